@@ -1,0 +1,353 @@
+"""What a dump refers to, one frozen record per image entry that matters to a restore.
+
+Names are CRIU's own (`images/*.proto`); paths are raw bytes (`_paths.py`). A record holds what its entry says and nothing
+that was worked out from other entries: that is `_inventory.py`'s.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import NewType, TypeAlias
+
+from llmux.criu_images._paths import RawPath
+
+FileId = NewType("FileId", int)
+"""Ties a descriptor (`fdinfo_entry.id`), a mapping (`vma_entry.shmid`) or an exe, cwd and root to its file entry."""
+SocketInode = NewType("SocketInode", int)
+"""Ties a Unix socket to its peer (`unix_sk_entry.ino` and `.peer`)."""
+Pid = NewType("Pid", int)
+"""A process, thread, session or process group id, as seen in the dumped tree's own PID namespace."""
+
+
+class SocketType(enum.Enum):
+    """`SOCK_*` of socket(2)."""
+
+    STREAM = 1
+    DGRAM = 2
+    RAW = 3
+    SEQPACKET = 5
+    PACKET = 10
+
+
+class SocketState(enum.Enum):
+    """`TCP_*` of the kernel's tcp_states.h; Unix sockets use the same numbers."""
+
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECV = 3
+    FIN_WAIT1 = 4
+    FIN_WAIT2 = 5
+    TIME_WAIT = 6
+    CLOSE = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+
+
+class Shutdown(enum.Enum):
+    """`sk_shutdown`: which halves of a socket are shut."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    BOTH = 3
+
+
+class RemapType(enum.Enum):
+    """`remap_type`: what CRIU does for a file whose name is gone."""
+
+    LINKED = 0
+    GHOST = 1
+    PROCFS = 2
+
+
+class TaskState(enum.Enum):
+    """`task_core_entry.task_state`."""
+
+    ALIVE = 1
+    DEAD = 2
+    STOPPED = 3
+    ZOMBIE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class RegularFile:
+    """`reg_file_entry`: any file opened by a path, directories and device nodes included."""
+
+    id: FileId
+    name: RawPath
+    flags: int
+    """Open flags (`O_*`)."""
+    pos: int
+    size: int | None
+    """Bytes at dump; restore demands the same, except where CRIU stored none (O_WRONLY|O_APPEND)."""
+    mode: int | None
+    """The full st_mode."""
+    build_id: bytes | None
+    external: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remap:
+    """`remap_file_path_entry`: the file `original` has lost its name and is restored by way of `remap_id`."""
+
+    original: FileId
+    remap_id: int
+    """LINKED: the file id of the `link_remap.N` entry; GHOST: the number of `ghost-file-N.img`; PROCFS: a PID."""
+    type: RemapType
+
+
+@dataclass(frozen=True, slots=True)
+class GhostFile:
+    """`ghost_file_entry`: a file with no link left, its content in the image of the same number."""
+
+    number: int
+    mode: int
+    uid: int
+    gid: int
+    size: int | None
+    device: int | None
+    """The raw `dev`, as CRIU stores it."""
+    inode: int | None
+    symlink_target: RawPath | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedPacket:
+    """`sk_packet_entry`: one message in a socket's queue."""
+
+    socket: int
+    """`unix_sk_entry.id` of the receiver."""
+    length: int
+    rights: tuple[FileId, ...]
+    """Files in flight (SCM_RIGHTS)."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnixSocket:
+    """`unix_sk_entry`."""
+
+    id: FileId
+    inode: SocketInode
+    type: SocketType | int
+    state: SocketState | int
+    flags: int
+    external: bool
+    """USK_EXTERN in `uflags`: the peer lies outside the dump."""
+    backlog: int
+    peer: SocketInode | None
+    name: RawPath
+    """Without CRIU's trailing NUL; an abstract name starts with NUL; unnamed is empty."""
+    name_dir: RawPath | None
+    """The directory that a relative `name` starts from."""
+    deleted: bool
+    mode: int | None
+    uid: int | None
+    gid: int | None
+    shutdown: Shutdown
+
+    @property
+    def abstract(self) -> bool:
+        return self.name.startswith(b"\0")
+
+    @property
+    def listening(self) -> bool:
+        return self.state is SocketState.LISTEN
+
+
+@dataclass(frozen=True, slots=True)
+class InetSocket:
+    """`inet_sk_entry`."""
+
+    id: FileId
+    inode: SocketInode
+    family: int
+    """AF_INET or AF_INET6."""
+    type: SocketType | int
+    protocol: int
+    state: SocketState | int
+    source: str
+    """Address in the text form of inet_ntop(3)."""
+    source_port: int
+    destination: str
+    destination_port: int
+    backlog: int
+    v6only: bool
+    reuseaddr: bool
+    reuseport: bool
+
+    @property
+    def listening(self) -> bool:
+        return self.state is SocketState.LISTEN
+
+
+@dataclass(frozen=True, slots=True)
+class Fifo:
+    """`fifo_entry`: a named pipe; its node is the regular-file entry `regular_file`."""
+
+    id: FileId
+    pipe_id: int
+    regular_file: FileId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """`pipe_entry`: self-contained."""
+
+    id: FileId
+    pipe_id: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """`inotify_wd_entry` or `fanotify_mark_entry`."""
+
+    descriptor: int
+    inode: int
+    device: int
+    mask: int
+    path: RawPath | None
+    """The path that CRIU resolved the handle to (`fh_entry.path`, or the mount mark's), if it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """`inotify_file_entry` or `fanotify_file_entry`."""
+
+    id: FileId
+    kind: str
+    """"inotify" or "fanotify"."""
+    watches: tuple[Watch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """`tty_file_entry` with its `tty_info_entry`'s facts."""
+
+    id: FileId
+    info: int
+    regular_file: FileId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Memfd:
+    """`memfd_file_entry` with the name of its inode: self-contained."""
+
+    id: FileId
+    inode: int
+    name: RawPath
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherFile:
+    """A file of a type that restores from the images alone, or that this release knows by name only."""
+
+    id: FileId
+    type: str
+    """CRIU's `fd_types` name, as EVENTFD, or a number where pycriu has no name for it."""
+    self_contained: bool
+
+
+File: TypeAlias = RegularFile | UnixSocket | InetSocket | Fifo | Pipe | Notify | Terminal | Memfd | OtherFile
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """`fdinfo_entry`: one open descriptor of one descriptor table."""
+
+    fd: int
+    file: FileId
+    flags: int
+    """FD_CLOEXEC and its like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """`vma_entry` that maps a file, POSIX or System V shared memory."""
+
+    start: int
+    end: int
+    offset: int
+    """Bytes into the file."""
+    protection: int
+    flags: int
+    """`MAP_*`."""
+    status: int
+    """CRIU's `VMA_*` bits."""
+    shmid: int
+    """The file id of a file mapping; a shared-memory id otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One process: `pstree_entry` joined by PID with its core, mm, fs, ids and descriptor images."""
+
+    pid: Pid
+    ppid: Pid
+    pgid: Pid
+    sid: Pid
+    threads: tuple[Pid, ...]
+    """All thread ids, the leader's first."""
+    comm: str
+    state: TaskState | int
+    exe: FileId | None
+    cwd: FileId | None
+    root: FileId | None
+    descriptors: tuple[Descriptor, ...]
+    mappings: tuple[Mapping, ...]
+    seccomp: str
+    """"disabled", "strict" or "filter"."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileLock:
+    """`file_lock_entry`."""
+
+    kind: int
+    type: int
+    pid: Pid
+    fd: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """`mnt_entry`: only in dumps that own their mount namespace."""
+
+    id: int
+    parent: int
+    fstype: int
+    root: RawPath
+    mountpoint: RawPath
+    source: RawPath
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Something in the images that this release can't decode; reported, never fatal."""
+
+    image: str
+    entry: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A whole dump, decoded. Files are keyed by id, ghosts by number."""
+
+    image_version: int
+    root_task: Pid
+    files: dict[FileId, File]
+    remaps: tuple[Remap, ...]
+    ghosts: dict[int, GhostFile]
+    packets: tuple[QueuedPacket, ...]
+    tasks: tuple[Task, ...]
+    locks: tuple[FileLock, ...]
+    mounts: tuple[Mount, ...]
+    plugins: tuple[str, ...] = ()
+    unknown: tuple[Unknown, ...] = field(default=())

@@ -1,0 +1,1 @@
+"""The multiplexer: which model runs, and the sleeps and wakes that make it so."""
