@@ -7,7 +7,7 @@ that was worked out from other entries: that is `_inventory.py`'s.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NewType, TypeAlias
 
 from llmux.criu_images._paths import RawPath
@@ -63,6 +63,67 @@ class RemapType(enum.Enum):
     PROCFS = 2
 
 
+class FileType(enum.Enum):
+    """`fd_types`: what a file entry describes."""
+
+    UND = 0
+    REG = 1
+    PIPE = 2
+    FIFO = 3
+    INETSK = 4
+    UNIXSK = 5
+    EVENTFD = 6
+    EVENTPOLL = 7
+    INOTIFY = 8
+    SIGNALFD = 9
+    PACKETSK = 10
+    TTY = 11
+    FANOTIFY = 12
+    NETLINKSK = 13
+    NS = 14
+    TUNF = 15
+    EXT = 16
+    TIMERFD = 17
+    MEMFD = 18
+    BPFMAP = 19
+    PIDFD = 20
+
+
+SELF_CONTAINED = frozenset(
+    {
+        FileType.PIPE,
+        FileType.EVENTFD,
+        FileType.EVENTPOLL,
+        FileType.SIGNALFD,
+        FileType.TIMERFD,
+        FileType.MEMFD,
+        FileType.NETLINKSK,
+        FileType.BPFMAP,
+    }
+)
+"""The types that CRIU restores from the images alone."""
+
+
+class SeccompMode(enum.Enum):
+    """`seccomp_mode`; the numbers are the kernel's SECCOMP_MODE_*."""
+
+    DISABLED = 0
+    STRICT = 1
+    FILTER = 2
+
+
+class MappingKind(enum.Enum):
+    """What a mapping's pages come from, told from the `VMA_*` bits of its status (CRIU's image.h)."""
+
+    FILE_PRIVATE = "private"
+    FILE_SHARED = "shared"
+    MEMFD = "memfd"
+    """A memfd, or anonymous shared memory that CRIU dumps as one."""
+    SYSV = "SysV shared memory"
+    PLUGIN = "plugin"
+    """A device's memory, restored by a CRIU plugin."""
+
+
 class TaskState(enum.Enum):
     """`task_core_entry.task_state`."""
 
@@ -87,6 +148,7 @@ class RegularFile:
     """The full st_mode."""
     build_id: bytes | None
     external: bool
+    """`name` is not a path but a key `file[MOUNT:INODE]`, to be handed in with `--inherit-fd`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +158,7 @@ class Remap:
     original: FileId
     remap_id: int
     """LINKED: the file id of the `link_remap.N` entry; GHOST: the number of `ghost-file-N.img`; PROCFS: a PID."""
-    type: RemapType
+    type: RemapType | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +197,9 @@ class UnixSocket:
     state: SocketState | int
     flags: int
     external: bool
-    """USK_EXTERN in `uflags`: the peer lies outside the dump."""
+    """USK_EXTERN in `uflags`: not a socket of the tree but the peer of one, outside the dump; nothing binds it."""
+    plugin: bool
+    """USK_CALLBACK: restored by a CRIU plugin."""
     backlog: int
     peer: SocketInode | None
     name: RawPath
@@ -154,7 +218,16 @@ class UnixSocket:
 
     @property
     def listening(self) -> bool:
-        return self.state is SocketState.LISTEN
+        return self.state is SocketState.LISTEN and not self.external
+
+    @property
+    def binds(self) -> bool:
+        """Whether a restore binds the name (`bind_unix_sk`).
+
+        An accepted connection carries its listener's name and a connecting one may have its own; neither is bound.
+        """
+        connected = self.state is SocketState.ESTABLISHED and self.type is not SocketType.DGRAM
+        return bool(self.name) and not (self.external or self.plugin or connected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +262,7 @@ class Fifo:
 
     id: FileId
     pipe_id: int
-    regular_file: FileId | None
+    regular_file: FileId
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +291,8 @@ class Notify:
     """`inotify_file_entry` or `fanotify_file_entry`."""
 
     id: FileId
-    kind: str
-    """"inotify" or "fanotify"."""
+    type: FileType
+    """INOTIFY or FANOTIFY."""
     watches: tuple[Watch, ...]
 
 
@@ -244,12 +317,11 @@ class Memfd:
 
 @dataclass(frozen=True, slots=True)
 class OtherFile:
-    """A file of a type that restores from the images alone, or that this release knows by name only."""
+    """A file that has nothing a restore would ask the container for, or of a type this release knows by name only."""
 
     id: FileId
-    type: str
-    """CRIU's `fd_types` name, as EVENTFD, or a number where pycriu has no name for it."""
-    self_contained: bool
+    type: FileType | int
+    """A number where this release has no name for it."""
 
 
 File: TypeAlias = RegularFile | UnixSocket | InetSocket | Fifo | Pipe | Notify | Terminal | Memfd | OtherFile
@@ -267,7 +339,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """`vma_entry` that maps a file, POSIX or System V shared memory."""
+    """`vma_entry` that maps a file, a memfd or System V shared memory; anonymous memory has no record."""
 
     start: int
     end: int
@@ -276,10 +348,9 @@ class Mapping:
     protection: int
     flags: int
     """`MAP_*`."""
-    status: int
-    """CRIU's `VMA_*` bits."""
-    shmid: int
-    """The file id of a file mapping; a shared-memory id otherwise."""
+    kind: MappingKind
+    file: FileId | None
+    """What is mapped (`shmid`); None for System V shared memory, whose `shmid` is no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,8 +370,8 @@ class Task:
     root: FileId | None
     descriptors: tuple[Descriptor, ...]
     mappings: tuple[Mapping, ...]
-    seccomp: str
-    """"disabled", "strict" or "filter"."""
+    seccomp: SeccompMode | int
+    """The leader's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +379,10 @@ class FileLock:
     """`file_lock_entry`."""
 
     kind: int
+    """FL_POSIX 1, FL_FLOCK 2, FL_OFD 4, FL_LEASE 8 (CRIU's file-lock.h)."""
     type: int
     pid: Pid
+    """The holder, as the dumping criu saw it: not always in the tree's own namespace."""
     fd: int
     start: int
     length: int
@@ -325,6 +398,34 @@ class Mount:
     root: RawPath
     mountpoint: RawPath
     source: RawPath
+
+
+@dataclass(frozen=True, slots=True)
+class SysvSegment:
+    """`ipc_shm_entry`: a System V shared-memory segment; only in dumps that own their IPC namespace."""
+
+    key: int
+    id: int
+    size: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipeData:
+    """`pipe_data_entry`: how much waits in a pipe or FIFO."""
+
+    pipe_id: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class TcpQueues:
+    """`tcp_stream_entry`: how much waits in an established connection."""
+
+    inode: SocketInode
+    received: int
+    unsent: int
+    """Sent and not acknowledged, or not sent yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,5 +450,9 @@ class Dump:
     tasks: tuple[Task, ...]
     locks: tuple[FileLock, ...]
     mounts: tuple[Mount, ...]
+    pipe_data: tuple[PipeData, ...] = ()
+    tcp_queues: tuple[TcpQueues, ...] = ()
+    sysv_segments: tuple[SysvSegment, ...] = ()
     plugins: tuple[str, ...] = ()
-    unknown: tuple[Unknown, ...] = field(default=())
+    """CRIU plugins that took part in the dump, and that a restore needs."""
+    unknown: tuple[Unknown, ...] = ()

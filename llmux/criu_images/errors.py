@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
+from typing import ClassVar
+
+from llmux.criu_images._paths import escape
 
 __all__ = [
+    "CaptureFailed",
     "CriuImagesError",
+    "DamagedImage",
+    "ExitCode",
+    "ImagesDiffer",
+    "JournalInvalid",
+    "ManifestInvalid",
+    "ManifestMissing",
+    "ManifestVersion",
+    "NotADump",
+    "PycriuIncompatible",
+    "PycriuMissing",
+    "RebuildFailed",
+    "RebuildRefused",
+    "SideFileDiffers",
+    "UnreadableImage",
+    "UnsafeLink",
+    "WriteError",
 ]
+
+
+class ExitCode(enum.IntEnum):
+    """How the commands end."""
+
+    FINE = 0
+    WRONG_USE = 2
+    """Wrong arguments, or something the command itself needs is not installed."""
+    CONFLICTS = 3
+    """The dump can't be restored here and now."""
+    DAMAGED = 4
+    """The input is damaged, incomplete or not ours."""
 
 
 @dataclass(eq=False)
@@ -16,6 +49,7 @@ class CriuImagesError(Exception):
     `hint` says what to do next; `__str__` appends it to the message that the subclass builds in `what()`.
     """
 
+    exit_code: ClassVar[ExitCode] = ExitCode.DAMAGED
     hint: str = field(default="", kw_only=True)
 
     def what(self) -> str:
@@ -24,3 +58,219 @@ class CriuImagesError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what()}. {self.hint}" if self.hint else self.what()
+
+
+def _shown(path: str) -> str:
+    """Write a path of the file system, as Python decodes it, on one printable line."""
+    return escape(path.encode("utf-8", "surrogateescape"))
+
+
+@dataclass(eq=False)
+class DamagedImage(CriuImagesError):
+    """An image file holds something that CRIU never writes."""
+
+    hint: str = field(default="Make the dump again, or copy its images again in full.", kw_only=True)
+    image: str
+    """The image's file name."""
+    why: str
+    entry: int | None = None
+    """The entry's number, from 0; None where the file itself is wrong."""
+    field: str | None = None
+    """The dotted path of the field within the entry."""
+    offset: int | None = None
+    """Bytes from the start of the file."""
+
+    def what(self) -> str:
+        places = (
+            self.image,
+            None if self.entry is None else f"entry {self.entry}",
+            None if self.field is None else f"field {self.field}",
+            None if self.offset is None else f"byte {self.offset}",
+        )
+        return f"damaged image: {', '.join(place for place in places if place)}: {self.why}"
+
+
+@dataclass(eq=False)
+class NotADump(CriuImagesError):
+    """A directory that is no CRIU dump, or not a whole one."""
+
+    directory: str
+    why: str
+    hint: str = field(default="Give the directory that `criu dump --images-dir` wrote to.", kw_only=True)
+
+    def what(self) -> str:
+        return f"{_shown(self.directory)} is not a CRIU dump: {self.why}"
+
+
+@dataclass(eq=False)
+class UnreadableImage(CriuImagesError):
+    """The operating system refused an image, or it is not a regular file."""
+
+    path: str
+    why: str
+
+    def what(self) -> str:
+        return f"can't read {_shown(self.path)}: {self.why}"
+
+
+@dataclass(eq=False)
+class PycriuMissing(CriuImagesError):
+    """CRIU's own Python package, which describes the images' format, is not installed."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.WRONG_USE
+    searched: tuple[str, ...]
+    hint: str = field(
+        default="It comes with CRIU, not from a Python index: install python3-pycriu of CRIU 4.2 or newer (Debian, Ubuntu).",
+        kw_only=True,
+    )
+
+    def what(self) -> str:
+        return f"no Python package pycriu, neither on Python's own path nor in {', '.join(self.searched)}"
+
+
+@dataclass(eq=False)
+class PycriuIncompatible(CriuImagesError):
+    """The pycriu that was found can't be used with this Python or this protobuf."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.WRONG_USE
+    origin: str
+    """Where it was found."""
+    why: str
+    hint: str = field(
+        default="Use python3-pycriu of CRIU 4.2 or newer with protobuf 6.30 or newer.", kw_only=True
+    )
+
+    def what(self) -> str:
+        return f"the pycriu in {self.origin} can't be used: {self.why}"
+
+
+@dataclass(eq=False)
+class WriteError(CriuImagesError):
+    """Root of what capture, plan, rebuild, undo and verify raise."""
+
+
+@dataclass(eq=False)
+class ManifestMissing(WriteError):
+    """A directory of images without a manifest: never captured, or captured by a run that failed."""
+
+    path: bytes
+    hint: str = field(
+        default="Dump again with --action-script llmux-criu-hook, or run capture while the tree is frozen",
+        kw_only=True,
+    )
+
+    def what(self) -> str:
+        return f"{escape(self.path)}: no manifest"
+
+
+@dataclass(eq=False)
+class ManifestInvalid(WriteError):
+    """A manifest that is not what capture wrote."""
+
+    path: bytes
+    why: str
+    hint: str = field(
+        default="The file was edited or damaged: copy the checkpoint again, or dump again", kw_only=True
+    )
+
+    def what(self) -> str:
+        return f"{escape(self.path)}: not a valid manifest: {self.why}"
+
+
+@dataclass(eq=False)
+class ManifestVersion(WriteError):
+    """A manifest of a format that this release does not read."""
+
+    path: bytes
+    found: str
+    known: int
+    hint: str = field(
+        default="Restore with the release of llmux that made the dump, or dump again", kw_only=True
+    )
+
+    def what(self) -> str:
+        return f"{escape(self.path)}: manifest version {self.found}, this release reads version {self.known}"
+
+
+@dataclass(eq=False)
+class ImagesDiffer(WriteError):
+    """The images beside a manifest are not the ones it was made for."""
+
+    image: str
+    why: str
+    hint: str = field(
+        default="The images are damaged or of another dump: copy the checkpoint again, or dump again",
+        kw_only=True,
+    )
+
+    def what(self) -> str:
+        return f"image {self.image}: {self.why}"
+
+
+@dataclass(eq=False)
+class SideFileDiffers(WriteError):
+    """A file that capture carried is not there as it was written."""
+
+    name: str
+    why: str
+    hint: str = field(default="The checkpoint is damaged: copy it again, or dump again", kw_only=True)
+
+    def what(self) -> str:
+        return f"side file llmux/{self.name}: {self.why}"
+
+
+@dataclass(eq=False)
+class CaptureFailed(WriteError):
+    """Something that a restore will need could not be captured; the dump must not count."""
+
+    path: bytes
+    why: str
+
+    def what(self) -> str:
+        return f"cannot capture {escape(self.path)}: {self.why}"
+
+
+@dataclass(eq=False)
+class UnsafeLink(WriteError):
+    """A symbolic link on the way that somebody other than root could have put there."""
+
+    path: bytes
+    link: bytes
+    owner: int
+    hint: str = field(default="Remove the link, or make it root's own if it belongs there", kw_only=True)
+
+    def what(self) -> str:
+        return f"{escape(self.path)}: the symbolic link {escape(self.link)} on the way belongs to user {self.owner}"
+
+
+@dataclass(eq=False)
+class RebuildRefused(WriteError):
+    """The plan has conflicts; nothing was touched. `conflicts` are their texts, one a line."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.CONFLICTS
+    conflicts: tuple[str, ...]
+
+    def what(self) -> str:
+        return "cannot restore here:\n" + "\n".join(self.conflicts)
+
+
+@dataclass(eq=False)
+class RebuildFailed(WriteError):
+    """An action of the plan could not be carried out; what was made before it has been taken back."""
+
+    path: bytes
+    why: str
+
+    def what(self) -> str:
+        return f"cannot rebuild {escape(self.path)}: {self.why}"
+
+
+@dataclass(eq=False)
+class JournalInvalid(WriteError):
+    """A rebuild's journal that cannot be used."""
+
+    path: bytes
+    why: str
+
+    def what(self) -> str:
+        return f"journal {escape(self.path)}: {self.why}"

@@ -1,0 +1,112 @@
+"""One raw image entry: typed access to its fields, with errors that name image, entry and field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images.errors import DamagedImage
+
+
+class Message(Protocol):
+    """What we use of protobuf's generated classes; fields are attributes besides."""
+
+    def HasField(self, field_name: str) -> bool:  # noqa: N802 - protobuf's name
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of an image, or a message nested in one.
+
+    Every accessor takes a field's name in CRIU's `images/*.proto`. Those that start with `maybe_` return None where the
+    field is absent; the others raise DamagedImage then.
+    """
+
+    image: str
+    index: int
+    message: Message
+    end: int = 0
+    """Where the entry's message ends in the image, and its payload may begin, in bytes."""
+    prefix: str = ""
+    """The dotted path that leads to a nested message, with its final dot."""
+
+    def damaged(self, name: str, why: str) -> DamagedImage:
+        return DamagedImage(self.image, why, entry=self.index, field=self.prefix + name)
+
+    def has(self, name: str) -> bool:
+        """Whether an optional field is set; False too where the installed pycriu does not know the field yet."""
+        try:
+            return self.message.HasField(name)
+        except ValueError:
+            return False
+
+    def maybe_number(self, name: str) -> int | None:
+        if not self.has(name):
+            return None
+        value: int = getattr(self.message, name)
+        return value
+
+    def number(self, name: str) -> int:
+        value = self.maybe_number(name)
+        if value is None:
+            raise self.damaged(name, "is missing")
+        return value
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """Return a repeated field."""
+        values: Iterable[int] = getattr(self.message, name)
+        return tuple(values)
+
+    def flag(self, name: str) -> bool:
+        return bool(self.maybe_number(name))
+
+    def maybe_raw(self, name: str) -> bytes | None:
+        if not self.has(name):
+            return None
+        value: bytes = getattr(self.message, name)
+        return value
+
+    def raw(self, name: str) -> bytes:
+        value = self.maybe_raw(name)
+        if value is None:
+            raise self.damaged(name, "is missing")
+        return value
+
+    def raws(self, name: str) -> tuple[bytes, ...]:
+        values: Iterable[bytes] = getattr(self.message, name)
+        return tuple(values)
+
+    def maybe_path(self, name: str) -> RawPath | None:
+        value = self.maybe_raw(name)
+        if value is None:
+            return None
+        if b"\0" in value:
+            raise self.damaged(name, "a path with a NUL byte")
+        return RawPath(value)
+
+    def path(self, name: str) -> RawPath:
+        value = self.maybe_path(name)
+        if value is None:
+            raise self.damaged(name, "is missing")
+        return value
+
+    def maybe_nested(self, name: str) -> Entry | None:
+        return self._nest(name, getattr(self.message, name)) if self.has(name) else None
+
+    def nested(self, name: str) -> Entry:
+        entry = self.maybe_nested(name)
+        if entry is None:
+            raise self.damaged(name, "is missing")
+        return entry
+
+    def each(self, name: str) -> Iterator[Entry]:
+        """Yield the messages of a repeated field."""
+        messages: Iterable[Message] = getattr(self.message, name)
+        for number, message in enumerate(messages):
+            yield self._nest(f"{name}[{number}]", message)
+
+    def _nest(self, name: str, message: Message) -> Entry:
+        return Entry(self.image, self.index, message, self.end, f"{self.prefix}{name}.")

@@ -1,0 +1,254 @@
+"""CRIU's image files to raw entries: the only module that touches pycriu and protobuf.
+
+An image is a magic number and then entries: a 32-bit length, a protobuf message of that length and, in some images, a payload
+whose length the message says (pycriu's `images.py`, CRIU's `image.h`). Payloads are skipped, never read. Memory stays bounded
+by the file's own size: a length is compared with what is left of the file before anything is read.
+
+CRIU's proto2 `string` fields hold whatever bytes the kernel returned for a path. Most of protobuf's languages refuse or change
+those that are not UTF-8, so we parse with message types of our own: pycriu's descriptors in a private pool, each `string`
+turned into `bytes`. Each enum is turned into `int32`, because proto2 drops a number that its enum does not know. Neither
+changes the encoding on the wire.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec, module_from_spec
+from types import ModuleType
+from typing import BinaryIO
+
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from llmux.criu_images._entry import Entry
+from llmux.criu_images.errors import DamagedImage, PycriuIncompatible, PycriuMissing
+
+DEBIAN_PACKAGES = "/usr/lib/python3/dist-packages"
+"""Where Debian's python3-pycriu lives, unseen by a virtual environment and by another Python than Debian's."""
+
+MAX_ENTRY = 64 << 20
+"""Bytes in one entry: the greatest, an `mm_entry` of 65530 mappings (vm.max_map_count), has about 4 MiB."""
+MAX_ENTRIES = 1 << 22
+"""Entries in one image: four times the kernel's default limit of descriptors in a process (fs.nr_open)."""
+
+_WORD = struct.Struct("=I")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFormat:
+    """One kind of image."""
+
+    magic: str
+    """Its name in pycriu's `magic.by_name`."""
+    message: str
+    payload: Callable[[Entry], int] | None = None
+    """How many bytes follow an entry; None where none do."""
+    single: bool = False
+    """Only the first entry counts; whatever follows it is payload."""
+
+
+INVENTORY = ImageFormat("INVENTORY", "inventory_entry")
+PSTREE = ImageFormat("PSTREE", "pstree_entry")
+CORE = ImageFormat("CORE", "core_entry")
+IDS = ImageFormat("IDS", "task_kobj_ids_entry")
+MM = ImageFormat("MM", "mm_entry")
+FS = ImageFormat("FS", "fs_entry")
+FDINFO = ImageFormat("FDINFO", "fdinfo_entry")
+FILES = ImageFormat("FILES", "file_entry")
+REMAP_FPATH = ImageFormat("REMAP_FPATH", "remap_file_path_entry")
+GHOST_FILE = ImageFormat("GHOST_FILE", "ghost_file_entry", single=True)
+MEMFD_INODE = ImageFormat("MEMFD_INODE", "memfd_inode_entry")
+FILE_LOCKS = ImageFormat("FILE_LOCKS", "file_lock_entry")
+MNTS = ImageFormat("MNTS", "mnt_entry")
+TCP_STREAM = ImageFormat("TCP_STREAM", "tcp_stream_entry", single=True)
+SK_QUEUES = ImageFormat("SK_QUEUES", "sk_packet_entry", lambda entry: entry.number("length"))
+PIPES_DATA = ImageFormat("PIPES_DATA", "pipe_data_entry", lambda entry: entry.number("bytes"))
+FIFO_DATA = ImageFormat("FIFO_DATA", "pipe_data_entry", lambda entry: entry.number("bytes"))
+
+
+def _segment_size(entry: Entry) -> int:
+    """Tell how much of a System V segment follows its entry (`dump_ipc_shm_seg`: whole words, or pages elsewhere)."""
+    return 0 if entry.flag("in_pagemaps") else -(-entry.number("size") // 4) * 4
+
+
+IPCNS_SHM = ImageFormat("IPCNS_SHM", "ipc_shm_entry", _segment_size)
+
+
+def read_entries(stream: BinaryIO, size: int, image: str, image_format: ImageFormat) -> Iterator[Entry]:
+    """Yield the entries of one image of `size` bytes.
+
+    Raises DamagedImage for anything CRIU would not have written, PycriuMissing and PycriuIncompatible.
+    """
+    schema = load_schema()
+    reader = _Reader(stream, size, image)
+    reader.check_magic(schema, image_format.magic)
+    message_class = schema.message(image_format.message)
+    index = 0
+    while reader.left:
+        if index == MAX_ENTRIES:
+            raise reader.damaged(f"more than {MAX_ENTRIES} entries", index)
+        entry = reader.entry(message_class, index)
+        yield entry
+        if image_format.single:
+            return
+        if image_format.payload is not None:
+            reader.skip(image_format.payload(entry), index)
+        index += 1
+
+
+class _Reader:
+    """A place in an image, and what is left after it."""
+
+    def __init__(self, stream: BinaryIO, size: int, image: str) -> None:
+        self._stream = stream
+        self._image = image
+        self._size = size
+        self.left = size
+
+    def damaged(self, why: str, index: int | None = None) -> DamagedImage:
+        return DamagedImage(self._image, why, entry=index, offset=self._size - self.left)
+
+    def check_magic(self, schema: Schema, wanted: str) -> None:
+        magic = self._word("the magic number", None)
+        if magic in {schema.magics["IMG_COMMON"], schema.magics["IMG_SERVICE"]}:
+            magic = self._word("the magic number", None)
+        if magic != schema.magics[wanted]:
+            found = schema.names.get(magic)
+            raise self.damaged(
+                f"not a {wanted} image: {f'it is {found}' if found else f'its magic number is {magic:#x}'}"
+            )
+
+    def entry(self, message_class: type[Message], index: int) -> Entry:
+        length = self._word("an entry's length", index)
+        if length > self.left:
+            raise self.damaged(f"an entry of {length} bytes where {self.left} are left", index)
+        if length > MAX_ENTRY:
+            raise self.damaged(f"an entry of {length} bytes; the greatest that can be is {MAX_ENTRY}", index)
+        message = message_class()
+        try:
+            message.ParseFromString(self._read(length, "an entry", index))
+        except DecodeError as error:
+            raise self.damaged(f"not a {message.DESCRIPTOR.name}: {error}", index) from error
+        return Entry(self._image, index, message, end=self._size - self.left)
+
+    def skip(self, length: int, index: int) -> None:
+        if length > self.left:
+            raise self.damaged(f"a payload of {length} bytes where {self.left} are left", index)
+        self._stream.seek(length, 1)
+        self.left -= length
+
+    def _word(self, what: str, index: int | None) -> int:
+        word: int = _WORD.unpack(self._read(_WORD.size, what, index))[0]
+        return word
+
+    def _read(self, length: int, what: str, index: int | None) -> bytes:
+        data = self._stream.read(min(length, self.left))
+        if len(data) < length:
+            raise self.damaged(f"cut short in {what}", index)
+        self.left -= length
+        return data
+
+
+class Schema:
+    """What pycriu knows of the images' format, with message types rewritten as this module's head says."""
+
+    def __init__(self, origin: str, magic: ModuleType, messages: ModuleType) -> None:
+        self._origin = origin
+        self._messages = messages
+        self._pool = DescriptorPool()
+        self._added: set[str] = set()
+        self.magics: dict[str, int] = magic.by_name
+        self.names: dict[int, str] = magic.by_val
+
+    def message(self, name: str) -> type[Message]:
+        """Return the class of a message of CRIU's `images/*.proto`.
+
+        Raises PycriuIncompatible where pycriu has none of that name.
+        """
+        try:
+            described: FileDescriptor = getattr(self._messages, name).DESCRIPTOR.file
+        except AttributeError as error:
+            raise PycriuIncompatible(self._origin, f"it has no {name}") from error
+        self._add(described)
+        return GetMessageClass(self._pool.FindMessageTypeByName(name))
+
+    def _add(self, described: FileDescriptor) -> None:
+        if described.name in self._added:
+            return
+        self._added.add(described.name)
+        proto = FileDescriptorProto.FromString(described.serialized_pb)
+        # Options only say how to print a field; without them the file that defines them is not needed either.
+        wanted = [file for file in described.dependencies if file.name != "opts.proto"]
+        for file in wanted:
+            self._add(file)
+        proto.dependency[:] = [file.name for file in wanted]
+        for message in proto.message_type:
+            _rewrite(message)
+        self._pool.Add(proto)
+
+
+def _rewrite(message: DescriptorProto) -> None:
+    for nested in message.nested_type:
+        _rewrite(nested)
+    for field in message.field:
+        field.ClearField("options")
+        if field.type == FieldDescriptorProto.TYPE_STRING:
+            field.type = FieldDescriptorProto.TYPE_BYTES
+        elif field.type == FieldDescriptorProto.TYPE_ENUM:
+            field.type = FieldDescriptorProto.TYPE_INT32
+            field.ClearField("type_name")
+            field.ClearField("default_value")
+
+
+@functools.cache
+def load_schema() -> Schema:
+    """Load pycriu's description of the images, once.
+
+    Raises PycriuMissing or PycriuIncompatible.
+    """
+    spec = find_spec("pycriu") or PathFinder.find_spec("pycriu", [DEBIAN_PACKAGES])
+    if spec is None or spec.loader is None:
+        raise PycriuMissing((DEBIAN_PACKAGES,))
+    origin = spec.origin or "pycriu"
+    try:
+        with _path_kept(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _import_from(spec)
+            return Schema(origin, import_module("pycriu.images.magic"), import_module("pycriu.images.pb"))
+    except Exception as error:  # What foreign code raises while it is imported can't be foreseen.
+        raise PycriuIncompatible(origin, f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _path_kept() -> Iterator[None]:
+    """Take back what `pycriu.images` does to Python's path: it adds its own folder, with names as general as `magic`."""
+    path = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+
+
+def _import_from(spec: ModuleSpec) -> None:
+    """Import the package from its own place alone: nothing else beside it becomes importable."""
+    if spec.name in sys.modules:
+        return
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        assert spec.loader is not None  # noqa: S101 - `load_schema` has checked it; mypy can't see that
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
