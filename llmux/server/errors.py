@@ -1,0 +1,157 @@
+"""What the server refuses, and why: one root error; each carries fields, a stable code, and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+__all__ = [
+    "AddressTaken",
+    "ConfigInvalid",
+    "ConfigUnreadable",
+    "IllegalMove",
+    "ModelUnavailable",
+    "Problem",
+    "RequestInvalid",
+    "ServerError",
+    "StartRefused",
+    "UnknownModel",
+]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why something did not work, as a value that a state can keep: a stable code, one line, and what to do."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+@dataclass(eq=False)
+class ServerError(Exception):
+    """Root of every error the server raises on purpose.
+
+    `code` names the kind for programs; `what()` says what happened in one line without a final full stop;
+    `hint` says what to do next.
+    """
+
+    code: ClassVar[str] = "server_error"
+    hint: str = field(default="", kw_only=True)
+
+    def what(self) -> str:
+        """Say what happened, to which field, model or address."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return f"{self.what()}. {self.hint}" if self.hint else self.what()
+
+    def problem(self) -> Problem:
+        """Return the same as a value."""
+        return Problem(self.code, self.what(), self.hint)
+
+
+@dataclass(eq=False)
+class ConfigUnreadable(ServerError):
+    """The configuration file is missing, unreadable or not JSON."""
+
+    code: ClassVar[str] = "config_unreadable"
+    path: str
+    reason: str
+
+    def what(self) -> str:
+        return f"cannot read the configuration {self.path}: {self.reason}"
+
+
+@dataclass(eq=False)
+class ConfigInvalid(ServerError):
+    """The configuration says something that cannot be; `faults` holds every place, each with the path to its field."""
+
+    code: ClassVar[str] = "config_invalid"
+    path: str
+    faults: tuple[str, ...]
+
+    def what(self) -> str:
+        count = "one fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        return f"the configuration {self.path} has {count}:" + "".join(
+            f"\n  {fault}" for fault in self.faults
+        )
+
+
+@dataclass(eq=False)
+class StartRefused(ServerError):
+    """llmux cannot do here what the configuration asks for."""
+
+    code: ClassVar[str] = "start_refused"
+    reason: str
+
+    def what(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False)
+class AddressTaken(ServerError):
+    """llmux cannot listen where it was told to."""
+
+    code: ClassVar[str] = "address_taken"
+    host: str
+    port: int
+    reason: str
+
+    def what(self) -> str:
+        return f"cannot listen on {self.host}:{self.port}: {self.reason}"
+
+
+@dataclass(eq=False)
+class RequestInvalid(ServerError):
+    """A request that no model can be found for, or that is not what its path takes. `param` is the field at fault."""
+
+    code: ClassVar[str] = "invalid_request"
+    reason: str
+    param: str | None = None
+
+    def what(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False)
+class UnknownModel(ServerError):
+    """A model that the configuration does not name."""
+
+    code: ClassVar[str] = "model_not_found"
+    model: str
+    known: tuple[str, ...] = ()
+
+    def what(self) -> str:
+        return f"the model {self.model!r} does not exist (configured: {', '.join(self.known)})"
+
+
+@dataclass(eq=False)
+class IllegalMove(ServerError):
+    """A state that does not allow this."""
+
+    code: ClassVar[str] = "illegal_move"
+    state: str
+    event: str
+
+    def what(self) -> str:
+        return f"a model that is {self.state} cannot take {self.event}"
+
+
+@dataclass(eq=False)
+class ModelUnavailable(ServerError):
+    """The model could not be brought to serve, or to sleep; `cause` says why."""
+
+    code: ClassVar[str] = "model_unavailable"
+    model: str
+    cause: Problem
+
+    def what(self) -> str:
+        return f"{self.model}: {self.cause.message}"
+
+    def problem(self) -> Problem:
+        """Return the cause's code, which says more than this error's own."""
+        return Problem(self.cause.code, self.what(), self.hint or self.cause.hint)

@@ -1,0 +1,105 @@
+"""The model's name in a request, the headers that travel, the bodies in OpenAI's form."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmux.server import _routing
+from llmux.server.errors import Problem, RequestInvalid
+
+FORM = (
+    b'--x\r\nContent-Disposition: form-data; name="file"; filename="model"\r\n\r\nRIFF\xff\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper\r\n--x--\r\n'
+)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/json; charset=utf-8", "", "text/plain"]
+)
+def test_a_json_body_names_its_model_whatever_its_type(content_type):
+    assert _routing.model_in(content_type, b'{"model": "qwen3-0.6b", "x": 1}') == "qwen3-0.6b"
+
+
+def test_a_form_names_its_model():
+    assert _routing.model_in("multipart/form-data; boundary=x", FORM) == "whisper"
+
+
+@pytest.mark.parametrize(
+    ("body", "says", "param"),
+    [
+        (b"", "is not JSON", None),
+        (b"{", "is not JSON", None),
+        (b"\xff\xfe\xfa", "is not JSON", None),
+        (b"[" * 100_000, "is not JSON", None),
+        (b"[]", "is not a JSON object", None),
+        (b"{}", 'has no "model"', "model"),
+        (b'{"model": null}', 'has no "model"', "model"),
+        (b'{"model": 7}', "is not a text", "model"),
+        (b'{"model": ""}', "is not a text", "model"),
+    ],
+)
+def test_a_body_without_a_model_is_refused_with_the_reason(body, says, param):
+    with pytest.raises(RequestInvalid, match=says) as caught:
+        _routing.model_in("application/json", body)
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=y"])
+def test_a_form_without_a_model_is_refused(content_type):
+    with pytest.raises(RequestInvalid, match="form"):
+        _routing.model_in(content_type, FORM)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["application/json", "multipart/form-data; boundary=x"]))
+def test_any_body_names_a_model_or_is_refused(body, content_type):
+    with suppress(RequestInvalid):
+        assert isinstance(_routing.model_in(content_type, body), str)
+
+
+def test_hop_by_hop_headers_stay_behind_and_the_rest_travels_in_order():
+    headers = [
+        ("Host", "here"),
+        ("Connection", "close, X-Mine"),
+        ("x-mine", "1"),
+        ("Transfer-Encoding", "chunked"),
+        ("Content-Length", "3"),
+        ("Authorization", "Bearer t"),
+        ("Cookie", "a"),
+        ("Cookie", "b"),
+        ("Accept-Encoding", "gzip"),
+    ]
+    assert _routing.request_headers(headers) == [
+        ("Authorization", "Bearer t"),
+        ("Cookie", "a"),
+        ("Cookie", "b"),
+        ("Accept-Encoding", "gzip"),
+    ]
+
+
+def test_an_answer_keeps_its_length_and_encoding():
+    headers = [("Content-Length", "3"), ("Content-Encoding", "gzip"), ("Keep-Alive", "5")]
+    assert _routing.response_headers(headers) == headers[:2]
+
+
+def test_an_error_has_the_form_that_openai_clients_parse():
+    body = _routing.error_body(
+        Problem("model_not_found", "no such model", "list them"), "invalid_request_error", "model"
+    )
+    assert body == {
+        "error": {
+            "message": "no such model. list them",
+            "type": "invalid_request_error",
+            "param": "model",
+            "code": "model_not_found",
+        }
+    }
+
+
+def test_the_list_of_models():
+    body = _routing.models_body(["a", "b"], 7)
+    assert body["object"] == "list"
+    assert [model["id"] for model in body["data"]] == ["a", "b"]
