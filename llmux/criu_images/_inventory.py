@@ -7,10 +7,35 @@ demands is decided here, once.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from llmux.criu_images._paths import RawPath
-from llmux.criu_images._records import Dump, FileId, InetSocket, Pid, Remap, UnixSocket
+from llmux.criu_images._paths import RawPath, escape
+from llmux.criu_images._records import (
+    SELF_CONTAINED,
+    Dump,
+    Fifo,
+    File,
+    FileId,
+    FileType,
+    InetSocket,
+    Memfd,
+    Notify,
+    OtherFile,
+    Pid,
+    Pipe,
+    RegularFile,
+    Remap,
+    RemapType,
+    SocketState,
+    Task,
+    Terminal,
+    UnixSocket,
+    Watch,
+)
 
 
 class Role(enum.Enum):
@@ -22,7 +47,7 @@ class Role(enum.Enum):
     CWD = "cwd"
     ROOT = "root"
     IN_FLIGHT = "in flight"
-    WATCH = "watch"
+    """Sent over a Unix socket (SCM_RIGHTS) and not received yet: the user is whoever holds the receiving socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +57,7 @@ class User:
     pid: Pid
     role: Role
     number: int = 0
-    """The descriptor's number, the mapping's start address, the queue owner's descriptor; else 0."""
+    """The descriptor's number, the start address of the lowest mapping, the receiving socket's descriptor; else 0."""
 
 
 class PathKind(enum.Enum):
@@ -41,15 +66,24 @@ class PathKind(enum.Enum):
     REGULAR = "regular file"
     """Must exist with the recorded size, mode and build-id (`open_path`, `validate_file`)."""
     DIRECTORY = "directory"
-    """Opened as a file, a cwd, a root or a relative socket's directory; must exist with its mode."""
+    """Opened as a file, a cwd, a root or a relative socket's `name_dir`; must exist, with its mode where one is recorded."""
     DEVICE = "device node"
     """Must exist; never created by us."""
     FIFO = "fifo"
     """Must exist as a FIFO; its data is in the images."""
+    SYMLINK = "symbolic link"
+    """Opened itself (O_PATH|O_NOFOLLOW); must exist."""
+    OTHER = "other node"
+    """A socket's node opened as a file, or a kind this release does not know; must exist, never created by us."""
     SOCKET = "socket"
     """Its parent directory must exist and no non-socket may be at the path; CRIU binds it itself (`bind_unix_sk`)."""
+    DELETED_SOCKET = "deleted socket"
+    """Bound and unlinked again by CRIU, which makes its parents for that and parks what is at the path (`bind_on_deleted`)."""
+    EXTERNAL_SOCKET = "socket outside the dump"
+    """A peer that the dump does not hold: a live socket must be bound there (`--ext-unix-sk`)."""
     LINK_REMAP = "link remap"
-    """`link_remap.N`: must exist, in its hard-link group; consumed by a successful restore."""
+    """`link_remap.N`: must exist, in its hard-link group; consumed by a successful restore. Its size and mode are those
+    recorded for the lost name."""
     LINKED_NAME = "name restored by link"
     """The lost name of a link remap: CRIU links it for a moment, so its parent must exist and the name be free."""
     GHOST_NAME = "ghost name"
@@ -57,7 +91,7 @@ class PathKind(enum.Enum):
     WATCHED = "watched path"
     """Must exist for inotify and fanotify."""
     PROC = "proc file"
-    """Below /proc: never created; a dead /proc/PID needs that PID."""
+    """Below /proc or /sys: never created; a dead /proc/PID needs that PID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +108,7 @@ class PathReference:
     """The st_mode that restore demands."""
     build_id: bytes | None = None
     flags: int = 0
-    """The open flags of its first descriptor."""
+    """The open flags of its first entry."""
     file: FileId | None = None
     remap: Remap | None = None
 
@@ -85,8 +119,8 @@ class SocketReference:
 
     socket: UnixSocket
     bind_path: RawPath | None
-    """The absolute path that a restore binds; None for unnamed, abstract and accepted or connected sockets whose
-    name is their listener's."""
+    """The absolute path that a restore binds, if only for a moment (`socket.deleted`); None for unnamed, abstract and external
+    sockets, and for accepted or connected ones whose name is their listener's."""
     peer: UnixSocket | None
     users: tuple[User, ...]
     queued_bytes: int
@@ -95,9 +129,46 @@ class SocketReference:
 
 @dataclass(frozen=True, slots=True)
 class PortReference:
-    """One listening or bound inet port that must be free."""
+    """One inet socket."""
 
     socket: InetSocket
+    users: tuple[User, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileReference:
+    """A file that needs no path, Unix socket or port."""
+
+    file: File
+    users: tuple[User, ...]
+
+
+class NeedKind(enum.Enum):
+    """What else a restore has to be given."""
+
+    INHERITED_FILE = "inherited file"
+    """`--inherit-fd` with this key."""
+    EXTERNAL_PEER = "external peer"
+    """`--ext-unix-sk` and a live socket of this name."""
+    ESTABLISHED_TCP = "established TCP"
+    """`--tcp-established` and the same address, or `--tcp-close`."""
+    PLUGIN = "CRIU plugin"
+    """`--libdir` with this plugin in it."""
+    TERMINAL = "terminal"
+    """`--shell-job`, or the terminal's own pair in the dump."""
+    FILE_LOCK = "file lock"
+    """`--file-locks`; no other process may hold it."""
+    FILE_TYPE = "file type"
+    """Whatever CRIU asks for a file of this type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing besides paths, sockets, ports and ids."""
+
+    kind: NeedKind
+    what: str
+    """Printable text: a key, a name, a plugin, an address."""
     users: tuple[User, ...]
 
 
@@ -106,14 +177,259 @@ class Inventory:
     """All that a restore of one dump will ask for, each list in a stable order."""
 
     paths: tuple[PathReference, ...]
+    """By path; one path may appear with more than one kind."""
     sockets: tuple[SocketReference, ...]
     ports: tuple[PortReference, ...]
+    """Listening or bound: the port must be free."""
     connections: tuple[PortReference, ...]
-    """Inet sockets that are neither listening nor merely bound."""
+    """Neither listening nor merely bound."""
+    others: tuple[FileReference, ...]
     ids: tuple[Pid, ...]
     """Every PID, TID, PGID and SID that must be free, sorted."""
+    needs: tuple[Need, ...]
+
+
+_IPPROTO_TCP = 6
+
+_Users: TypeAlias = dict[FileId, tuple[User, ...]]
 
 
 def take_inventory(dump: Dump) -> Inventory:
     """Work out what a restore of `dump` will ask for."""
-    raise NotImplementedError
+    users = _users(dump)
+    inet = [
+        PortReference(file, users.get(file.id, ()))
+        for file in dump.files.values()
+        if isinstance(file, InetSocket)
+    ]
+    return Inventory(
+        paths=_merged(_path_references(dump, users)),
+        sockets=tuple(_socket_references(dump, users)),
+        ports=tuple(port for port in inet if _binds_port(port.socket)),
+        connections=tuple(port for port in inet if _connected(port.socket)),
+        others=tuple(_other_references(dump, users)),
+        ids=_ids(dump),
+        needs=tuple(_needs(dump, users)),
+    )
+
+
+def socket_path(socket: UnixSocket) -> RawPath | None:
+    """Return the absolute path of a socket's name; None for an unnamed or abstract one."""
+    if not socket.name or socket.abstract:
+        return None
+    if socket.name.startswith(b"/"):
+        return socket.name
+    return RawPath((socket.name_dir or b"").rstrip(b"/") + b"/" + socket.name)
+
+
+def _users(dump: Dump) -> _Users:
+    """Find who refers to each file, also by way of a FIFO, a terminal, a link remap or a message in flight."""
+    users: defaultdict[FileId, dict[User, None]] = defaultdict(dict)
+    for task in dump.tasks:
+        for file, user in _uses(task):
+            users[file][user] = None
+    for socket, file in _in_flight(dump):
+        holders = [replace(user, role=Role.IN_FLIGHT) for user in users[socket]]
+        users[file].update(dict.fromkeys(holders))
+    for source, target in _aliases(dump):
+        users[target].update(users[source])
+    return {file: tuple(found) for file, found in users.items()}
+
+
+def _uses(task: Task) -> Iterator[tuple[FileId, User]]:
+    for descriptor in task.descriptors:
+        yield descriptor.file, User(task.pid, Role.FD, descriptor.fd)
+    lowest: dict[FileId, int] = {}
+    for mapping in task.mappings:
+        if mapping.file is not None:
+            lowest.setdefault(mapping.file, mapping.start)
+    for file, start in lowest.items():
+        yield file, User(task.pid, Role.MAPPING, start)
+    for role, own in ((Role.EXE, task.exe), (Role.CWD, task.cwd), (Role.ROOT, task.root)):
+        if own is not None:
+            yield own, User(task.pid, role)
+
+
+def _in_flight(dump: Dump) -> list[tuple[FileId, FileId]]:
+    """Pair each receiving socket with each file on its way to it, receivers that are in flight themselves last."""
+    pairs = [(packet.socket, right) for packet in dump.packets for right in packet.rights]
+    moving = {file for _, file in pairs}
+    return sorted(pairs, key=lambda pair: pair[0] in moving)
+
+
+def _aliases(dump: Dump) -> Iterator[tuple[FileId, FileId]]:
+    """Pair each file with another entry that stands in for it."""
+    for file in dump.files.values():
+        if isinstance(file, (Fifo, Terminal)) and file.regular_file is not None:
+            yield file.id, file.regular_file
+    for remap in dump.remaps:
+        if remap.type is RemapType.LINKED:
+            yield remap.original, FileId(remap.remap_id)
+
+
+def _merged(references: Iterable[PathReference]) -> tuple[PathReference, ...]:
+    """Make one reference of all those to the same path and kind; what any of them demands is demanded."""
+    merged: dict[tuple[RawPath, PathKind], PathReference] = {}
+    for reference in references:
+        key = (reference.path, reference.kind)
+        first = merged.get(key)
+        merged[key] = reference if first is None else _joined(first, reference)
+    return tuple(sorted(merged.values(), key=lambda reference: (reference.path, reference.kind.value)))
+
+
+def _joined(first: PathReference, second: PathReference) -> PathReference:
+    return replace(
+        first,
+        users=tuple(dict.fromkeys((*first.users, *second.users))),
+        size=second.size if first.size is None else first.size,
+        mode=second.mode if first.mode is None else first.mode,
+        build_id=first.build_id or second.build_id,
+    )
+
+
+def _path_references(dump: Dump, users: _Users) -> Iterator[PathReference]:
+    remaps = {remap.original: remap for remap in dump.remaps}
+    targets = {FileId(remap.remap_id): remap for remap in dump.remaps if remap.type is RemapType.LINKED}
+    for file in dump.files.values():
+        held_by = users.get(file.id, ())
+        match file:
+            case RegularFile(external=False):
+                target = targets.get(file.id)
+                yield (
+                    _file_reference(file, held_by, remaps.get(file.id))
+                    if target is None
+                    else _remap_reference(file, held_by, target, dump)
+                )
+            case UnixSocket():
+                yield from _socket_paths(file, held_by)
+            case Notify():
+                yield from (
+                    PathReference(watch.path, PathKind.WATCHED, held_by, file=file.id)
+                    for watch in file.watches
+                    if watch.path is not None and not _watches_ghost(watch, dump)
+                )
+            case _:
+                pass
+
+
+def _file_reference(file: RegularFile, users: tuple[User, ...], remap: Remap | None) -> PathReference:
+    return PathReference(
+        file.name, _kind(file, remap), users, file.size, file.mode, file.build_id, file.flags, file.id, remap
+    )
+
+
+def _remap_reference(file: RegularFile, users: tuple[User, ...], remap: Remap, dump: Dump) -> PathReference:
+    """Refer to a `link_remap.N`, which restores what was open under the lost name and is checked as that."""
+    lost = dump.files[remap.original]
+    reference = PathReference(file.name, PathKind.LINK_REMAP, users, file=file.id, remap=remap)
+    return replace(reference, size=lost.size, mode=lost.mode) if isinstance(lost, RegularFile) else reference
+
+
+def _kind(file: RegularFile, remap: Remap | None) -> PathKind:
+    if remap is not None and remap.type is RemapType.LINKED:
+        return PathKind.LINKED_NAME
+    if remap is not None and remap.type is RemapType.GHOST:
+        return PathKind.GHOST_NAME
+    if file.name.startswith((b"/proc/", b"/sys/")):
+        return PathKind.PROC
+    # An entry without a mode is of an old CRIU; what it names is most often a regular file.
+    return _BY_FORMAT.get(stat.S_IFMT(file.mode or stat.S_IFREG), PathKind.OTHER)
+
+
+_BY_FORMAT = {
+    stat.S_IFREG: PathKind.REGULAR,
+    stat.S_IFDIR: PathKind.DIRECTORY,
+    stat.S_IFIFO: PathKind.FIFO,
+    stat.S_IFLNK: PathKind.SYMLINK,
+    stat.S_IFCHR: PathKind.DEVICE,
+    stat.S_IFBLK: PathKind.DEVICE,
+}
+
+
+def _socket_paths(socket: UnixSocket, users: tuple[User, ...]) -> Iterator[PathReference]:
+    path = socket_path(socket)
+    if path is None or not (socket.binds or socket.external):
+        return
+    kind = PathKind.EXTERNAL_SOCKET if socket.external else PathKind.SOCKET
+    if socket.deleted:
+        kind = PathKind.DELETED_SOCKET
+    yield PathReference(path, kind, users, mode=socket.mode, file=socket.id)
+    if socket.name_dir is not None:
+        yield PathReference(socket.name_dir, PathKind.DIRECTORY, users, file=socket.id)
+
+
+def _watches_ghost(watch: Watch, dump: Dump) -> bool:
+    """Tell whether a watched path is a ghost's: then the ghost is watched (`lookup_ghost_remap`)."""
+    return any(ghost.device == watch.device and ghost.inode == watch.inode for ghost in dump.ghosts.values())
+
+
+def _socket_references(dump: Dump, users: _Users) -> Iterator[SocketReference]:
+    sockets = [file for file in dump.files.values() if isinstance(file, UnixSocket)]
+    by_inode = {socket.inode: socket for socket in sockets}
+    queues: defaultdict[FileId, list[int]] = defaultdict(list)
+    for packet in dump.packets:
+        queues[packet.socket].append(packet.length)
+    for socket in sockets:
+        yield SocketReference(
+            socket=socket,
+            bind_path=socket_path(socket) if socket.binds else None,
+            peer=None if socket.peer is None else by_inode.get(socket.peer),
+            users=users.get(socket.id, ()),
+            queued_bytes=sum(queues[socket.id]),
+            queued_packets=len(queues[socket.id]),
+        )
+
+
+def _connected(socket: InetSocket) -> bool:
+    """Tell a TCP connection (`tcp_connection`); a connected datagram socket is bound and connected anew, whoever listens."""
+    return socket.protocol == _IPPROTO_TCP and socket.state not in {SocketState.LISTEN, SocketState.CLOSE}
+
+
+def _binds_port(socket: InetSocket) -> bool:
+    return socket.source_port != 0 and not _connected(socket)
+
+
+def _other_references(dump: Dump, users: _Users) -> Iterator[FileReference]:
+    for file in dump.files.values():
+        match file:
+            case Pipe() | Memfd() | Notify() | Terminal() | OtherFile() | RegularFile(external=True):
+                yield FileReference(file, users.get(file.id, ()))
+            case InetSocket() if not (_connected(file) or _binds_port(file)):
+                yield FileReference(file, users.get(file.id, ()))
+            case _:
+                pass
+
+
+def _ids(dump: Dump) -> tuple[Pid, ...]:
+    """Collect the ids that `restore` forks for; a dead /proc/PID is one too (`collect_remap_dead_process`)."""
+    ids = {pid for task in dump.tasks for pid in (task.pid, task.pgid, task.sid, *task.threads)}
+    ids |= {Pid(remap.remap_id) for remap in dump.remaps if remap.type is RemapType.PROCFS}
+    return tuple(sorted(ids - {0}))
+
+
+def _needs(dump: Dump, users: _Users) -> Iterator[Need]:
+    yield from (Need(NeedKind.PLUGIN, plugin, ()) for plugin in dump.plugins)
+    for file in dump.files.values():
+        for kind, what in _needs_of(file):
+            yield Need(kind, what, users.get(file.id, ()))
+    for lock in dump.locks:
+        yield Need(NeedKind.FILE_LOCK, f"{lock.start}+{lock.length}", (User(lock.pid, Role.FD, lock.fd),))
+
+
+def _needs_of(file: File) -> Iterator[tuple[NeedKind, str]]:
+    match file:
+        case RegularFile(external=True):
+            yield NeedKind.INHERITED_FILE, escape(file.name)
+        case UnixSocket(external=True):
+            yield NeedKind.EXTERNAL_PEER, escape(file.name)
+        case InetSocket() if _connected(file):
+            yield (
+                NeedKind.ESTABLISHED_TCP,
+                f"{file.source}:{file.source_port} to {file.destination}:{file.destination_port}",
+            )
+        case Terminal():
+            yield NeedKind.TERMINAL, f"tty {file.info:#x}"
+        case OtherFile() if file.type not in SELF_CONTAINED:
+            yield NeedKind.FILE_TYPE, file.type.name if isinstance(file.type, FileType) else str(file.type)
+        case _:
+            pass

@@ -180,8 +180,8 @@ class GhostFile:
 class QueuedPacket:
     """`sk_packet_entry`: one message in a socket's queue."""
 
-    socket: int
-    """`unix_sk_entry.id` of the receiver."""
+    socket: FileId
+    """The receiver."""
     length: int
     rights: tuple[FileId, ...]
     """Files in flight (SCM_RIGHTS)."""
