@@ -1,1 +1,42 @@
-"""What a CRIU dump refers to, and how to make it restore in another container."""
+"""What a CRIU dump refers to, and how to make it restore in another container.
+
+Names are loaded when first used: asking for an error does not import protobuf, nor reading a dump pydantic.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from llmux.criu_images._paths import RawPath, escape, unescape
+from llmux.criu_images.errors import CriuImagesError, ExitCode
+
+if TYPE_CHECKING:
+    from llmux.criu_images._dump import read_dump
+    from llmux.criu_images._inventory import Inventory, take_inventory
+    from llmux.criu_images._records import Dump
+
+__all__ = [
+    "CriuImagesError",
+    "Dump",
+    "ExitCode",
+    "Inventory",
+    "RawPath",
+    "escape",
+    "read_dump",
+    "take_inventory",
+    "unescape",
+]
+
+_MODULES = {
+    "Dump": "_records",
+    "Inventory": "_inventory",
+    "read_dump": "_dump",
+    "take_inventory": "_inventory",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

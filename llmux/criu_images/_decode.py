@@ -143,12 +143,14 @@ def decode_inventory(entry: Entry) -> DumpHeader:
 
 
 def decode_tree_item(entry: Entry) -> TreeItem:
+    pid = Pid(entry.number("pid"))
     return TreeItem(
-        pid=Pid(entry.number("pid")),
+        pid=pid,
         ppid=Pid(entry.number("ppid")),
         pgid=Pid(entry.number("pgid")),
         sid=Pid(entry.number("sid")),
-        threads=tuple(map(Pid, entry.numbers("threads"))),
+        # The first is the leader: CRIU skips it (`read_one_pstree_item`), and for a zombie writes memory it never set.
+        threads=(pid, *map(Pid, entry.numbers("threads")[1:])),
     )
 
 

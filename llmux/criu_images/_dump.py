@@ -277,7 +277,7 @@ class _TaskReader:
             ppid=item.ppid,
             pgid=item.pgid,
             sid=item.sid,
-            threads=item.threads or (item.pid,),
+            threads=item.threads,
             comm=core.comm,
             state=core.state,
             exe=None if memory is None else memory.exe,
