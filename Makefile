@@ -1,0 +1,49 @@
+# Each target does its own set-up; what is there already takes no time. `make help` lists them.
+PYTHON ?= python3
+ENGINE ?= tiny
+K ?=
+
+SETUP := $(PYTHON) docker/setup.py
+BIN := .venv/bin
+# pycriu, for the tests over captured images; the hash seed and locale of the machine must not matter.
+PYTEST := env PYTHONPATH=.cache/pycriu $(BIN)/pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fmt lint unit integration lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## all that the demo and the tests need: .venv, a Docker engine, images, a model (ENGINE=tiny|vllm)
+	$(SETUP) all --engine $(ENGINE)
+
+demo: ## a model falls asleep in one container and wakes in another, with a table of times (ENGINE=tiny|vllm)
+	$(SETUP) run --engine $(ENGINE) -- $(BIN)/python docker/success_test.py --engine $(ENGINE)
+
+test: lint ## what CI runs: lint, types, import rules, then unit, property and integration tests
+	$(SETUP) run -- $(PYTEST)
+
+fmt: ## format the code
+	$(SETUP) dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lint: ## formatting, ruff, mypy, import rules
+	$(SETUP) dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: ## unit and property tests: seconds, without root, CRIU or Docker (K=expression chooses)
+	$(SETUP) dev
+	$(PYTEST) tests/unit tests/property $(if $(K),-k "$(K)")
+
+integration: ## tests with real CRIU in real containers (K=expression chooses)
+	$(SETUP) run -- $(PYTEST) tests/integration $(if $(K),-k "$(K)")
+
+lock: ## resolve the dependencies anew into requirements.lock and docker/requirements.lock
+	$(SETUP) lock
+
+clean: ## remove everything that the other targets made
+	$(SETUP) clean

@@ -1,0 +1,158 @@
+"""The set-up's commands."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from . import engine as engines
+from . import images, python
+from .paths import CACHE, ENGINE, ROOT, VENV
+from .shell import SetupError, environment, hand_over, say
+
+# Left by the tools of `make lint` and `make unit`.
+_TOOLS_LEAVINGS = (
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    ".hypothesis",
+    ".import_linter_cache",
+    ".coverage",
+    "dist",
+)
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    CACHE.mkdir(exist_ok=True)
+    begin = time.monotonic()
+    try:
+        code = _COMMANDS[options.command](options)
+    except SetupError as error:
+        print(f"\nset-up: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    if options.command != "run":
+        say(f"    in all {time.monotonic() - begin:.1f} s")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="docker/setup.py", description="Set llmux up; each step is done once."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in _HELP.items():
+        command = commands.add_parser(name, help=text, description=text)
+        if name in {"all", "image", "run"}:
+            command.add_argument(
+                "--engine", choices=images.VARIANTS, default="tiny", help="what the image serves with"
+            )
+        if name == "run":
+            command.add_argument("argv", nargs="+", metavar="COMMAND")
+    return parser
+
+
+def _dev(_options: argparse.Namespace) -> int:
+    python.make_venv()
+    python.fetch_pycriu()
+    return 0
+
+
+def _all(options: argparse.Namespace) -> int:
+    _dev(options)
+    with engines.engine() as engine:
+        _fill(engine, options.engine)
+    return 0
+
+
+def _fill(engine: engines.Engine, variant: str) -> None:
+    say(engines.describe(engine))
+    images.build(engine, variant)
+    images.make_model(engine, variant)
+
+
+def _image(options: argparse.Namespace) -> int:
+    with engines.engine() as engine:
+        images.build(engine, options.engine)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    _dev(options)
+    with engines.engine() as engine:
+        _fill(engine, options.engine)
+        return hand_over(options.argv, environment(engine.env))
+
+
+def _start(_options: argparse.Namespace) -> int:
+    found = engines.keep()
+    say(engines.describe(found))
+    if found.private:
+        say(f"    export DOCKER_HOST={found.host}")
+    return 0
+
+
+def _stop(_options: argparse.Namespace) -> int:
+    engines.stop()
+    return 0
+
+
+def _lock(_options: argparse.Namespace) -> int:
+    python.write_locks()
+    return 0
+
+
+def _clean(_options: argparse.Namespace) -> int:
+    with contextlib.suppress(SetupError):
+        found = engines.running()
+        if found is not None and not found.private:
+            images.remove_all(found)
+    engines.stop()
+    for path in (ENGINE, CACHE, VENV, *(ROOT / name for name in _TOOLS_LEAVINGS), *_bytecode()):
+        _remove(path)
+    say("==> removed all that the set-up made; packages that it installed with apt stay")
+    return 0
+
+
+def _bytecode() -> list[Path]:
+    return [path for top in ("docker", "llmux", "tests") for path in (ROOT / top).rglob("__pycache__")]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            raise SetupError(
+                f"cannot remove {path}: {error}", hint="containers write as root: repeat as root"
+            ) from error
+    else:
+        path.unlink(missing_ok=True)
+
+
+_COMMANDS = {
+    "dev": _dev,
+    "all": _all,
+    "image": _image,
+    "run": _run,
+    "start": _start,
+    "stop": _stop,
+    "lock": _lock,
+    "clean": _clean,
+}
+_HELP = {
+    "dev": "the virtual environment and pycriu: enough for the unit tests and linters",
+    "all": "all that the demo and the tests need",
+    "image": "rebuild the image after a change of the code",
+    "run": "everything, then COMMAND with DOCKER_HOST set, then stop the private engine if nobody else uses it",
+    "start": "start the engine and leave it running",
+    "stop": "stop the private engine",
+    "lock": "resolve the dependencies anew",
+    "clean": "remove everything that the set-up made",
+}

@@ -1,0 +1,220 @@
+"""The images, each on the one before: Debian's root, CRIU, vLLM where asked for, llmux."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import debian, python
+from .engine import Engine
+from .paths import CACHE, ROOT, model_cache
+from .shell import SetupError, run, skip, step
+
+VARIANTS = ("tiny", "vllm", "vllm-gpu")
+DEBIAN = "llmux-debian:trixie"
+_TRIXIE = "llmux-base:trixie"
+_VLLM = "llmux-base:vllm"
+_VLLM_GPU = "llmux-base:vllm-gpu"
+_OFFICIAL_VLLM = "vllm/vllm-openai:latest"
+
+_RELEASE = "trixie"
+_PULLED = "debian:trixie-slim"
+# A registry that has not begun to answer by then, in seconds, is taken for out of reach.
+_REGISTRY_SECONDS = 30.0
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# A digest of what an image was built from.
+_LABEL = "llmux.built-from"
+
+_DOCKER = ROOT / "docker"
+_CONTEXTS = CACHE / "context"
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """An image `name` on `base`; `inputs` are all files that go into it, `context` lays them out for docker build."""
+
+    name: str
+    base: str
+    dockerfile: Path
+    inputs: tuple[Path, ...]
+    context: Callable[[], Path]
+
+
+def build(engine: Engine, variant: str) -> str:
+    """Build `llmux:VARIANT` and all it stands on, leave alone what is current, and return its name."""
+    if variant == "tiny":
+        base = _trixie(engine)
+    elif variant == "vllm":
+        base = _vllm(engine)
+    else:
+        base = _criu(engine, _OFFICIAL_VLLM, _VLLM_GPU)
+    return _llmux(engine, base, f"llmux:{variant}")
+
+
+def make_model(engine: Engine, variant: str) -> None:
+    """Make the small model that `variant` serves as Qwen/Qwen3-0.6B, in its model cache."""
+    home = model_cache(variant)
+    if (home / "hub/models--Qwen--Qwen3-0.6B/refs/main").exists():
+        skip(f"model for {variant}")
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    with step(f"model for {variant}, made here"):
+        if variant == "tiny":
+            run(python.PYTHON, "-m", "llmux.tiny_engine", "train", home)
+        else:
+            run(
+                *("docker", "run", "--rm", "--network=none", f"--user={os.getuid()}:{os.getgid()}"),
+                *(f"--volume={home}:/models", "--env=HF_HOME=/models", "--env=HOME=/tmp"),
+                *(_VLLM, "/opt/vllm/bin/python", "/opt/vllm/make_model.py"),
+                env=engine.env,
+            )
+
+
+def _debian(engine: Engine) -> None:
+    if engine.has_image(DEBIAN):
+        skip(f"image {DEBIAN}")
+        return
+    if not _pull(engine):
+        _bootstrap(engine)
+
+
+def _pull(engine: Engine) -> bool:
+    try:
+        with step(f"image {DEBIAN}: pulling {_PULLED}"):
+            run("docker", "pull", _PULLED, env=engine.env, timeout=_REGISTRY_SECONDS)
+    except SetupError:
+        return False
+    engine.docker("tag", _PULLED, DEBIAN)
+    return True
+
+
+def _bootstrap(engine: Engine) -> None:
+    """Make a Debian root from the machine's own mirror, every package's signature checked, and import it."""
+    if shutil.which("debootstrap") is None or not _KEYRING.exists():
+        debian.install("debootstrap", "debian-archive-keyring", why="no registry answers, and debootstrap")
+    if not debian.is_root():
+        raise SetupError(
+            "no registry answers, and debootstrap needs root to make the base image",
+            hint=f"run `make setup` as root once, or load an image named {DEBIAN}",
+        )
+    with (
+        step(f"image {DEBIAN}: no registry answers, so debootstrap makes it"),
+        tempfile.TemporaryDirectory(dir=CACHE, prefix="debian-") as work,
+    ):
+        root, archive = Path(work) / "root", Path(work) / "root.tar"
+        # In a mount namespace of its own: what debootstrap mounts goes with it, however it ends.
+        run(
+            *("unshare", "--mount", "debootstrap", "--variant=minbase", f"--keyring={_KEYRING}"),
+            _RELEASE,
+            root,
+            *_mirror_argument(),
+            hint=f"a debian-archive-keyring that knows {_RELEASE} is needed: apt-get install debian-archive-keyring",
+        )
+        run("tar", "-C", root, "--numeric-owner", "--exclude=./var/cache/apt/*", "-cf", archive, ".")
+        run("docker", "import", archive, DEBIAN, env=engine.env)
+
+
+def _mirror_argument() -> list[str]:
+    """Return the machine's own mirror; nothing where it is no Debian, and debootstrap uses its default."""
+    found = debian.mirror()
+    return [] if found is None else [found]
+
+
+def _trixie(engine: Engine) -> str:
+    _debian(engine)
+    return _criu(engine, DEBIAN, _TRIXIE)
+
+
+def _criu(engine: Engine, base: str, name: str) -> str:
+    folder = _DOCKER / "criu"
+    return _build(
+        engine, _Recipe(name, base, folder / "Dockerfile", (folder / "install-criu",), lambda: folder)
+    )
+
+
+def _vllm(engine: Engine) -> str:
+    folder = _DOCKER / "vllm"
+    inputs = (folder / "requirements.lock", folder / "make_model.py")
+
+    def context() -> Path:
+        prepared = _CONTEXTS / "vllm"
+        _wheels(inputs[0], "3.11", prepared)
+        for file in inputs:
+            shutil.copy(file, prepared)
+        return prepared
+
+    return _build(engine, _Recipe(_VLLM, _trixie(engine), folder / "Dockerfile", inputs, context))
+
+
+def _llmux(engine: Engine, base: str, name: str) -> str:
+    lock = _DOCKER / "requirements.lock"
+    code = (file for file in sorted((ROOT / "llmux").rglob("*")) if file.is_file() and file.suffix != ".pyc")
+    inputs = (lock, *(ROOT / top for top in ("pyproject.toml", "README.md", "LICENSE")), *code)
+
+    def context() -> Path:
+        version = _python_version(engine, base)
+        prepared = _CONTEXTS / f"llmux-python{version}"
+        _wheels(lock, version, prepared / "wheels")
+        shutil.copy(lock, prepared)
+        python.build_wheel(prepared)
+        return prepared
+
+    return _build(engine, _Recipe(name, base, _DOCKER / "Dockerfile", inputs, context))
+
+
+def _wheels(lock: Path, python_version: str, target: Path) -> None:
+    """Have in `target` what `lock` names: the build container has no package index of this machine's configuration."""
+    stamp, wanted = target.with_name(f"{target.name}.lock"), python.digest(lock)
+    if target.is_dir() and stamp.exists() and stamp.read_text() == wanted:
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    with step(f"wheels for Python {python_version}"):
+        python.download_wheels(lock, python_version, target)
+    stamp.write_text(wanted)
+
+
+def _build(engine: Engine, recipe: _Recipe) -> str:
+    """Build an image unless it was built from these very files, and return its name."""
+    wanted = f"{_image_id(engine, recipe.base)} {python.digest(recipe.dockerfile, *recipe.inputs)}"
+    if _label(engine, recipe.name) == wanted:
+        skip(f"image {recipe.name}")
+        return recipe.name
+    context = recipe.context()
+    with step(f"image {recipe.name}"):
+        run(
+            # The host's network: a private engine has no other, and it reaches what the host reaches.
+            *("docker", "build", "--network=host", f"--build-arg=BASE={recipe.base}"),
+            *(f"--label={_LABEL}={wanted}", f"--tag={recipe.name}", "--file", recipe.dockerfile, context),
+            env=engine.env,
+        )
+    return recipe.name
+
+
+def _image_id(engine: Engine, name: str) -> str:
+    """Return an image's id; its name where the build is still to pull it."""
+    return engine.docker("image", "inspect", "--format={{.Id}}", name) if engine.has_image(name) else name
+
+
+def _label(engine: Engine, name: str) -> str:
+    if not engine.has_image(name):
+        return ""
+    return engine.docker("image", "inspect", f'--format={{{{index .Config.Labels "{_LABEL}"}}}}', name)
+
+
+def _python_version(engine: Engine, image: str) -> str:
+    program = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return engine.docker("run", "--rm", "--network=none", "--entrypoint=python3", image, "-c", program)
+
+
+def remove_all(engine: Engine) -> None:
+    """Remove our images, and the containers made from them, from an engine that is not ours."""
+    for name in engine.lines("image", "ls", "--format={{.Repository}}:{{.Tag}}"):
+        if name.split(":")[0] in {"llmux", "llmux-base", "llmux-debian"}:
+            containers = engine.lines("ps", "--all", "--quiet", f"--filter=ancestor={name}")
+            if containers:
+                engine.docker("rm", "--force", "--volumes", *containers)
+            engine.docker("image", "rm", "--force", name)
