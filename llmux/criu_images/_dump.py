@@ -18,7 +18,12 @@ from typing import Final, Self
 
 from llmux.criu_images import _decode as decode
 from llmux.criu_images import _wire as wire
+from llmux.criu_images._decode_files import decode_file
 from llmux.criu_images._entry import Entry
+from llmux.criu_images._enums import (
+    RemapType,
+    TaskState,
+)
 from llmux.criu_images._records import (
     Descriptor,
     Dump,
@@ -31,11 +36,9 @@ from llmux.criu_images._records import (
     Pid,
     PipeData,
     Remap,
-    RemapType,
     SocketInode,
     SysvSegment,
     Task,
-    TaskState,
     TcpQueues,
     Unknown,
 )
@@ -158,7 +161,7 @@ def _read_files(images: _Images) -> _Files:
     by_id: dict[FileId, File] = {}
     unknown: list[Unknown] = []
     for entry in images.all(_FILES, wire.FILES):
-        file = decode.decode_file(entry)
+        file = decode_file(entry)
         if isinstance(file, Memfd) and (inode := memfds.get(file.inode)):
             file = replace(file, name=inode.name, size=inode.size)
         if isinstance(file, OtherFile) and isinstance(file.type, int):

@@ -11,16 +11,18 @@ import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
+from llmux.criu_images._enums import (
+    SELF_CONTAINED,
+    FileType,
+    RemapType,
+    SocketState,
+)
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import (
-    SELF_CONTAINED,
     Dump,
-    Fifo,
     File,
     FileId,
-    FileType,
     InetSocket,
     Memfd,
     Notify,
@@ -29,35 +31,11 @@ from llmux.criu_images._records import (
     Pipe,
     RegularFile,
     Remap,
-    RemapType,
-    SocketState,
-    Task,
     Terminal,
     UnixSocket,
     Watch,
 )
-
-
-class Role(enum.Enum):
-    """How a task refers to a file."""
-
-    FD = "fd"
-    MAPPING = "mapping"
-    EXE = "exe"
-    CWD = "cwd"
-    ROOT = "root"
-    IN_FLIGHT = "in flight"
-    """Sent over a Unix socket (SCM_RIGHTS) and not received yet: the user is whoever holds the receiving socket."""
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """One use of a file: a task's descriptor 7, say, or its mapping at 7f00a000."""
-
-    pid: Pid
-    role: Role
-    number: int = 0
-    """The descriptor's number, the start address of the lowest mapping, the receiving socket's descriptor; else 0."""
+from llmux.criu_images._users import Role, User, Users, users_of_files
 
 
 class PathKind(enum.Enum):
@@ -191,12 +169,10 @@ class Inventory:
 
 _IPPROTO_TCP = 6
 
-_Users: TypeAlias = dict[FileId, tuple[User, ...]]
-
 
 def take_inventory(dump: Dump) -> Inventory:
     """Work out what a restore of `dump` will ask for."""
-    users = _users(dump)
+    users = users_of_files(dump)
     inet = [
         PortReference(file, users.get(file.id, ()))
         for file in dump.files.values()
@@ -222,51 +198,6 @@ def socket_path(socket: UnixSocket) -> RawPath | None:
     return RawPath((socket.name_dir or b"").rstrip(b"/") + b"/" + socket.name)
 
 
-def _users(dump: Dump) -> _Users:
-    """Find who refers to each file, also by way of a FIFO, a terminal, a link remap or a message in flight."""
-    users: defaultdict[FileId, dict[User, None]] = defaultdict(dict)
-    for task in dump.tasks:
-        for file, user in _uses(task):
-            users[file][user] = None
-    for socket, file in _in_flight(dump):
-        holders = [replace(user, role=Role.IN_FLIGHT) for user in users[socket]]
-        users[file].update(dict.fromkeys(holders))
-    for source, target in _aliases(dump):
-        users[target].update(users[source])
-    return {file: tuple(found) for file, found in users.items()}
-
-
-def _uses(task: Task) -> Iterator[tuple[FileId, User]]:
-    for descriptor in task.descriptors:
-        yield descriptor.file, User(task.pid, Role.FD, descriptor.fd)
-    lowest: dict[FileId, int] = {}
-    for mapping in task.mappings:
-        if mapping.file is not None:
-            lowest.setdefault(mapping.file, mapping.start)
-    for file, start in lowest.items():
-        yield file, User(task.pid, Role.MAPPING, start)
-    for role, own in ((Role.EXE, task.exe), (Role.CWD, task.cwd), (Role.ROOT, task.root)):
-        if own is not None:
-            yield own, User(task.pid, role)
-
-
-def _in_flight(dump: Dump) -> list[tuple[FileId, FileId]]:
-    """Pair each receiving socket with each file on its way to it, receivers that are in flight themselves last."""
-    pairs = [(packet.socket, right) for packet in dump.packets for right in packet.rights]
-    moving = {file for _, file in pairs}
-    return sorted(pairs, key=lambda pair: pair[0] in moving)
-
-
-def _aliases(dump: Dump) -> Iterator[tuple[FileId, FileId]]:
-    """Pair each file with another entry that stands in for it."""
-    for file in dump.files.values():
-        if isinstance(file, (Fifo, Terminal)) and file.regular_file is not None:
-            yield file.id, file.regular_file
-    for remap in dump.remaps:
-        if remap.type is RemapType.LINKED:
-            yield remap.original, FileId(remap.remap_id)
-
-
 def _merged(references: Iterable[PathReference]) -> tuple[PathReference, ...]:
     """Make one reference of all those to the same path and kind; what any of them demands is demanded."""
     merged: dict[tuple[RawPath, PathKind], PathReference] = {}
@@ -287,7 +218,7 @@ def _joined(first: PathReference, second: PathReference) -> PathReference:
     )
 
 
-def _path_references(dump: Dump, users: _Users) -> Iterator[PathReference]:
+def _path_references(dump: Dump, users: Users) -> Iterator[PathReference]:
     remaps = {remap.original: remap for remap in dump.remaps}
     targets = {FileId(remap.remap_id): remap for remap in dump.remaps if remap.type is RemapType.LINKED}
     for file in dump.files.values():
@@ -363,7 +294,7 @@ def _watches_ghost(watch: Watch, dump: Dump) -> bool:
     return any(ghost.device == watch.device and ghost.inode == watch.inode for ghost in dump.ghosts.values())
 
 
-def _socket_references(dump: Dump, users: _Users) -> Iterator[SocketReference]:
+def _socket_references(dump: Dump, users: Users) -> Iterator[SocketReference]:
     sockets = [file for file in dump.files.values() if isinstance(file, UnixSocket)]
     by_inode = {socket.inode: socket for socket in sockets}
     queues: defaultdict[FileId, list[int]] = defaultdict(list)
@@ -389,7 +320,7 @@ def _binds_port(socket: InetSocket) -> bool:
     return socket.source_port != 0 and not _connected(socket)
 
 
-def _other_references(dump: Dump, users: _Users) -> Iterator[FileReference]:
+def _other_references(dump: Dump, users: Users) -> Iterator[FileReference]:
     for file in dump.files.values():
         match file:
             case Pipe() | Memfd() | Notify() | Terminal() | OtherFile() | RegularFile(external=True):
@@ -407,7 +338,7 @@ def _ids(dump: Dump) -> tuple[Pid, ...]:
     return tuple(sorted(ids - {0}))
 
 
-def _needs(dump: Dump, users: _Users) -> Iterator[Need]:
+def _needs(dump: Dump, users: Users) -> Iterator[Need]:
     yield from (Need(NeedKind.PLUGIN, plugin, ()) for plugin in dump.plugins)
     for file in dump.files.values():
         for kind, what in _needs_of(file):

@@ -6,10 +6,19 @@ that was worked out from other entries: that is `_inventory.py`'s.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import NewType, TypeAlias
 
+from llmux.criu_images._enums import (
+    FileType,
+    MappingKind,
+    RemapType,
+    SeccompMode,
+    Shutdown,
+    SocketState,
+    SocketType,
+    TaskState,
+)
 from llmux.criu_images._paths import RawPath
 
 FileId = NewType("FileId", int)
@@ -18,119 +27,6 @@ SocketInode = NewType("SocketInode", int)
 """Ties a Unix socket to its peer (`unix_sk_entry.ino` and `.peer`)."""
 Pid = NewType("Pid", int)
 """A process, thread, session or process group id, as seen in the dumped tree's own PID namespace."""
-
-
-class SocketType(enum.Enum):
-    """`SOCK_*` of socket(2)."""
-
-    STREAM = 1
-    DGRAM = 2
-    RAW = 3
-    SEQPACKET = 5
-    PACKET = 10
-
-
-class SocketState(enum.Enum):
-    """`TCP_*` of the kernel's tcp_states.h; Unix sockets use the same numbers."""
-
-    ESTABLISHED = 1
-    SYN_SENT = 2
-    SYN_RECV = 3
-    FIN_WAIT1 = 4
-    FIN_WAIT2 = 5
-    TIME_WAIT = 6
-    CLOSE = 7
-    CLOSE_WAIT = 8
-    LAST_ACK = 9
-    LISTEN = 10
-    CLOSING = 11
-
-
-class Shutdown(enum.Enum):
-    """`sk_shutdown`: which halves of a socket are shut."""
-
-    NONE = 0
-    READ = 1
-    WRITE = 2
-    BOTH = 3
-
-
-class RemapType(enum.Enum):
-    """`remap_type`: what CRIU does for a file whose name is gone."""
-
-    LINKED = 0
-    GHOST = 1
-    PROCFS = 2
-
-
-class FileType(enum.Enum):
-    """`fd_types`: what a file entry describes."""
-
-    UND = 0
-    REG = 1
-    PIPE = 2
-    FIFO = 3
-    INETSK = 4
-    UNIXSK = 5
-    EVENTFD = 6
-    EVENTPOLL = 7
-    INOTIFY = 8
-    SIGNALFD = 9
-    PACKETSK = 10
-    TTY = 11
-    FANOTIFY = 12
-    NETLINKSK = 13
-    NS = 14
-    TUNF = 15
-    EXT = 16
-    TIMERFD = 17
-    MEMFD = 18
-    BPFMAP = 19
-    PIDFD = 20
-
-
-SELF_CONTAINED = frozenset(
-    {
-        FileType.PIPE,
-        FileType.EVENTFD,
-        FileType.EVENTPOLL,
-        FileType.SIGNALFD,
-        FileType.TIMERFD,
-        FileType.MEMFD,
-        FileType.NETLINKSK,
-        FileType.BPFMAP,
-    }
-)
-"""The types that CRIU restores from the images alone."""
-
-
-class SeccompMode(enum.Enum):
-    """`seccomp_mode`; the numbers are the kernel's SECCOMP_MODE_*."""
-
-    DISABLED = 0
-    STRICT = 1
-    FILTER = 2
-
-
-class MappingKind(enum.Enum):
-    """What a mapping's pages come from, told from the `VMA_*` bits of its status (CRIU's image.h)."""
-
-    FILE_PRIVATE = "private"
-    FILE_SHARED = "shared"
-    MEMFD = "memfd"
-    """A memfd, or anonymous shared memory that CRIU dumps as one."""
-    SYSV = "SysV shared memory"
-    PLUGIN = "plugin"
-    """A device's memory, restored by a CRIU plugin."""
-
-
-class TaskState(enum.Enum):
-    """`task_core_entry.task_state`."""
-
-    ALIVE = 1
-    DEAD = 2
-    STOPPED = 3
-    ZOMBIE = 6
 
 
 @dataclass(frozen=True, slots=True)

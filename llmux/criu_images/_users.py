@@ -1,0 +1,91 @@
+"""Who refers to each file of a dump, and how: by descriptor, by mapping, as a working directory, by way of another file."""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from llmux.criu_images._enums import (
+    RemapType,
+)
+from llmux.criu_images._records import (
+    Dump,
+    Fifo,
+    FileId,
+    Pid,
+    Task,
+    Terminal,
+)
+
+
+class Role(enum.Enum):
+    """How a task refers to a file."""
+
+    FD = "fd"
+    MAPPING = "mapping"
+    EXE = "exe"
+    CWD = "cwd"
+    ROOT = "root"
+    IN_FLIGHT = "in flight"
+    """Sent over a Unix socket (SCM_RIGHTS) and not received yet: the user is whoever holds the receiving socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One use of a file: a task's descriptor 7, say, or its mapping at 7f00a000."""
+
+    pid: Pid
+    role: Role
+    number: int = 0
+    """The descriptor's number, the start address of the lowest mapping, the receiving socket's descriptor; else 0."""
+
+
+Users: TypeAlias = dict[FileId, tuple[User, ...]]
+
+
+def users_of_files(dump: Dump) -> Users:
+    """Find who refers to each file, also by way of a FIFO, a terminal, a link remap or a message in flight."""
+    users: defaultdict[FileId, dict[User, None]] = defaultdict(dict)
+    for task in dump.tasks:
+        for file, user in _uses(task):
+            users[file][user] = None
+    for socket, file in _in_flight(dump):
+        holders = [replace(user, role=Role.IN_FLIGHT) for user in users[socket]]
+        users[file].update(dict.fromkeys(holders))
+    for source, target in _aliases(dump):
+        users[target].update(users[source])
+    return {file: tuple(found) for file, found in users.items()}
+
+
+def _uses(task: Task) -> Iterator[tuple[FileId, User]]:
+    for descriptor in task.descriptors:
+        yield descriptor.file, User(task.pid, Role.FD, descriptor.fd)
+    lowest: dict[FileId, int] = {}
+    for mapping in task.mappings:
+        if mapping.file is not None:
+            lowest.setdefault(mapping.file, mapping.start)
+    for file, start in lowest.items():
+        yield file, User(task.pid, Role.MAPPING, start)
+    for role, own in ((Role.EXE, task.exe), (Role.CWD, task.cwd), (Role.ROOT, task.root)):
+        if own is not None:
+            yield own, User(task.pid, role)
+
+
+def _in_flight(dump: Dump) -> list[tuple[FileId, FileId]]:
+    """Pair each receiving socket with each file on its way to it, receivers that are in flight themselves last."""
+    pairs = [(packet.socket, right) for packet in dump.packets for right in packet.rights]
+    moving = {file for _, file in pairs}
+    return sorted(pairs, key=lambda pair: pair[0] in moving)
+
+
+def _aliases(dump: Dump) -> Iterator[tuple[FileId, FileId]]:
+    """Pair each file with another entry that stands in for it."""
+    for file in dump.files.values():
+        if isinstance(file, (Fifo, Terminal)) and file.regular_file is not None:
+            yield file.id, file.regular_file
+    for remap in dump.remaps:
+        if remap.type is RemapType.LINKED:
+            yield remap.original, FileId(remap.remap_id)
