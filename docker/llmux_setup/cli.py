@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -28,6 +29,8 @@ _TOOLS_LEAVINGS = (
 
 def main() -> int:
     options = _parser().parse_args()
+    # Ends like Ctrl-C: what was begun is taken back.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     CACHE.mkdir(exist_ok=True)
     begin = time.monotonic()
     try:
@@ -78,6 +81,7 @@ def _fill(engine: engines.Engine, variant: str) -> None:
 
 
 def _image(options: argparse.Namespace) -> int:
+    python.make_venv()
     with engines.engine() as engine:
         images.build(engine, options.engine)
     return 0

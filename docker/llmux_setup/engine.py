@@ -117,13 +117,22 @@ def _start() -> Engine:
         _RUN.mkdir(parents=True, exist_ok=True)
         _PID_FILE.unlink(missing_ok=True)
         pid = start_daemon(_command(), _LOG)
-        deadline = time.monotonic() + _START_SECONDS
-        while not PRIVATE.answers():
-            if time.monotonic() > deadline or os.waitpid(pid, os.WNOHANG)[0] == pid:
-                tail = _LOG.read_text(errors="replace").splitlines()[-10:]
-                raise SetupError(f"dockerd did not start (its log: {_LOG})", "\n".join(tail))
-            time.sleep(0.2)
+        try:
+            _wait_until_answers(pid)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            raise
     return PRIVATE
+
+
+def _wait_until_answers(pid: int) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not PRIVATE.answers():
+        if time.monotonic() > deadline or os.waitpid(pid, os.WNOHANG)[0] == pid:
+            tail = _LOG.read_text(errors="replace").splitlines()[-10:]
+            raise SetupError(f"dockerd did not start (its log: {_LOG})", "\n".join(tail))
+        time.sleep(0.2)
 
 
 def _need_programs() -> None:
@@ -167,9 +176,11 @@ def stop() -> None:
 
 
 def _end(pid: int) -> None:
-    containers = PRIVATE.lines("ps", "--all", "--quiet") if PRIVATE.answers() else []
-    if containers:
-        PRIVATE.docker("rm", "--force", "--volumes", *containers)
+    if PRIVATE.answers():
+        if containers := PRIVATE.lines("ps", "--all", "--quiet"):
+            PRIVATE.docker("rm", "--force", "--volumes", *containers)
+        # A bridge outlives the engine that made it.
+        PRIVATE.docker("network", "prune", "--force")
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while _is_dockerd(pid):

@@ -10,7 +10,7 @@ import subprocess  # noqa: TID251 - this is the set-up's one wrapper
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -97,16 +97,27 @@ def _follow(
         watchdog = threading.Timer(timeout or threading.TIMEOUT_MAX, child.kill)
         watchdog.daemon = True
         watchdog.start()
-        begin = shown = time.monotonic()
-        for line in child.stdout or ():
+        try:
+            for line in _with_progress(child.stdout or ()):
+                watchdog.cancel()
+                log.write(line)
+                tail.append(line)
+        except BaseException:
+            child.terminate()
+            raise
+        finally:
             watchdog.cancel()
-            log.write(line)
-            tail.append(line)
-            if line.strip() and time.monotonic() - shown > _PROGRESS_EVERY:
-                shown = time.monotonic()
-                say(f"    {shown - begin:4.0f} s  {line.strip()[:_SHOWN_COLUMNS]}")
-        watchdog.cancel()
     return child.returncode, tail
+
+
+def _with_progress(lines: Iterable[str]) -> Iterator[str]:
+    """Pass lines on and show one every few seconds."""
+    begin = shown = time.monotonic()
+    for line in lines:
+        if line.strip() and time.monotonic() - shown > _PROGRESS_EVERY:
+            shown = time.monotonic()
+            say(f"    {shown - begin:4.0f} s  {line.strip()[:_SHOWN_COLUMNS]}")
+        yield line
 
 
 def output(*argv: str | Path, env: Mapping[str, str] | None = None, timeout: float = 60.0) -> str:
