@@ -1,0 +1,54 @@
+"""TCP connections into a container, whatever network it has."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+Dialer = Callable[[int, float], socket.socket]
+"""Connects to a port within a time limit in seconds. Raises OSError."""
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def to_address(address: str) -> Dialer:
+    """Return a dialer of ports at an address that this host reaches."""
+    return lambda port, timeout: socket.create_connection((address, port), timeout)
+
+
+def into_namespace_of(pid: int) -> Dialer:
+    """Return a dialer of the loopback ports in the network namespace of a process. Needs root.
+
+    setns(2) moves the calling thread only, and a socket belongs for life to the namespace it was made in; so each connection
+    is made by a thread that ends with it.
+    """
+
+    def dial(port: int, timeout: float) -> socket.socket:
+        with ThreadPoolExecutor(max_workers=1) as threads:
+            return threads.submit(_dial_inside, pid, port, timeout).result()
+
+    return dial
+
+
+def _dial_inside(pid: int, port: int, timeout: float) -> socket.socket:
+    with Path(f"/proc/{pid}/ns/net").open() as namespace:
+        if _libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(
+                number, f"can't enter the network namespace of process {pid}: {os.strerror(number)}"
+            )
+    return socket.create_connection(("127.0.0.1", port), timeout)
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return TCP ports that nothing on this host listens on just now."""
+    with socket.socket() as first:
+        first.bind(("127.0.0.1", 0))
+        if count == 1:
+            return (first.getsockname()[1],)
+        return (first.getsockname()[1], *free_ports(count - 1))

@@ -1,0 +1,192 @@
+"""Sleep in one container, wake in another: the promise of the project, kept or broken before your eyes.
+
+`python docker/success_test.py --engine tiny|vllm` (or `make demo`): a model is served in container A and put to sleep; A is
+removed; container B of the same image wakes it. B shares the checkpoint directory and the model cache with A, nothing else.
+Ends with a table and PASS (exit code 0) or FAIL (1); 2 where the machine lacks what the test runs on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proof._commands import CommandError
+from proof.bench import (
+    CHECKPOINTS,
+    ENGINE_FIELDS,
+    ENGINE_PORT,
+    MODEL,
+    PORT,
+    Bench,
+    Model,
+    Node,
+    Settings,
+    bench,
+)
+from proof.client import RefusedError
+from proof.containers import UnreadyError, check_image
+from proof.story import Sleeper, WrongError, check_restored, checkpoint_of
+from proof.table import Row, render
+from proof.traces import Traces
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = f"{CHECKPOINTS}/{MODEL}/images"
+
+SLOWEST_WAKE = {"vllm": 0.1}
+"""The most that a wake to the first answer may take, as a part of the cold start, by engine.
+
+Where a cold start takes a second there is little to win; the ratio is shown all the same.
+"""
+
+START_A = "A: docker run, until llmux answers"
+COLD = "A: cold start to first answer"
+SLEEP = "A: sleep, until the checkpoint is made"
+START_B = "B: docker run, until llmux answers"
+SHOW = "B: show every file and socket of the dump"
+WAKE = "B: wake, by restore"
+FIRST = "B: wake to first answer"
+
+
+@dataclass
+class Clock:
+    """Says what happens as it happens, and keeps how long each part took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def measure(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[what] = time.monotonic() - began
+        print(f"{self.seconds[what]:8.2f} s  {what}", flush=True)
+
+
+def tell(here: Bench, settings: Settings, network: str) -> list[Row]:
+    """Tell the story once and return what was measured.
+
+    Raises WrongError where it goes another way than promised, RefusedError, CommandError, TimeoutError and OSError where it stops.
+    """
+    clock = Clock()
+    with ExitStack() as a_lives:
+        with clock.measure(START_A):
+            a = a_lives.enter_context(here.node("a", settings, network=network))
+        sleeper = serve_and_sleep(a, clock)
+    print("            A is removed", flush=True)
+    with ExitStack() as b_lives:
+        with clock.measure(START_B):
+            b = b_lives.enter_context(here.node("b", settings, network=network))
+        with clock.measure(SHOW):
+            b.container.exec("/opt/llmux/bin/python", "-m", "llmux.criu_images", "show", IMAGES)
+        wake_and_answer(b, clock, sleeper)
+        return rows(clock, here)
+
+
+def serve_and_sleep(a: Node, clock: Clock) -> Sleeper:
+    """Serve a first answer, then sleep."""
+    with clock.measure(COLD):
+        answer = a.llmux.chat(MODEL)
+    identity = a.identity()
+    print(f"            the answer: {answer!r}")
+    print(f"            the engine: instance {identity.instance}, started at {identity.start_time:.2f}")
+    with clock.measure(SLEEP):
+        slept = a.llmux.sleep(MODEL)
+    return Sleeper(MODEL, identity, answer, checkpoint_of(slept))
+
+
+def wake_and_answer(b: Node, clock: Clock, sleeper: Sleeper) -> None:
+    """Wake, ask the same, and compare. Raises WrongError."""
+    with clock.measure(FIRST):
+        with clock.measure(WAKE):
+            b.llmux.wake(MODEL)
+        b.llmux.chat(MODEL)
+    check_restored(b, sleeper)
+    print("            restored: the same instance, the same start time, the same answer")
+
+
+def rows(clock: Clock, here: Bench) -> list[Row]:
+    """Lay out what was measured, in the order of the story."""
+    sizes = {SLEEP: bytes_on_disk(here.checkpoints)}
+    told = [
+        Row(what, clock.seconds[what], sizes.get(what))
+        for what in (START_A, COLD, SLEEP, START_B, SHOW, WAKE, FIRST)
+    ]
+    share = clock.seconds[FIRST] / clock.seconds[COLD]
+    return [*told, Row("wake to first answer, as a part of the cold start", note=f"{share:.1%}")]
+
+
+def bytes_on_disk(directory: Path) -> int:
+    """Return what the files below a directory take up, holes not counted."""
+    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
+
+
+def check_speed(measured: list[Row], engine: str) -> None:
+    """Raise WrongError if the wake took a larger part of the cold start than this engine's wake may take."""
+    seconds = {row.what: row.seconds for row in measured if row.seconds is not None}
+    most = SLOWEST_WAKE.get(engine)
+    if most is not None and seconds[FIRST] > most * seconds[COLD]:
+        raise WrongError(f"the wake took more than {most:.0%} of the cold start")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--engine", choices=sorted(ENGINE_FIELDS), default="tiny")
+    parser.add_argument("--image", help="default: llmux:ENGINE")
+    parser.add_argument(
+        "--model-cache", type=Path, help="a Hugging Face home; default: what `make setup` made"
+    )
+    parser.add_argument(
+        "--network", default="host", help="host (default), none, or the name of a Docker network"
+    )
+    parser.add_argument("--port", type=int, default=PORT, help=f"llmux's port (default {PORT})")
+    parser.add_argument("--engine-port", type=int, default=ENGINE_PORT, help=f"default {ENGINE_PORT}")
+    return parser.parse_args()
+
+
+def prove(options: argparse.Namespace) -> None:
+    """Tell the story and judge it. Raises UnreadyError, and what `tell` raises."""
+    image = options.image or f"llmux:{options.engine}"
+    cache = options.model_cache or ROOT / ".cache" / "models" / options.engine
+    settings = Settings(options.engine, (Model(port=options.engine_port),), options.port)
+    check_image(image)
+    if not cache.is_dir():
+        raise UnreadyError(f"there is no model cache at {cache}", "run `make setup`")
+    before = Traces.seen()
+    with bench(image, cache.resolve()) as here:
+        measured = tell(here, settings, options.network)
+    print(f"\n{render(measured)}\n")
+    check_speed(measured, options.engine)
+    if left := Traces.seen() - before:
+        raise WrongError(f"left behind: {left}")
+
+
+def main() -> int:
+    try:
+        prove(arguments())
+    except UnreadyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (
+        WrongError,
+        RefusedError,
+        CommandError,
+        TimeoutError,
+        OSError,
+        http.client.HTTPException,
+    ) as error:
+        print(f"\n{type(error).__name__}: {error}\nFAIL", file=sys.stderr)
+        return 1
+    print("PASS")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

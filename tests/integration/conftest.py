@@ -1,0 +1,80 @@
+"""Fixtures for cases in real containers: they need root, a Docker engine and the project's image, and fail without them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "docker"))  # the success test's own parts, which are no installed package
+
+from proof.bench import Bench, Settings, bench  # noqa: E402
+from proof.containers import check_image  # noqa: E402
+from proof.sabotage import sabotage  # noqa: E402
+from proof.story import Sleeper, put_to_sleep  # noqa: E402
+from proof.traces import Traces  # noqa: E402
+
+IMAGE = "llmux:tiny"
+
+MakeBench = Callable[[], Bench]
+AsleepOn = Callable[[Bench, Settings], Sleeper]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail the session if its containers, networks, processes, mounts, shared memory or directories outlive it."""
+    before = Traces.seen()
+    yield
+    assert not Traces.seen() - before
+
+
+@pytest.fixture(scope="session")
+def make_bench(nothing_left_behind: None) -> Iterator[MakeBench]:
+    """Make benches that last as long as the session."""
+    check_image(IMAGE)
+    cache = ROOT / ".cache" / "models" / "tiny"
+    assert cache.is_dir(), f"no model in {cache}: run `make setup`"
+    with ExitStack() as benches:
+        mounts = sabotage(os.environ.get("LLMUX_TEST_WITHOUT"), benches)
+        yield lambda: benches.enter_context(bench(IMAGE, cache, mounts=mounts))
+
+
+@pytest.fixture(scope="session")
+def larder(make_bench: MakeBench) -> Callable[[Settings], tuple[Bench, Sleeper]]:
+    """Make container A's checkpoint once for each configuration, its container removed."""
+    made: list[tuple[Settings, tuple[Bench, Sleeper]]] = []
+
+    def asleep(settings: Settings) -> tuple[Bench, Sleeper]:
+        known = [result for each, result in made if each == settings]
+        if known:
+            return known[0]
+        here = make_bench()
+        with here.node("a", settings) as a:
+            sleeper = put_to_sleep(a)
+        made.append((settings, (here, sleeper)))
+        return here, sleeper
+
+    return asleep
+
+
+@pytest.fixture
+def desk(make_bench: MakeBench) -> Bench:
+    """Give a case a bench of its own."""
+    return make_bench()
+
+
+@pytest.fixture
+def asleep_on(larder: Callable[[Settings], tuple[Bench, Sleeper]]) -> AsleepOn:
+    """Put a copy of container A's checkpoint on a case's own bench."""
+
+    def copy(here: Bench, settings: Settings) -> Sleeper:
+        source, sleeper = larder(settings)
+        here.copy_checkpoints_of(source)
+        return sleeper
+
+    return copy

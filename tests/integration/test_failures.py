@@ -1,0 +1,167 @@
+"""What can't be done is refused with its name; the model serves on or is started cold, and no checkpoint is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from proof.bench import CHECKPOINTS, ENGINE_PORT, MODEL, Bench, Node, Settings
+from proof.client import Document, RefusedError
+from proof.containers import Memory, Mount
+from proof.story import Sleeper, check_cold_start, check_restored, put_to_sleep, wake_and_check
+
+pytestmark = pytest.mark.docker
+
+SETTINGS = Settings()
+IMAGES = f"{CHECKPOINTS}/{MODEL}/images"
+PYTHON = "/opt/llmux/bin/python"
+
+
+# ---- a dump that fails ----
+
+
+def test_a_full_volume_leaves_the_model_serving_and_the_old_checkpoint_whole(desk: Bench) -> None:
+    with desk.node("a", SETTINGS, mounts=(Memory(CHECKPOINTS, 512 << 20),)) as a:
+        sleeper = put_to_sleep(a)
+        wake_and_check(a, sleeper)
+        old = a.llmux.status(MODEL)["checkpoint"]
+        a.container.attempt("dd", "if=/dev/zero", f"of={CHECKPOINTS}/filler", "bs=1M")
+        with pytest.raises(RefusedError, match=r"(?i)no space left"):
+            a.llmux.sleep(MODEL)
+        check_it_cost_nothing(a, sleeper, old)
+        a.container.exec("rm", f"{CHECKPOINTS}/filler")
+        a.llmux.sleep(MODEL)
+        wake_and_check(a, sleeper)
+
+
+def test_a_tree_that_criu_refuses_leaves_the_model_serving_and_the_old_checkpoint_whole(desk: Bench) -> None:
+    with desk.node("a", SETTINGS) as a:
+        sleeper = put_to_sleep(a)
+        wake_and_check(a, sleeper)
+        old = a.llmux.status(MODEL)["checkpoint"]
+        with connected_to_an_engines_socket(a), pytest.raises(RefusedError, match=r"(?i)unix"):
+            a.llmux.sleep(MODEL)
+        check_it_cost_nothing(a, sleeper, old)
+        a.llmux.sleep(MODEL)
+        wake_and_check(a, sleeper)
+
+
+def check_it_cost_nothing(node: Node, sleeper: Sleeper, old: Document) -> None:
+    """Check after a failed sleep that the model serves, that the status tells of it, and that the checkpoint is whole."""
+    status = node.llmux.status(MODEL)
+    assert status["state"] == "running"
+    assert status["sleep_failed"]["message"]
+    assert status["checkpoint"] == old
+    node.container.exec(PYTHON, "-m", "llmux.criu_images", "verify", IMAGES)
+    check_restored(node, sleeper)
+
+
+@contextmanager
+def connected_to_an_engines_socket(node: Node) -> Iterator[None]:
+    """Hold a connection, from outside of the tree, to a Unix socket it listens on: CRIU can't dump half a pair."""
+    script = (
+        "import pathlib, socket, time\n"
+        "listening = [line.split()[-1] for line in open('/proc/net/unix') if ' 00010000 0001 ' in line]\n"
+        "held = socket.socket(socket.AF_UNIX)\n"
+        "held.connect(next(path for path in listening if path.startswith('/tmp/')))\n"
+        "pathlib.Path('/tmp/connected').touch()\n"
+        "while pathlib.Path('/tmp/connected').exists(): time.sleep(0.05)\n"
+    )
+    node.container.start(PYTHON, "-c", script)
+    node.container.exec("timeout", "10", "sh", "-c", "until [ -e /tmp/connected ]; do sleep 0.05; done")
+    try:
+        yield
+    finally:
+        node.container.exec("rm", "/tmp/connected")
+
+
+# ---- a restore that cannot be ----
+
+
+def test_an_edited_manifest_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
+    sleeper = asleep_on(desk, SETTINGS)
+    edit(desk.checkpoints / MODEL / "images" / "llmux-manifest.json")
+    with desk.node("b", SETTINGS) as b:
+        b.llmux.wake(MODEL)
+        check_cold_start(b, sleeper, "manifest")
+
+
+def test_a_missing_image_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
+    sleeper = asleep_on(desk, SETTINGS)
+    images = desk.checkpoints / MODEL / "images"
+    (images / "inventory.img").unlink()
+    with desk.node("b", SETTINGS) as b:
+        b.llmux.wake(MODEL)
+        check_cold_start(b, sleeper, "inventory.img")
+
+
+def test_images_of_another_dump_lead_to_a_cold_start(desk: Bench, asleep_on) -> None:
+    sleeper = asleep_on(desk, SETTINGS)
+    images = desk.checkpoints / MODEL / "images"
+    core = next(images.glob("core-*.img"))
+    core.write_bytes(core.read_bytes() + b"\0")
+    with desk.node("b", SETTINGS) as b:
+        b.llmux.wake(MODEL)
+        check_cold_start(b, sleeper, core.name)
+
+
+def test_another_build_of_the_image_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
+    """B's image has another build of a library that the engine has mapped: the same size, other bytes."""
+    sleeper = asleep_on(desk, SETTINGS)
+    library = mapped_library(desk)
+    with desk.node("b", SETTINGS) as b:
+        content = desk.directory / "library.so"
+        b.container.copy_out(library, content)
+    changed = bytearray(content.read_bytes())
+    changed[-1] ^= 1
+    content.write_bytes(changed)
+    with desk.node("c", SETTINGS, mounts=(Mount(content, library, read_only=True),)) as c:
+        c.llmux.wake(MODEL)
+        check_cold_start(c, sleeper, Path(library).name)
+
+
+def mapped_library(desk: Bench) -> str:
+    """Return the path of a library of the image that the dump has mapped."""
+    manifest = json.loads((desk.checkpoints / MODEL / "images" / "llmux-manifest.json").read_text())
+    paths = [name for file in manifest["files"] if file["origin"] == "image" for name in file["names"]]
+    return next(path for path in paths if "libzmq" in path)
+
+
+def test_a_port_that_is_taken_is_named_and_the_model_wakes_once_it_is_free(desk: Bench, asleep_on) -> None:
+    asleep_on(desk, SETTINGS)
+    with desk.node("b", SETTINGS) as b:
+        occupy = f"import socket; s = socket.create_server(('', {ENGINE_PORT})); s.accept()"
+        b.container.start(PYTHON, "-c", occupy)
+        with pytest.raises(RefusedError, match=str(ENGINE_PORT)):
+            b.llmux.wake(MODEL)
+        with b.llmux.http.dial(ENGINE_PORT, 5):
+            pass  # an accepted connection ends the occupant
+        assert b.llmux.chat(MODEL)
+
+
+def test_an_unwritable_checkpoint_directory_is_named(desk: Bench) -> None:
+    desk.checkpoints.mkdir()
+    with desk.node("a", SETTINGS, mounts=(Mount(desk.checkpoints, CHECKPOINTS, read_only=True),)) as a:
+        answer = a.llmux.chat(MODEL)
+        with pytest.raises(RefusedError, match=r"(?i)read-only") as refused:
+            a.llmux.sleep(MODEL)
+        assert CHECKPOINTS in refused.value.message
+        assert a.llmux.status(MODEL)["state"] == "running"
+        assert a.llmux.chat(MODEL) == answer
+
+
+def test_a_read_only_checkpoint_still_wakes(desk: Bench, asleep_on) -> None:
+    sleeper = asleep_on(desk, SETTINGS)
+    with desk.node("b", SETTINGS, mounts=(Mount(desk.checkpoints, CHECKPOINTS, read_only=True),)) as b:
+        wake_and_check(b, sleeper)
+
+
+def edit(manifest: Path) -> None:
+    """Change one recorded size, as a person with an editor would."""
+    text = manifest.read_text()
+    assert '"size"' in text
+    head, _, tail = text.partition('"size": ')
+    manifest.write_text(f'{head}"size": 1{tail}')
