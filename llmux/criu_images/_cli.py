@@ -1,0 +1,72 @@
+"""The group of commands behind `python -m llmux.criu_images`, and how they end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from llmux.criu_images.errors import CriuImagesError, ExitCode
+
+_MODULES = {
+    "show": "_cli_read",
+    "graph": "_cli_read",
+    "capture": "_cli_write",
+    "plan": "_cli_write",
+    "rebuild": "_cli_write",
+    "undo": "_cli_write",
+    "verify": "_cli_write",
+}
+"""Where each command lives; imported when it is asked for, so that none waits for what only another needs."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in _MODULES:
+            return None
+        command: click.Command = getattr(import_module(f"llmux.criu_images.{_MODULES[cmd_name]}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"max_content_width": 100})
+@click.version_option(package_name="llmux", message="llmux %(version)s")
+def cli() -> None:
+    r"""Say what a CRIU dump needs of a container, and bring it along.
+
+    DIR is a directory of CRIU images, as `criu dump --images-dir DIR` writes it.
+
+    \b
+    Exit codes:
+      0  fine
+      2  wrong use, or pycriu is missing
+      3  conflicts: the dump can't be restored here; each says what to do
+      4  the images, or what was captured beside them, are damaged or not ours
+    """
+
+
+def main() -> NoReturn:
+    """Run a command; report an error once, on stderr, and exit with its code."""
+    try:
+        cli.main(prog_name="python -m llmux.criu_images", standalone_mode=False)
+    except CriuImagesError as error:
+        _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), ExitCode.WRONG_USE)
+    except click.Abort:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        # The reader went away, as in `show DIR | head`; nothing may be written at exit any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(ExitCode.FINE)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)

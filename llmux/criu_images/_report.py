@@ -1,0 +1,353 @@
+"""A dump's inventory as text for people: who refers to what, and what a restore needs.
+
+One line for each thing, nothing cut off; every path is escaped (`_paths.py`). Titles carry terminal colours, which
+`click.echo` leaves out where the output is no terminal.
+"""
+
+from __future__ import annotations
+
+import enum
+import stat
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+
+from llmux.criu_images import _words as words
+from llmux.criu_images._enums import SELF_CONTAINED, SeccompMode, Shutdown, TaskState
+from llmux.criu_images._inventory import (
+    Inventory,
+    PathKind,
+    PathReference,
+    PortReference,
+    SocketReference,
+)
+from llmux.criu_images._paths import escape
+from llmux.criu_images._records import (
+    Dump,
+    File,
+    FileId,
+    Memfd,
+    OtherFile,
+    Pid,
+    RegularFile,
+    Task,
+    Terminal,
+)
+from llmux.criu_images._users import User
+
+
+class Section(enum.Enum):
+    """A part of a report; the values are what `--kind` takes."""
+
+    TASK = "task"
+    UNIX = "unix"
+    INET = "inet"
+    REMAP = "remap"
+    SHM = "shm"
+    FIFO = "fifo"
+    WATCH = "watch"
+    FILE = "file"
+    OTHER = "other"
+    ID = "id"
+    NEED = "need"
+
+
+_SECTION_OF = {
+    PathKind.LINK_REMAP: Section.REMAP,
+    PathKind.LINKED_NAME: Section.REMAP,
+    PathKind.GHOST_NAME: Section.REMAP,
+    PathKind.FIFO: Section.FIFO,
+    PathKind.WATCHED: Section.WATCH,
+    PathKind.SOCKET: Section.UNIX,
+    PathKind.DELETED_SOCKET: Section.UNIX,
+    PathKind.EXTERNAL_SOCKET: Section.UNIX,
+}
+
+_SHARED_MEMORY = b"/dev/shm/"
+
+
+def sections_of(reference: PathReference) -> frozenset[Section]:
+    """Tell where a path belongs; a link remap or ghost in /dev/shm belongs in two places."""
+    own = _SECTION_OF.get(reference.kind, Section.FILE)
+    if not reference.path.startswith(_SHARED_MEMORY):
+        return frozenset({own})
+    return frozenset({Section.SHM} if own is Section.FILE else {Section.SHM, own})
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    title: str
+    note: str
+    rows: Sequence[Sequence[str]]
+
+    def lines(self) -> Iterator[str]:
+        yield ""
+        note = f": {self.note}" if self.note else ""
+        yield f"{click.style(f'{self.title} ({len(self.rows)})', bold=True)}{note}"
+        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
+        for row in self.rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            yield f"  {'  '.join(cells)}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What the sections are written from."""
+
+    dump: Dump
+    inventory: Inventory
+    comms: dict[Pid, str]
+    alone: bool
+    """One section was asked for: leave nothing to a summary."""
+
+    def holders(self, users: Iterable[User]) -> str:
+        return words.holders(users, self.comms)
+
+
+def render(dump: Dump, inventory: Inventory, only: Section | None = None) -> str:
+    """Write a report, or one section of it."""
+    view = _View(dump, inventory, {task.pid: task.comm for task in dump.tasks}, only is not None)
+    tables = (
+        table for section, write in _WRITERS.items() if only in {None, section} for table in write(view)
+    )
+    lines = [line for table in tables if table.rows for line in table.lines()]
+    return "\n".join(lines[1:])
+
+
+def _tasks(view: _View) -> Iterator[_Table]:
+    children: defaultdict[Pid, list[Task]] = defaultdict(list)
+    for task in view.dump.tasks:
+        children[task.ppid].append(task)
+    root = view.dump.tasks[0]
+    rows = [_task_row(view, task, depth) for task, depth in _descend(root, children)]
+    yield _Table("Processes", "", rows)
+
+
+def _descend(root: Task, children: dict[Pid, list[Task]]) -> Iterator[tuple[Task, int]]:
+    """Walk the tree, parents first, without recursion: a dump may be as deep as it likes."""
+    waiting = [(root, 0)]
+    while waiting:
+        task, depth = waiting.pop()
+        yield task, depth
+        waiting += [(child, depth + 1) for child in reversed(children.get(task.pid, []))]
+
+
+def _task_row(view: _View, task: Task, depth: int) -> tuple[str, ...]:
+    names = {"exe": task.exe, "cwd": task.cwd, "root": task.root}
+    places = [f"{role} {_name(view.dump.files[file])}" for role, file in names.items() if file is not None]
+    state = "" if task.state is TaskState.ALIVE else words.member(task.state)
+    seccomp = "" if task.seccomp is SeccompMode.DISABLED else f"seccomp {words.member(task.seccomp)}"
+    threads = f"{len(task.threads)} threads" if len(task.threads) > 1 else "1 thread"
+    details = ", ".join(filter(None, (threads, state, seccomp, *places)))
+    return f"{'  ' * depth}{task.pid}", task.comm, f"pgid {task.pgid}", f"sid {task.sid}", details
+
+
+def _name(file: File) -> str:
+    return escape(file.name) if isinstance(file, RegularFile) else f"file {file.id:#x}"
+
+
+def _unix(view: _View) -> Iterator[_Table]:
+    by_id = {reference.socket.id: reference for reference in view.inventory.sockets}
+    rows = [_unix_row(view, reference, by_id) for reference in view.inventory.sockets]
+    yield _Table(
+        "Unix sockets",
+        "CRIU binds those marked `bind`: no other file may be there, its directory must be",
+        rows,
+    )
+
+
+def _unix_row(
+    view: _View, reference: SocketReference, by_id: dict[FileId, SocketReference]
+) -> tuple[str, ...]:
+    socket = reference.socket
+    return (
+        words.socket_type(socket.type),
+        "EXTERN" if socket.external else words.socket_state(socket.state),
+        words.unix_address(socket),
+        str(socket.inode),
+        view.holders(reference.users) or "nobody",
+        _peer(view, reference, by_id),
+        ", ".join(_socket_details(reference)),
+    )
+
+
+def _peer(view: _View, reference: SocketReference, by_id: dict[FileId, SocketReference]) -> str:
+    if reference.socket.peer is None:
+        return ""
+    if reference.peer is None:
+        return f"peer {reference.socket.peer} outside the dump"
+    held_by = view.holders(by_id[reference.peer.id].users)
+    return f"peer {words.unix_address(reference.peer)} {reference.peer.inode} {held_by}".rstrip()
+
+
+def _socket_details(reference: SocketReference) -> Iterator[str]:
+    socket = reference.socket
+    if socket.binds:
+        yield "bind"
+    if socket.deleted:
+        yield "deleted"
+    if socket.name_dir is not None:
+        yield f"bound as {escape(socket.name)} in {escape(socket.name_dir)}"
+    if socket.listening:
+        yield f"backlog {socket.backlog}"
+    if reference.queued_packets:
+        yield f"queued {reference.queued_bytes} bytes in {reference.queued_packets}"
+    if socket.shutdown is not Shutdown.NONE:
+        yield f"shut down {words.member(socket.shutdown)}"
+    if socket.mode is not None:
+        yield f"{stat.filemode(socket.mode)} {socket.uid}:{socket.gid}"
+
+
+def _inet(view: _View) -> Iterator[_Table]:
+    yield _Table("Ports", "must be free", [_port_row(view, port) for port in view.inventory.ports])
+    connections = [_port_row(view, port) for port in view.inventory.connections]
+    yield _Table(
+        "TCP connections", "need --tcp-established and the same address, or --tcp-close", connections
+    )
+
+
+def _port_row(view: _View, port: PortReference) -> tuple[str, ...]:
+    socket = port.socket
+    return (
+        words.protocol(socket),
+        words.socket_state(socket.state),
+        words.inet_address(socket.source, socket.source_port),
+        words.inet_address(socket.destination, socket.destination_port) if socket.destination_port else "",
+        f"backlog {socket.backlog}" if socket.listening else "",
+        view.holders(port.users),
+    )
+
+
+def _remaps(view: _View) -> Iterator[_Table]:
+    return _path_tables(view, Section.REMAP)
+
+
+def _shared_memory(view: _View) -> Iterator[_Table]:
+    found = [reference for reference in view.inventory.paths if Section.SHM in sections_of(reference)]
+    rows = [(*_path_row(view, reference), f"({reference.kind.value})") for reference in found]
+    yield _Table("Shared memory by name", "must be there with this size and mode, hard links kept", rows)
+    if view.dump.sysv_segments:
+        segments = [
+            (f"key {item.key:#x}", f"id {item.id}", f"{item.size} bytes") for item in view.dump.sysv_segments
+        ]
+        yield _Table("System V shared memory", "in the images", segments)
+    memfds = [
+        (escape(file.file.name), f"{file.file.size} bytes", view.holders(file.users))
+        for file in view.inventory.others
+        if isinstance(file.file, Memfd)
+    ]
+    yield _Table("Memory files and anonymous shared memory", "in the images", memfds)
+
+
+def _fifos(view: _View) -> Iterator[_Table]:
+    return _path_tables(view, Section.FIFO)
+
+
+def _watches(view: _View) -> Iterator[_Table]:
+    return _path_tables(view, Section.WATCH)
+
+
+def _files(view: _View) -> Iterator[_Table]:
+    return _path_tables(view, Section.FILE)
+
+
+_TITLES = {
+    PathKind.LINK_REMAP: (
+        "Link remaps",
+        "hard links CRIU made for files whose name is gone; a restore needs them and uses them up",
+    ),
+    PathKind.LINKED_NAME: ("Names restored by a link remap", "must be free, their directory must be there"),
+    PathKind.GHOST_NAME: ("Ghosts", "deleted files, kept in the images; their directory must be there"),
+    PathKind.FIFO: ("FIFOs", "must be there; what is in them is in the images"),
+    PathKind.WATCHED: ("Watched paths", "must be there for inotify and fanotify"),
+    PathKind.DIRECTORY: ("Directories", "must be there with this mode"),
+    PathKind.DEVICE: ("Devices", "must be there"),
+    PathKind.SYMLINK: ("Symbolic links", "must be there"),
+    PathKind.OTHER: ("Other nodes", "must be there"),
+    PathKind.PROC: ("Files of the kernel", "come with the processes"),
+    PathKind.REGULAR: ("Regular files", "must be there with this size, mode and build-id"),
+}
+"""What each kind of path is called, and what a restore asks of it."""
+
+
+def _path_tables(view: _View, section: Section) -> Iterator[_Table]:
+    for kind, (title, note) in _TITLES.items():
+        found = (item for item in view.inventory.paths if item.kind is kind and section in sections_of(item))
+        yield _Table(title, note, [_path_row(view, reference) for reference in found])
+
+
+def _path_row(view: _View, reference: PathReference) -> tuple[str, ...]:
+    return (
+        "" if reference.mode is None else stat.filemode(reference.mode),
+        "-" if reference.size is None else str(reference.size),
+        escape(reference.path),
+        view.holders(reference.users) or "nobody",
+        "" if reference.build_id is None else f"build-id {reference.build_id.hex()}",
+    )
+
+
+def _others(view: _View) -> Iterator[_Table]:
+    found = [item for item in view.inventory.others if _self_contained(item.file)]
+    if view.alone:
+        rows = [
+            (words.file_kind(item.file), f"{item.file.id:#x}", view.holders(item.users)) for item in found
+        ]
+    else:
+        rows = [
+            (kind, str(count), "")
+            for kind, count in Counter(words.file_kind(item.file) for item in found).most_common()
+        ]
+    yield _Table("Restored from the images alone", "`--kind other` lists each", rows)
+
+
+def _self_contained(file: File) -> bool:
+    match file:
+        case OtherFile():
+            return file.type in SELF_CONTAINED
+        case RegularFile() | Terminal():
+            return False
+        case _:
+            return True
+
+
+def _ids(view: _View) -> Iterator[_Table]:
+    yield _Table(
+        "Ids", "process, thread, group and session ids; all must be free", [(_ranges(view.inventory.ids),)]
+    )
+
+
+def _ranges(ids: Sequence[int]) -> str:
+    """Write sorted numbers as `1000-1003 1007`."""
+    runs: list[list[int]] = []
+    for number in ids:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return " ".join("-".join(map(str, run)) for run in runs)
+
+
+def _needs(view: _View) -> Iterator[_Table]:
+    needs = [(need.kind.value, need.what, view.holders(need.users)) for need in view.inventory.needs]
+    yield _Table("Also needed", "", needs)
+    mounts = [(escape(mount.mountpoint), escape(mount.source)) for mount in view.dump.mounts]
+    yield _Table("Mounts", "the dump brings its own mount namespace", mounts)
+    unknown = [(item.image, f"entry {item.entry}", item.why) for item in view.dump.unknown]
+    yield _Table("Not understood", "this release can't say what a restore needs for these", unknown)
+
+
+_WRITERS: dict[Section, Callable[[_View], Iterator[_Table]]] = {
+    Section.TASK: _tasks,
+    Section.UNIX: _unix,
+    Section.INET: _inet,
+    Section.REMAP: _remaps,
+    Section.SHM: _shared_memory,
+    Section.FIFO: _fifos,
+    Section.WATCH: _watches,
+    Section.FILE: _files,
+    Section.OTHER: _others,
+    Section.ID: _ids,
+    Section.NEED: _needs,
+}

@@ -1,0 +1,222 @@
+"""A dump's inventory as JSON, for programs: `docs/show-json.md` describes every field and promises what stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from llmux.criu_images import _words as words
+from llmux.criu_images._inventory import (
+    FileReference,
+    Inventory,
+    PathReference,
+    PortReference,
+    SocketReference,
+    socket_path,
+)
+from llmux.criu_images._paths import RawPath, escape
+from llmux.criu_images._records import Dump, FileId, Memfd, RegularFile, Remap, Task, UnixSocket
+from llmux.criu_images._report import Section, sections_of
+from llmux.criu_images._users import User
+
+VERSION = 1
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | bool | None"
+
+
+def render_json(dump: Dump, inventory: Inventory, only: Section | None = None) -> str:
+    """Write the whole report, or the keys of one section, as one JSON object."""
+    head: dict[str, Json] = {"version": VERSION, "image_version": dump.image_version}
+    for section, keys in _KEYS.items():
+        if only in {None, section}:
+            head |= keys(dump, inventory)
+    if (paths := _paths(inventory, only)) or only is None:
+        head["paths"] = paths
+    return json.dumps(head, indent=2)
+
+
+def _paths(inventory: Inventory, only: Section | None) -> list[Json]:
+    return [_path(item) for item in inventory.paths if only is None or only in sections_of(item)]
+
+
+def _path(reference: PathReference) -> Json:
+    return {
+        "path": escape(reference.path),
+        "kind": reference.kind.value,
+        "size": reference.size,
+        "mode": reference.mode,
+        "build_id": None if reference.build_id is None else reference.build_id.hex(),
+        "flags": reference.flags,
+        "file": reference.file,
+        "remap": None if reference.remap is None else _remap(reference.remap),
+        "users": _users(reference.users),
+    }
+
+
+def _remap(remap: Remap) -> Json:
+    return {"type": words.member(remap.type), "original": remap.original, "target": remap.remap_id}
+
+
+def _users(users: Iterable[User]) -> list[Json]:
+    return [{"pid": user.pid, "role": user.role.value, "number": user.number} for user in users]
+
+
+def _tasks(dump: Dump, _: Inventory) -> dict[str, Json]:
+    return {"tasks": [_task(dump, task) for task in dump.tasks]}
+
+
+def _task(dump: Dump, task: Task) -> Json:
+    return {
+        "pid": task.pid,
+        "ppid": task.ppid,
+        "pgid": task.pgid,
+        "sid": task.sid,
+        "threads": list(task.threads),
+        "comm": task.comm,
+        "state": words.member(task.state),
+        "seccomp": words.member(task.seccomp),
+        "exe": _name(dump, task.exe),
+        "cwd": _name(dump, task.cwd),
+        "root": _name(dump, task.root),
+    }
+
+
+def _name(dump: Dump, file: FileId | None) -> str | None:
+    found = None if file is None else dump.files[file]
+    return escape(found.name) if isinstance(found, RegularFile) else None
+
+
+def _unix_sockets(_: Dump, inventory: Inventory) -> dict[str, Json]:
+    return {"unix_sockets": [_unix_socket(reference) for reference in inventory.sockets]}
+
+
+def _unix_socket(reference: SocketReference) -> Json:
+    socket = reference.socket
+    return {
+        "file": socket.id,
+        "inode": socket.inode,
+        "type": words.socket_type(socket.type),
+        "state": words.member(socket.state),
+        "name": escape(socket.name),
+        "name_dir": _maybe_path(socket.name_dir),
+        "form": _form(socket),
+        "path": _maybe_path(socket_path(socket)),
+        "bind_path": _maybe_path(reference.bind_path),
+        "binds": socket.binds,
+        "deleted": socket.deleted,
+        "external": socket.external,
+        "backlog": socket.backlog,
+        "shutdown": words.member(socket.shutdown),
+        "mode": socket.mode,
+        "uid": socket.uid,
+        "gid": socket.gid,
+        "queued_bytes": reference.queued_bytes,
+        "queued_packets": reference.queued_packets,
+        "peer": None if socket.peer is None else _peer(socket.peer, reference.peer),
+        "users": _users(reference.users),
+    }
+
+
+def _form(socket: UnixSocket) -> str:
+    if not socket.name:
+        return "unnamed"
+    return "abstract" if socket.abstract else "path"
+
+
+def _peer(inode: int, peer: UnixSocket | None) -> Json:
+    return {
+        "inode": inode,
+        "in_dump": peer is not None and not peer.external,
+        "name": None if peer is None else escape(peer.name),
+        "path": None if peer is None else _maybe_path(socket_path(peer)),
+    }
+
+
+def _maybe_path(path: RawPath | None) -> str | None:
+    return None if path is None else escape(path)
+
+
+def _inet_sockets(dump: Dump, inventory: Inventory) -> dict[str, Json]:
+    queues: dict[int, Json] = {
+        item.inode: {"received": item.received, "unsent": item.unsent} for item in dump.tcp_queues
+    }
+    references = (*inventory.ports, *inventory.connections)
+    return {"inet_sockets": [_inet_socket(item, queues.get(item.socket.inode)) for item in references]}
+
+
+def _inet_socket(reference: PortReference, queues: Json) -> Json:
+    socket = reference.socket
+    return {
+        "file": socket.id,
+        "inode": socket.inode,
+        "family": socket.family,
+        "type": words.socket_type(socket.type),
+        "protocol": socket.protocol,
+        "state": words.member(socket.state),
+        "source": socket.source,
+        "source_port": socket.source_port,
+        "destination": socket.destination,
+        "destination_port": socket.destination_port,
+        "backlog": socket.backlog,
+        "queued": queues,
+        "users": _users(reference.users),
+    }
+
+
+def _memory(dump: Dump, inventory: Inventory) -> dict[str, Json]:
+    memfds: list[Json] = [
+        {
+            "file": item.file.id,
+            "name": escape(item.file.name),
+            "size": item.file.size,
+            "users": _users(item.users),
+        }
+        for item in inventory.others
+        if isinstance(item.file, Memfd)
+    ]
+    segments: list[Json] = [
+        {"key": item.key, "id": item.id, "size": item.size, "mode": item.mode} for item in dump.sysv_segments
+    ]
+    return {"memfds": memfds, "sysv_segments": segments}
+
+
+def _others(_: Dump, inventory: Inventory) -> dict[str, Json]:
+    return {"others": [_other(item) for item in inventory.others if not isinstance(item.file, Memfd)]}
+
+
+def _other(reference: FileReference) -> Json:
+    return {
+        "file": reference.file.id,
+        "type": words.file_kind(reference.file),
+        "users": _users(reference.users),
+    }
+
+
+def _ids(_: Dump, inventory: Inventory) -> dict[str, Json]:
+    return {"ids": list(inventory.ids)}
+
+
+def _needs(dump: Dump, inventory: Inventory) -> dict[str, Json]:
+    return {
+        "needs": [
+            {"kind": need.kind.value, "what": need.what, "users": _users(need.users)}
+            for need in inventory.needs
+        ],
+        "mounts": [
+            {"mountpoint": escape(mount.mountpoint), "source": escape(mount.source)} for mount in dump.mounts
+        ],
+        "unknown": [{"image": item.image, "entry": item.entry, "why": item.why} for item in dump.unknown],
+    }
+
+
+_KEYS: dict[Section, Callable[[Dump, Inventory], dict[str, Json]]] = {
+    Section.TASK: _tasks,
+    Section.UNIX: _unix_sockets,
+    Section.INET: _inet_sockets,
+    Section.SHM: _memory,
+    Section.OTHER: _others,
+    Section.ID: _ids,
+    Section.NEED: _needs,
+}
+"""What each section adds beside `paths`."""
