@@ -12,7 +12,7 @@ from pathlib import Path
 from . import debian, python
 from .engine import Engine
 from .paths import CACHE, ROOT, model_cache
-from .shell import SetupError, run, skip, step
+from .shell import SetupError, run, skip, step, succeeds
 
 VARIANTS = ("tiny", "vllm", "vllm-gpu")
 DEBIAN = "llmux-debian:trixie"
@@ -183,7 +183,7 @@ def _build(engine: Engine, recipe: _Recipe) -> str:
     if _label(engine, recipe.name) == wanted:
         skip(f"image {recipe.name}")
         return recipe.name
-    context = recipe.context()
+    context, before = recipe.context(), _image_id(engine, recipe.name)
     with step(f"image {recipe.name}"):
         run(
             # The host's network: a private engine has no other, and it reaches what the host reaches.
@@ -191,11 +191,14 @@ def _build(engine: Engine, recipe: _Recipe) -> str:
             *(f"--label={_LABEL}={wanted}", f"--tag={recipe.name}", "--file", recipe.dockerfile, context),
             env=engine.env,
         )
+    if before not in {recipe.name, _image_id(engine, recipe.name)}:
+        # Stays where a container still uses it.
+        succeeds("docker", "image", "rm", before, env=engine.env)
     return recipe.name
 
 
 def _image_id(engine: Engine, name: str) -> str:
-    """Return an image's id; its name where the build is still to pull it."""
+    """Return an image's id; its name where the engine has none."""
     return engine.docker("image", "inspect", "--format={{.Id}}", name) if engine.has_image(name) else name
 
 
