@@ -1,0 +1,101 @@
+"""What can go wrong where the server touches the machine: each with its fields, and what to do about it."""
+
+# ruff: noqa: N818 - the names say what happened; "Error" after each would add nothing
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmux.server.errors import ServerError
+
+
+class EffectError(ServerError):
+    """Root of the errors of processes, sandboxes, criu, the checkpoint store and the engines."""
+
+
+@dataclass(eq=False)
+class ProgramMissing(EffectError):
+    """A program cannot be started."""
+
+    program: str
+    reason: str
+
+    def what(self) -> str:
+        return f"{self.program} cannot be started: {self.reason}"
+
+
+@dataclass(eq=False)
+class TookTooLong(EffectError):
+    """A program was ended because it did not finish in time."""
+
+    program: str
+    seconds: float
+
+    def what(self) -> str:
+        return f"{self.program} did not finish within {self.seconds:g} s and was ended"
+
+
+@dataclass(eq=False)
+class UnsupportedMachine(EffectError):
+    """The io_uring filter is not written for this processor."""
+
+    machine: str
+    known: tuple[str, ...]
+
+    def what(self) -> str:
+        return f"no seccomp filter for the machine {self.machine!r} (known: {', '.join(self.known)})"
+
+
+@dataclass(eq=False)
+class SandboxRefused(EffectError):
+    """The kernel or the container refuses a step of making a sandbox."""
+
+    step: str
+    reason: str
+
+    def what(self) -> str:
+        return f"no sandbox for the engine: {self.step}: {self.reason}"
+
+
+@dataclass(eq=False)
+class SandboxEnded(EffectError):
+    """The sandbox is gone, and with it every process that was in it."""
+
+    init_pid: int
+
+    def what(self) -> str:
+        return f"the sandbox of process {self.init_pid} has ended"
+
+
+@dataclass(eq=False)
+class NotStarted(EffectError):
+    """A program could not be started inside a sandbox."""
+
+    program: str
+    reason: str
+
+    def what(self) -> str:
+        return f"{self.program} cannot be started in its sandbox: {self.reason}"
+
+
+@dataclass(eq=False)
+class EngineUnreachable(EffectError):
+    """The engine does not answer: refused, broken off or too slow."""
+
+    url: str
+    reason: str
+
+    def what(self) -> str:
+        return f"{self.url} does not answer: {self.reason}"
+
+
+@dataclass(eq=False)
+class EngineRefused(EffectError):
+    """The engine answers with an error; `body` is the beginning of what it said."""
+
+    url: str
+    status: int
+    body: str
+
+    def what(self) -> str:
+        return f"{self.url} answers {self.status}: {self.body}"
