@@ -94,8 +94,15 @@ def _end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
 
 
 def error_body(problem: Problem, kind: str, param: str | None = None) -> dict[str, object]:
-    """Return an error in the form that OpenAI's clients parse."""
-    return {"error": {"message": str(problem), "type": kind, "param": param, "code": problem.code}}
+    """Return an error in the form that OpenAI's clients parse, and with its hint apart."""
+    error = {
+        "message": str(problem),
+        "type": kind,
+        "param": param,
+        "code": problem.code,
+        "hint": problem.hint,
+    }
+    return {"error": error}
 
 
 def models_body(names: Iterable[str], created: int) -> dict[str, object]:

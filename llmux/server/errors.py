@@ -9,6 +9,7 @@ __all__ = [
     "AddressTaken",
     "ConfigInvalid",
     "ConfigUnreadable",
+    "EvictionRefused",
     "IllegalMove",
     "ModelUnavailable",
     "Problem",
@@ -127,6 +128,17 @@ class UnknownModel(ServerError):
 
     def what(self) -> str:
         return f"the model {self.model!r} does not exist (configured: {', '.join(self.known)})"
+
+
+@dataclass(eq=False)
+class EvictionRefused(ServerError):
+    """A sleep of a depth that cannot work on this machine."""
+
+    code: ClassVar[str] = "eviction_refused"
+    reason: str
+
+    def what(self) -> str:
+        return self.reason
 
 
 @dataclass(eq=False)

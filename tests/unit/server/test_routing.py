@@ -95,6 +95,7 @@ def test_an_error_has_the_form_that_openai_clients_parse():
             "type": "invalid_request_error",
             "param": "model",
             "code": "model_not_found",
+            "hint": "list them",
         }
     }
 

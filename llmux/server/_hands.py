@@ -1,0 +1,101 @@
+"""What the driver needs done for one model, without saying how: `_life.py` does it with sandboxes and CRIU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import aiohttp
+from yarl import URL
+
+from llmux.server._model import Eviction, Weights
+from llmux.server.errors import Problem
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A published checkpoint, as the driver and /control know it. Times in seconds since the epoch."""
+
+    path: Path
+    size_bytes: int
+    created_at: float
+    generation: int
+    eviction: Eviction
+    """The sleep that it was made by."""
+    seconds: float
+    """How long the sleep took that made it."""
+
+
+class Life(Protocol):
+    """An engine that runs, and all that belongs to it."""
+
+    @property
+    def url(self) -> URL:
+        """Where it answers."""
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """What requests go to it through."""
+
+    @property
+    def pid(self) -> int:
+        """The engine's process id inside its sandbox."""
+
+    @property
+    def init_pid(self) -> int:
+        """The process id of its sandbox's init, as llmux sees it."""
+
+    @property
+    def started_at(self) -> float:
+        """When the engine was started cold, be it in another container."""
+
+    @property
+    def log(self) -> Path:
+        """The file it writes its output to."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process is gone."""
+
+    async def wait(self) -> Problem:
+        """Wait until its process is gone; say why, as far as its log tells."""
+
+    async def quieten(self, weights: Weights) -> None:
+        """Make it let go of its weights, as far as `weights` says."""
+
+    async def resume(self, weights: Weights) -> None:
+        """Make it serve again after `quieten`, or make sure that it does."""
+
+    async def close(self) -> None:
+        """End everything that belongs to it. May be called again."""
+
+
+class Hands(Protocol):
+    """One model's work. Each step raises an error with what happened and what to do where it fails."""
+
+    @property
+    def eviction(self) -> Eviction:
+        """How deep the model sleeps unless told otherwise."""
+
+    @property
+    def drain_timeout(self) -> float:
+        """Seconds that requests in flight may hold a sleep up."""
+
+    def refusal(self, eviction: Eviction) -> str:
+        """Say why a sleep of this depth cannot work on this machine, or nothing."""
+
+    async def find(self) -> Stored | Problem | None:
+        """Look for a checkpoint that may be restored, or say why what lies there is none."""
+
+    async def cold_start(self) -> Life:
+        """Start the engine and wait until it serves; leave nothing behind where that fails."""
+
+    async def dump(self, life: Life, eviction: Eviction) -> Stored:
+        """Write the engine to disk and publish that; it is gone afterwards, and serves on where this fails."""
+
+    async def restore(self, stored: Stored | None) -> Life:
+        """Bring the engine back and wait until it serves; leave nothing behind where that fails."""
+
+    async def after_restore(self, stored: Stored | None) -> Stored | None:
+        """Keep or remove what was restored, as configured; return what is left of it."""

@@ -1,0 +1,144 @@
+"""A model's hands without processes: the engine is a real aiohttp server in this loop, and each step can be told to fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from blockbuster import blockbuster_ctx
+from yarl import URL
+
+from llmux.server._hands import Stored
+from llmux.server._model import Eviction, Process, Weights
+from llmux.server.errors import Problem, StartRefused
+
+DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
+WARM = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
+STOP = Eviction(Weights.DISCARD, Process.STOP)
+NOWHERE = URL("http://127.0.0.1:9")
+STORED = Stored(Path("/images"), 7, 1000.0, 1, DISK, 0.5)
+
+
+@dataclass
+class FakeLife:
+    """An engine that answers at `url`, if it answers at all."""
+
+    number: int
+    url: URL
+    session: aiohttp.ClientSession
+    hands: FakeHands
+    pid: int = 1000
+    init_pid: int = 1
+    started_at: float = 1000.0
+    log: Path = Path("/log")
+    closed: bool = False
+    asleep: bool = False
+    _exit: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def ended(self) -> bool:
+        return self._exit.is_set()
+
+    def die(self) -> None:
+        self._exit.set()
+
+    async def wait(self) -> Problem:
+        await self._exit.wait()
+        return Problem("engine_exited", "the engine ended with exit code 1", "its last lines: boom")
+
+    async def quieten(self, _weights: Weights) -> None:
+        await self.hands.step("quieten")
+        self.asleep = True
+
+    async def resume(self, _weights: Weights) -> None:
+        await self.hands.step("resume")
+        self.asleep = False
+
+    async def close(self) -> None:
+        self.closed = True
+        self._exit.set()
+        await self.session.close()
+
+
+@dataclass
+class FakeHands:
+    """`broken` names the steps that fail; a step in `gates` waits until its event is set."""
+
+    url: URL = NOWHERE
+    eviction: Eviction = DISK
+    drain_timeout: float = 5.0
+    stored: Stored | Problem | None = None
+    broken: set[str] = field(default_factory=set)
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    lives: list[FakeLife] = field(default_factory=list)
+
+    async def step(self, name: str) -> None:
+        if name in self.gates:
+            await self.gates[name].wait()
+        if name in self.broken:
+            raise StartRefused(f"{name} is broken", hint="mend it")
+
+    def refusal(self, eviction: Eviction) -> str:
+        return "no driver" if eviction.process is Process.CUDA_SUSPEND else ""
+
+    async def find(self) -> Stored | Problem | None:
+        return self.stored
+
+    async def cold_start(self) -> FakeLife:
+        await self.step("cold_start")
+        return self._new_life()
+
+    async def dump(self, _life: FakeLife | None, _eviction: Eviction) -> Stored:
+        await self.step("dump")
+        return STORED
+
+    async def restore(self, stored: Stored | None) -> FakeLife:
+        await self.step("restore")
+        assert stored is not None
+        return self._new_life()
+
+    async def after_restore(self, stored: Stored | None) -> Stored | None:
+        return stored
+
+    def _new_life(self) -> FakeLife:
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        life = FakeLife(len(self.lives) + 1, self.url, session, self)
+        self.lives.append(life)
+        return life
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop():
+    with blockbuster_ctx("llmux"):
+        yield
+
+
+@pytest.fixture
+def make_hands():
+    return FakeHands
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[object]:
+    """Give a function that serves an aiohttp application on a free port and returns its URL."""
+    async with AsyncExitStack() as stack:
+
+        async def start(app: web.Application) -> URL:
+            server = TestServer(app)
+            # A handler that streams for ever must learn that its client has gone.
+            await server.start_server(handler_cancellation=True)
+            stack.push_async_callback(server.close)
+            return server.make_url("/")
+
+        yield start

@@ -1,0 +1,285 @@
+"""The driver: requests held and answered, sleeps and wakes, what fails, who waits for whom. Its hands are fakes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from llmux.server._driver import Driver
+from llmux.server._model import (
+    Asleep,
+    Draining,
+    Eviction,
+    Failed,
+    GoingToSleep,
+    NotStarted,
+    Process,
+    Running,
+    Starting,
+    WakeKind,
+    Waking,
+    Weights,
+)
+from llmux.server.errors import EvictionRefused, IllegalMove, ModelUnavailable, Problem, UnknownModel
+
+WARM = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
+STOP = Eviction(Weights.DISCARD, Process.STOP)
+
+soon = asyncio.ensure_future  # noqa: TID251 - a test's clients are tasks of its own
+
+
+@asynccontextmanager
+async def driving(max_awake=None, **hands):
+    driver = Driver(hands, max_awake)
+    await driver.open()
+    try:
+        yield driver
+    finally:
+        await driver.close()
+        assert all(life.closed for each in hands.values() for life in each.lives)
+
+
+async def serves(driver, name="m"):
+    async with driver.admit(name) as life:
+        return life.number
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the driver has no event for every state
+            await asyncio.sleep(0)
+
+
+async def test_the_first_request_starts_the_engine_and_later_ones_use_it(make_hands):
+    async with driving(m=make_hands()) as driver:
+        assert isinstance(driver.models["m"].state, NotStarted)
+        assert await asyncio.gather(*(serves(driver) for _ in range(5))) == [1] * 5
+        assert driver.models["m"].last_wake.kind is WakeKind.COLD_START
+        assert driver.models["m"].state.in_flight == 0
+
+
+async def test_a_request_wakes_a_model_that_sleeps_on_disk(make_hands):
+    hands = make_hands()
+    async with driving(m=hands) as driver:
+        await serves(driver)
+        await driver.sleep("m")
+        assert isinstance(driver.models["m"].state, Asleep)
+        assert hands.lives[0].closed
+        assert await serves(driver) == 2
+        assert driver.models["m"].last_wake.kind is WakeKind.RESTORED
+
+
+async def test_a_kept_process_wakes_warm(make_hands):
+    hands = make_hands()
+    async with driving(m=hands) as driver:
+        await serves(driver)
+        await driver.sleep("m", WARM)
+        assert hands.lives[0].asleep
+        assert await serves(driver) == 1
+        assert not hands.lives[0].asleep
+        assert driver.models["m"].last_wake.kind is WakeKind.WARM
+
+
+async def test_a_stopped_model_starts_cold_and_says_why(make_hands):
+    async with driving(m=make_hands()) as driver:
+        await serves(driver)
+        await driver.sleep("m", STOP)
+        assert await serves(driver) == 2
+        assert "stopped" in driver.models["m"].last_wake.reason
+
+
+async def test_a_checkpoint_found_at_the_start_means_asleep_and_nothing_starts(make_hands):
+    hands = make_hands()
+    hands.stored = await hands.dump(None, hands.eviction)
+    async with driving(m=hands) as driver:
+        assert isinstance(driver.models["m"].state, Asleep)
+        assert hands.lives == []
+        await driver.wake("m")
+        assert driver.models["m"].last_wake.kind is WakeKind.RESTORED
+
+
+async def test_an_invalid_checkpoint_is_reported_and_the_model_not_started(make_hands):
+    problem = Problem("damaged", "it is cut short")
+    async with driving(m=make_hands(stored=problem)) as driver:
+        assert driver.models["m"].checkpoint_problem == problem
+        assert isinstance(driver.models["m"].state, NotStarted)
+
+
+async def test_a_sleep_waits_for_the_request_in_flight_and_later_ones_wait_for_the_wake(make_hands):
+    async with driving(m=make_hands()) as driver:
+        async with driver.admit("m") as life:
+            sleeping = soon(driver.sleep("m"))
+            await until(lambda: isinstance(driver.models["m"].state, Draining))
+            later = soon(serves(driver))
+            await asyncio.sleep(0.02)
+            assert not life.asleep
+            assert not later.done()
+        await sleeping
+        assert await later == 2
+        assert driver.models["m"].last_wake.kind is WakeKind.RESTORED
+
+
+async def test_a_drain_that_takes_too_long_gives_the_sleep_up(make_hands):
+    async with driving(m=make_hands(drain_timeout=0.02)) as driver:
+        async with driver.admit("m"):
+            with pytest.raises(ModelUnavailable, match="1 requests were still being answered") as caught:
+                await driver.sleep("m")
+            assert caught.value.problem().code == "drain_timeout"
+            assert isinstance(driver.models["m"].state, Running)
+        assert await serves(driver) == 1
+
+
+@pytest.mark.parametrize("step", ["quieten", "dump"])
+async def test_a_sleep_that_fails_leaves_the_model_running_and_says_why(make_hands, step):
+    hands = make_hands(broken={step})
+    async with driving(m=hands) as driver:
+        await serves(driver)
+        with pytest.raises(ModelUnavailable, match=f"{step} is broken"):
+            await driver.sleep("m")
+        assert await serves(driver) == 1
+        assert not hands.lives[0].asleep
+        assert driver.models["m"].state.sleep_failed.message == f"{step} is broken"
+
+
+async def test_a_failed_sleep_that_cannot_be_taken_back_loses_the_engine(make_hands):
+    hands = make_hands(broken={"dump", "resume"})
+    async with driving(m=hands) as driver:
+        await serves(driver)
+        with pytest.raises(ModelUnavailable, match="dump is broken; and then resume is broken"):
+            await driver.sleep("m")
+        assert isinstance(driver.models["m"].state, Failed)
+        await until(lambda: hands.lives[0].closed)
+        assert await serves(driver) == 2
+
+
+async def test_a_restore_that_fails_becomes_a_cold_start_with_the_reason(make_hands):
+    hands = make_hands(broken={"restore"})
+    async with driving(m=hands) as driver:
+        await serves(driver)
+        await driver.sleep("m")
+        assert await serves(driver) == 2
+        assert driver.models["m"].last_wake.kind is WakeKind.COLD_START
+        assert "restore is broken" in driver.models["m"].last_wake.reason
+
+
+async def test_a_start_that_fails_is_told_to_all_who_wait_and_tried_again(make_hands):
+    hands = make_hands(broken={"cold_start"})
+    async with driving(m=hands) as driver:
+        answers = await asyncio.gather(serves(driver), serves(driver), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [ModelUnavailable] * 2
+        assert "cold_start is broken. mend it" in str(answers[0].problem())
+        hands.broken.clear()
+        assert await serves(driver) == 1
+
+
+async def test_an_engine_that_ends_is_noticed_and_the_next_request_starts_it(make_hands):
+    hands = make_hands()
+    async with driving(m=hands) as driver:
+        async with driver.admit("m"):
+            hands.lives[0].die()
+            await until(lambda: isinstance(driver.models["m"].state, Failed))
+            assert "exit code 1" in driver.models["m"].state.why.message
+        assert await serves(driver) == 2
+
+
+async def test_a_client_that_leaves_while_held_is_forgotten(make_hands):
+    hands = make_hands(gates={"cold_start": asyncio.Event()})
+    async with driving(m=hands) as driver:
+        waiting = [soon(serves(driver)) for _ in range(3)]
+        await until(lambda: len(driver.models["m"].held) == 3)
+        waiting[0].cancel()
+        await asyncio.wait(waiting[:1])
+        assert driver.models["m"].state.held == 2
+        hands.gates["cold_start"].set()
+        waiting[1].cancel()  # at the very moment of the admission
+        assert await waiting[2] == 1
+        assert driver.models["m"].state.in_flight == 0
+
+
+async def test_a_client_that_leaves_in_flight_is_counted_out(make_hands):
+    async with driving(m=make_hands()) as driver:
+
+        async def endless():
+            async with driver.admit("m"):
+                await asyncio.Event().wait()
+
+        client = soon(endless())
+        await until(lambda: getattr(driver.models["m"].state, "in_flight", 0) == 1)
+        client.cancel()
+        await asyncio.wait([client])
+        assert driver.models["m"].state.in_flight == 0
+
+
+async def test_moves_that_cannot_be_are_refused(make_hands):
+    async with driving(m=make_hands()) as driver:
+        with pytest.raises(UnknownModel, match="'x' does not exist"):
+            await driver.sleep("x")
+        with pytest.raises(IllegalMove, match="not_started"):
+            await driver.sleep("m")
+        with pytest.raises(EvictionRefused, match="no driver"):
+            await driver.sleep("m", Eviction(Weights.DISCARD, Process.CUDA_SUSPEND))
+
+
+async def test_sleeping_twice_is_one_sleep(make_hands):
+    hands = make_hands(gates={"dump": asyncio.Event()})
+    async with driving(m=hands) as driver:
+        await serves(driver)
+        both = [soon(driver.sleep("m")) for _ in range(2)]
+        await until(lambda: isinstance(driver.models["m"].state, GoingToSleep))
+        hands.gates["dump"].set()
+        await asyncio.gather(*both)
+        await driver.sleep("m")
+        assert isinstance(driver.models["m"].state, Asleep)
+
+
+async def test_one_model_sleeps_for_another_when_only_one_may_be_awake(make_hands):
+    async with driving(1, a=make_hands(), b=make_hands()) as driver:
+        await serves(driver, "a")
+        await serves(driver, "b")
+        assert isinstance(driver.models["a"].state, Asleep)
+        await serves(driver, "a")
+        assert isinstance(driver.models["b"].state, Asleep)
+
+
+async def test_under_contention_everybody_is_served_in_the_end(make_hands):
+    names = ("a", "b", "c")
+    async with driving(2, **{name: make_hands() for name in names}) as driver, asyncio.timeout(10):
+        await asyncio.gather(*(serves(driver, name) for _ in range(10) for name in names))
+        awake = [model for model in driver.models.values() if isinstance(model.state, Running)]
+        assert len(awake) <= 2
+
+
+async def test_when_nobody_can_sleep_the_newcomer_is_told_and_sleeps_on(make_hands):
+    a = make_hands(broken={"dump"})
+    b = make_hands()
+    b.stored = await b.dump(None, b.eviction)
+    async with driving(1, a=a, b=b) as driver:
+        await serves(driver, "a")
+        with pytest.raises(ModelUnavailable, match="no place for b: a could not be put to sleep"):
+            await serves(driver, "b")
+        assert isinstance(driver.models["a"].state, Running)
+        assert isinstance(driver.models["b"].state, Asleep)
+
+
+@pytest.mark.parametrize("step", ["cold_start", "dump", "restore"])
+async def test_stopping_ends_what_is_under_way_and_refuses_who_waits(make_hands, step):
+    hands = make_hands(gates={step: asyncio.Event()})
+    async with driving(m=hands) as driver:
+        if step != "cold_start":
+            await serves(driver)
+            sleeping = soon(driver.sleep("m"))
+            await until(lambda: isinstance(driver.models["m"].state, GoingToSleep | Asleep))
+        waiting = soon(serves(driver))
+        await until(lambda: isinstance(driver.models["m"].state, GoingToSleep | Starting | Waking))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(2):
+            await driver.close()
+        with pytest.raises(ModelUnavailable, match="stopping"):
+            await waiting
+        with pytest.raises(ModelUnavailable, match="stopping"):
+            await serves(driver)
+        if step == "dump":
+            with pytest.raises(ModelUnavailable, match="stopping"):
+                await sleeping
