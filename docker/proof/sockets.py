@@ -9,7 +9,7 @@ from pathlib import Path
 
 from proof._commands import run
 
-TYPES = {"u_str": "STREAM", "u_dgr": "DGRAM", "u_seq": "SEQPACKET"}
+TYPES = {"u_str": "stream", "u_dgr": "dgram", "u_seq": "seqpacket"}
 _HOLDER = re.compile(r'\("(?:[^"\\]|\\.)*",pid=(\d+),fd=(\d+)\)')
 
 
