@@ -1,7 +1,5 @@
 """What can go wrong where the server touches the machine: each with its fields, and what to do about it."""
 
-# ruff: noqa: N818 - the names say what happened; "Error" after each would add nothing
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -99,3 +97,25 @@ class EngineRefused(EffectError):
 
     def what(self) -> str:
         return f"{self.url} answers {self.status}: {self.body}"
+
+
+@dataclass(eq=False)
+class CheckpointPlaceRefused(EffectError):
+    """A directory of the checkpoint store cannot be used, or must not be trusted."""
+
+    path: str
+    reason: str
+
+    def what(self) -> str:
+        return f"checkpoints cannot be kept at {self.path}: {self.reason}"
+
+
+@dataclass(eq=False)
+class CheckpointInvalid(EffectError):
+    """What lies where a checkpoint is published is none that may be restored."""
+
+    path: str
+    reason: str
+
+    def what(self) -> str:
+        return f"{self.path} is no checkpoint that can be restored: {self.reason}"
