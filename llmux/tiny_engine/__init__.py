@@ -1,1 +1,27 @@
-"""A small but real two-process text engine with vLLM's HTTP API, for demos and tests."""
+"""A small but real text engine with vLLM's HTTP API: two processes, weights from a file, no accelerator and no download.
+
+An API process (aiohttp) tokenizes and answers; a worker (numpy) holds the weights and runs the network, one token
+of each running request at a time. What lies between and around them is what a vLLM server has too, so a checkpoint of
+this tree meets the same difficulties:
+
+- three ZMQ sockets over `ipc:///tmp/<uuid>`: requests (PUSH/PULL), outputs (PUSH/PULL, bound by the worker) and
+  utility calls (DEALER/ROUTER);
+- a ring of prompts in POSIX shared memory, `/dev/shm/psm_*`: 64 MiB apparent, a few pages used;
+- a named semaphore that counts the ring's free slots. glibc's `sem_open` creates `sem.XXXXXX`, links it to
+  `sem.mp-*` and unlinks the first, so the API process maps a deleted name whose inode lives on under another one;
+- a log opened with O_APPEND, by both;
+- the network's step as a module generated and compiled for the model's shape at first start, below
+  `~/.cache/llmux-tiny/`, loaded from a mapping that stays for the worker's life;
+- multiprocessing's resource tracker as a third process, TCP, epoll, eventfds and pipes.
+
+The model is a next-token network: embeddings of the last tokens, and a fading memory of all earlier ones, go through one
+hidden layer. `python -m llmux.tiny_engine train` makes it from text within seconds. At temperature 0 its answers depend
+on nothing but weights and prompt.
+
+`/sleep?level=1` copies the weights aside and frees the worker's; level 2 keeps no copy: requests are refused with 503
+until `/wake_up` and `/collective_rpc` `reload_weights`. Both levels forget the prefix cache. Idle, all threads block.
+Each process ends when the other does, however that ended.
+
+A model is a directory (config.json, tokenizer.json, model.safetensors), or `org/name` in Hugging Face's cache layout
+below `$HF_HUB_CACHE`, `$HF_HOME/hub` or `~/.cache/huggingface/hub`.
+"""

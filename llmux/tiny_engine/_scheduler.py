@@ -1,0 +1,79 @@
+"""Which sequence makes its next token when: round after round, each running sequence one token. No effects, no clock."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from llmux.tiny_engine._messages import Add, Finish, Output
+from llmux.tiny_engine._model import Model, State, choose
+from llmux.tiny_engine._tokenizer import END
+
+_NOW: Final = 0.0
+
+
+@dataclass
+class _Sequence:
+    add: Add
+    state: State
+    random: np.random.Generator
+    due: float
+    produced: int = 0
+
+
+class Scheduler:
+    """The running sequences; `token_delay` is the least time, in seconds, before each token of a sequence."""
+
+    def __init__(self, model: Model, token_delay: float) -> None:
+        self._model = model
+        self._delay = token_delay
+        self._running: dict[str, _Sequence] = {}
+        self.paused = False
+        self.aborted = 0
+        self.generated = 0
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def add(self, add: Add, prompt: list[int], now: float) -> None:
+        """Start a sequence. Raises NotReadyError."""
+        random = np.random.default_rng(add.sampling.seed)
+        self._running[add.request] = _Sequence(add, self._model.prefill(prompt), random, now + self._delay)
+
+    def end(self, request: str, *, aborted: bool) -> None:
+        """Forget a sequence; one that has just ended by itself is no error."""
+        if self._running.pop(request, None) is not None and aborted:
+            self.aborted += 1
+
+    def abort_all(self) -> list[Output]:
+        outputs = [Output(request, finish=Finish.ABORT) for request in self._running]
+        self.aborted += len(outputs)
+        self._running.clear()
+        return outputs
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until the next token is due; None while there is nothing to do."""
+        if self.paused or not self._running:
+            return None
+        return max(_NOW, min(sequence.due for sequence in self._running.values()) - now)
+
+    def step(self, now: float) -> list[Output]:
+        """Make the tokens that are due. Raises NotReadyError."""
+        if self.paused:
+            return []
+        due = [sequence for sequence in self._running.values() if sequence.due <= now]
+        return [output for sequence in due for output in self._next(sequence, now)]
+
+    def _next(self, sequence: _Sequence, now: float) -> list[Output]:
+        request, sampling = sequence.add.request, sequence.add.sampling
+        token = choose(self._model.logits(sequence.state), sampling, sequence.random)
+        sequence.produced += 1
+        sequence.due = now + self._delay
+        self.generated += 1
+        ended = token == END
+        finish = Finish.STOP if ended else Finish.LENGTH if sequence.produced == sampling.max_tokens else None
+        if finish is None:
+            sequence.state = self._model.advance(sequence.state, token)
+        else:
+            del self._running[request]
+        return [Output(request, None if ended else token, finish)]

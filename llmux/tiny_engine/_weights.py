@@ -1,0 +1,184 @@
+"""Weights: a file in the safetensors format, and the worker's memory that holds them.
+
+The format (8 bytes of header length, a JSON header, then raw little-endian tensors) is described at
+https://github.com/huggingface/safetensors#format; only F32 is used here.
+"""
+
+import json
+import mmap
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmux.tiny_engine._config import Shape
+from llmux.tiny_engine.errors import ModelDamagedError, NotReadyError
+
+Array = NDArray[np.float32]
+
+_LENGTH = struct.Struct("<Q")
+_NOT_LOADED = NotReadyError(
+    "weights are not loaded", 'POST /wake_up?tags=weights, then /collective_rpc {"method": "reload_weights"}'
+)
+
+
+class Tensors(NamedTuple):
+    embedding: Array
+    memory: Array
+    hidden_weight: Array
+    hidden_bias: Array
+    output_weight: Array
+    output_bias: Array
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
+    header: dict[str, object] = {}
+    offset = 0
+    for name, tensor in tensors.items():
+        header[name] = {
+            "dtype": "F32",
+            "shape": tensor.shape,
+            "data_offsets": [offset, offset + tensor.nbytes],
+        }
+        offset += tensor.nbytes
+    encoded = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(_LENGTH.pack(len(encoded)) + encoded)
+        for tensor in tensors.values():
+            file.write(np.ascontiguousarray(tensor, dtype="<f4").tobytes())
+
+
+@dataclass(frozen=True)
+class _Resident:
+    """The weights are where the network reads them."""
+
+    memory: mmap.mmap
+
+
+@dataclass(frozen=True)
+class _Offloaded:
+    """Level 1: a copy is kept aside, the network's memory is given back."""
+
+    copy: bytes
+
+
+@dataclass(frozen=True)
+class _Dropped:
+    """Level 2: nothing is kept."""
+
+
+@dataclass(frozen=True)
+class _Empty:
+    """Awake after level 2: memory is there, its content is not."""
+
+    memory: mmap.mmap
+
+
+class Weights:
+    """The weights' memory: one anonymous mapping of their exact size, so that giving it back is one munmap.
+
+    Closing a mapping raises BufferError while any array still looks into it: a drop that returns has dropped.
+    """
+
+    def __init__(self, path: Path, shape: Shape) -> None:
+        self._path = path
+        self._shape = shape
+        self._size = 4 * sum(int(np.prod(dimensions)) for dimensions in shape.tensors().values())
+        self._state: _Resident | _Offloaded | _Dropped | _Empty = _Resident(self._read())
+
+    @property
+    def asleep(self) -> bool:
+        return isinstance(self._state, _Offloaded | _Dropped)
+
+    @property
+    def loaded(self) -> bool:
+        return isinstance(self._state, _Resident)
+
+    @property
+    def resident_bytes(self) -> int:
+        return 0 if self.asleep else self._size
+
+    def tensors(self) -> Tensors:
+        """View the tensors; let go of the views before a sleep. Raises NotReadyError."""
+        match self._state:
+            case _Resident(memory):
+                return _views(memory, self._shape)
+            case _:
+                raise _NOT_LOADED
+
+    def offload(self) -> None:
+        match self._state:
+            case _Resident(memory):
+                self._state = _Offloaded(memory[:])
+                memory.close()
+            case _Empty():
+                self.drop()
+            case _Offloaded() | _Dropped():
+                pass
+
+    def drop(self) -> None:
+        state, self._state = self._state, _Dropped()
+        if isinstance(state, _Resident | _Empty):
+            state.memory.close()
+
+    def wake(self) -> None:
+        match self._state:
+            case _Offloaded(copy):
+                memory = mmap.mmap(-1, self._size)
+                memory[:] = copy
+                self._state = _Resident(memory)
+            case _Dropped():
+                self._state = _Empty(mmap.mmap(-1, self._size))
+            case _Resident() | _Empty():
+                pass
+
+    def reload(self) -> None:
+        """Read the file again. Raises NotReadyError while asleep, ModelDamagedError."""
+        match self._state:
+            case _Resident(old) | _Empty(old):
+                self._state = _Resident(self._read())
+                old.close()
+            case _Offloaded() | _Dropped():
+                raise NotReadyError("the weights are asleep", "POST /wake_up?tags=weights first")
+
+    def _read(self) -> mmap.mmap:
+        memory = mmap.mmap(-1, self._size)
+        try:
+            with self._path.open("rb") as file:
+                _check_header(self._path, file, self._shape)
+                read = file.readinto(memory)
+        except OSError as error:
+            raise ModelDamagedError(self._path, f"cannot be read: {error.strerror}") from error
+        if read != self._size:
+            raise ModelDamagedError(self._path, f"is cut short: {read} of {self._size} bytes of tensors")
+        return memory
+
+
+def _check_header(path: Path, file: BinaryIO, shape: Shape) -> None:
+    """Leave `file` at the first tensor; raises ModelDamagedError unless it holds exactly the shape's, in its order."""
+    start = file.read(_LENGTH.size)
+    length = _LENGTH.unpack(start)[0] if len(start) == _LENGTH.size else 0
+    if not 0 < length <= 1 << 20:
+        raise ModelDamagedError(path, "does not begin with a safetensors header")
+    try:
+        header = json.loads(file.read(length))
+        held = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelDamagedError(path, f"has a damaged header: {error!r}") from error
+    wanted = {name: ("F32", dimensions) for name, dimensions in shape.tensors().items()}
+    if list(held.items()) != list(wanted.items()):
+        raise ModelDamagedError(path, f"holds {held}, but config.json asks for {wanted}")
+
+
+def _views(memory: mmap.mmap, shape: Shape) -> Tensors:
+    offset = 0
+    views: list[Array] = []
+    for dimensions in shape.tensors().values():
+        count = int(np.prod(dimensions))
+        views.append(np.frombuffer(memory, dtype="<f4", count=count, offset=offset).reshape(dimensions))
+        offset += 4 * count
+    return Tensors(*views)

@@ -1,0 +1,212 @@
+"""The worker process: holds the weights, runs the sequences, answers utility calls. It blocks while there is nothing to do."""
+
+import logging
+import signal
+import time
+from dataclasses import dataclass
+from math import ceil
+from multiprocessing.process import parent_process
+from multiprocessing.synchronize import Semaphore
+from pathlib import Path
+
+import zmq
+
+from llmux.tiny_engine._endpoints import Endpoints
+from llmux.tiny_engine._log import log_to_file
+from llmux.tiny_engine._messages import (
+    Add,
+    Call,
+    End,
+    Finish,
+    Output,
+    Reply,
+    Status,
+    decode_call,
+    decode_request,
+    encode,
+)
+from llmux.tiny_engine._model import Model
+from llmux.tiny_engine._ring import RingReader
+from llmux.tiny_engine._scheduler import Scheduler
+from llmux.tiny_engine.errors import NotReadyError, TinyEngineError
+
+_LOG = logging.getLogger("llmux.tiny_engine.worker")
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """All the worker is told at its start; `token_delay` in seconds."""
+
+    model: Path
+    cache: Path
+    log: Path
+    token_delay: float
+    endpoints: Endpoints
+    ring: str
+    free: Semaphore
+
+
+def run_worker(settings: WorkerSettings) -> None:
+    """Serve until the API process ends it, or ends. An interrupt from the terminal is the API process's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log_to_file(settings.log)
+    try:
+        model = Model(settings.model, settings.cache)
+    except TinyEngineError as error:
+        _LOG.error("%s", error)
+        raise SystemExit(1) from error
+    _LOG.info("loaded %s; step compiled at %s", settings.model, model.compiled.path)
+    worker = _Worker(model, settings)
+    worker.serve()
+    settings.endpoints.unlink()
+    worker.close()
+
+
+@dataclass(frozen=True)
+class _Sleep:
+    """A sleep that waits for running sequences, and who asked for it."""
+
+    caller: bytes
+    call: Call
+
+
+class _Worker:
+    def __init__(self, model: Model, settings: WorkerSettings) -> None:
+        self._model = model
+        self._scheduler = Scheduler(model, settings.token_delay)
+        self._ring = RingReader(settings.ring, settings.free)
+        self._pending: _Sleep | None = None
+        self._context = zmq.Context()
+        self._requests = self._context.socket(zmq.PULL)
+        self._requests.connect(settings.endpoints.requests)
+        self._outputs = self._context.socket(zmq.PUSH)
+        self._outputs.set_hwm(0)
+        self._outputs.bind(settings.endpoints.outputs)
+        self._utility = self._context.socket(zmq.ROUTER)
+        self._utility.bind(settings.endpoints.utility)
+
+    def serve(self) -> None:
+        """Loop until the API process is gone: its end of multiprocessing's pipe then closes, however it ended."""
+        parent = parent_process()
+        if parent is None:
+            raise RuntimeError("the worker is to be started by multiprocessing")
+        poller = zmq.Poller()
+        for source in (self._requests, self._utility, parent.sentinel):
+            poller.register(source, zmq.POLLIN)
+        while True:
+            wait = self._scheduler.wait(time.monotonic())
+            ready = dict(poller.poll(None if wait is None else ceil(wait * 1000)))
+            if parent.sentinel in ready:
+                return
+            if self._requests in ready:
+                self._take_requests()
+            if self._utility in ready:
+                caller, data = self._utility.recv_multipart()
+                self._answer(caller, decode_call(data))
+            self._emit(self._scheduler.step(time.monotonic()))
+            self._sleep_if_drained()
+
+    def close(self) -> None:
+        self._ring.close()
+        self._context.destroy(linger=0)
+
+    def _take_requests(self) -> None:
+        while self._requests.poll(0):
+            match decode_request(self._requests.recv()):
+                case Add() as add:
+                    self._add(add)
+                case End(request, aborted):
+                    self._scheduler.end(request, aborted=aborted)
+
+    def _add(self, add: Add) -> None:
+        prompt = self._ring.take(add.slot, add.length)
+        try:
+            self._scheduler.add(add, prompt, time.monotonic())
+        except NotReadyError as error:
+            self._emit([Output(add.request, finish=Finish.ERROR, message=error.message, hint=error.hint)])
+
+    def _emit(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            self._outputs.send(encode(output))
+
+    def _answer(self, caller: bytes, call: Call) -> None:
+        try:
+            if call.method == "sleep":
+                self._begin_sleep(_Sleep(caller, call))
+                return
+            self._perform(call)
+        except TinyEngineError as error:
+            self._reply(caller, call, error.message, error.hint)
+        else:
+            self._reply(caller, call)
+
+    def _perform(self, call: Call) -> None:
+        match call.method:
+            case "wake_up":
+                self._wake(call.tags)
+            case "reload_weights":
+                self._model.weights.reload()
+                self._resume_if_ready()
+                _LOG.info("weights reloaded")
+            case "reset_prefix_cache":
+                self._model.prefixes.clear()
+            case "status":
+                pass
+            case _:
+                raise TinyEngineError(f"the worker has no method {call.method!r}", "reload_weights is one")
+
+    def _wake(self, tags: tuple[str, ...]) -> None:
+        if "weights" in tags:
+            self._model.weights.wake()
+        if "kv_cache" in tags:
+            self._model.prefixes.wake()
+        self._resume_if_ready()
+        _LOG.info("woke %s", ", ".join(tags))
+
+    def _resume_if_ready(self) -> None:
+        self._scheduler.paused = bool(self._asleep()) or not self._model.weights.loaded
+
+    def _begin_sleep(self, sleep: _Sleep) -> None:
+        match sleep.call.mode:
+            case "abort":
+                self._emit(self._scheduler.abort_all())
+            case "keep":
+                self._scheduler.paused = True
+            case "wait":
+                pass
+        self._pending = sleep
+        self._sleep_if_drained()
+
+    def _sleep_if_drained(self) -> None:
+        if self._pending is None or (len(self._scheduler) and not self._scheduler.paused):
+            return
+        sleep, self._pending = self._pending, None
+        if sleep.call.level == 1:
+            self._model.weights.offload()
+        else:
+            self._model.weights.drop()
+        self._model.prefixes.sleep()
+        self._scheduler.paused = True
+        _LOG.info("asleep at level %d", sleep.call.level)
+        self._reply(sleep.caller, sleep.call)
+
+    def _asleep(self) -> tuple[str, ...]:
+        asleep = {"weights": self._model.weights.asleep, "kv_cache": self._model.prefixes.asleep}
+        return tuple(tag for tag, sleeps in asleep.items() if sleeps)
+
+    def _status(self) -> Status:
+        prefixes = self._model.prefixes
+        return Status(
+            asleep=self._asleep(),
+            weights_loaded=self._model.weights.loaded,
+            weight_bytes=self._model.weights.resident_bytes,
+            cached_prefixes=len(prefixes),
+            prefix_queries=prefixes.queries,
+            prefix_hits=prefixes.hits,
+            running=len(self._scheduler),
+            aborted=self._scheduler.aborted,
+            generated_tokens=self._scheduler.generated,
+        )
+
+    def _reply(self, caller: bytes, call: Call, error: str = "", hint: str = "") -> None:
+        self._utility.send_multipart([caller, encode(Reply(call.call, self._status(), error, hint))])

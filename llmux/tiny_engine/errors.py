@@ -1,0 +1,78 @@
+"""What can go wrong, each with what to do about it."""
+
+from pathlib import Path
+
+
+class TinyEngineError(Exception):
+    """Root of this package's errors: `message` says what, `hint` what to do next."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}"
+
+
+class ModelNotFoundError(TinyEngineError):
+    """Neither a directory nor in the model cache."""
+
+    def __init__(self, model: str, looked_at: Path) -> None:
+        super().__init__(
+            f"no model {model!r}: neither a directory, nor a snapshot below {looked_at}",
+            "name a directory that `python -m llmux.tiny_engine train` wrote, or mount the model cache and set HF_HOME",
+        )
+        self.model = model
+        self.looked_at = looked_at
+
+
+class ModelDamagedError(TinyEngineError):
+    """A file of the model is missing, cut short, or not this engine's."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}", "make the model again with `python -m llmux.tiny_engine train`")
+        self.path = path
+        self.reason = reason
+
+
+class TextTooShortError(TinyEngineError):
+    """Nothing to learn from."""
+
+    def __init__(self, paragraphs: int) -> None:
+        super().__init__(
+            f"the text has {paragraphs} paragraphs of two sentences or more",
+            "give at least two, with a blank line between paragraphs",
+        )
+        self.paragraphs = paragraphs
+
+
+class PortTakenError(TinyEngineError):
+    """The listening address cannot be had."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"cannot listen on {host}:{port}: {reason}", "choose another --port or --host")
+        self.host = host
+        self.port = port
+
+
+class WorkerDiedError(TinyEngineError):
+    """The worker process ended by itself."""
+
+    def __init__(self, exit_code: int | None) -> None:
+        super().__init__(
+            f"the worker ended with exit code {exit_code}", "the log says why; start the engine again"
+        )
+        self.exit_code = exit_code
+
+
+class NotReadyError(TinyEngineError):
+    """Asleep, or awake without weights."""
+
+
+class BusyError(TinyEngineError):
+    """Every slot of the prompt ring holds a prompt that the worker has not read yet."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(f"all {slots} slots for waiting prompts are taken", "try again later")
+        self.slots = slots
