@@ -12,25 +12,43 @@ from llmux.criu_images._paths import RawPath, escape, unescape
 from llmux.criu_images.errors import CriuImagesError, ExitCode
 
 if TYPE_CHECKING:
+    from llmux.criu_images._capture import capture
     from llmux.criu_images._dump import read_dump
     from llmux.criu_images._inventory import Inventory, take_inventory
+    from llmux.criu_images._rebuild import plan, rebuild, undo
     from llmux.criu_images._records import Dump
+    from llmux.criu_images._verify import read_manifest, verify
+    from llmux.criu_images.manifest import Manifest
 
 __all__ = [
     "CriuImagesError",
     "Dump",
     "ExitCode",
     "Inventory",
+    "Manifest",
     "RawPath",
+    "capture",
     "escape",
+    "plan",
     "read_dump",
+    "read_manifest",
+    "rebuild",
     "take_inventory",
+    "undo",
     "unescape",
+    "verify",
 ]
 
 _MODULES = {
     "Dump": "_records",
     "Inventory": "_inventory",
+    "Manifest": "manifest",
+    "capture": "_capture",
+    "plan": "_rebuild",
+    "read_manifest": "_verify",
+    "rebuild": "_rebuild",
+    "undo": "_rebuild",
+    "verify": "_verify",
     "read_dump": "_dump",
     "take_inventory": "_inventory",
 }

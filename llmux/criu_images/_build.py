@@ -1,0 +1,177 @@
+"""Carries out a plan's actions one by one, each written into the journal first. Nothing that exists is ever changed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import assert_never
+
+from llmux.criu_images._actions import (
+    Action,
+    MakeDirectory,
+    MakeFifo,
+    MakeSymlink,
+    MaskWithCopy,
+    PlaceFile,
+    RemoveStale,
+)
+from llmux.criu_images._digest import ShortReadError, algorithm_of, copy_file
+from llmux.criu_images._journal import Journal, Kind, Made
+from llmux.criu_images._linux import bind_mount
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images._safefs import Tree, apply_metadata, apply_times, inspect_fd, secret_name
+from llmux.criu_images.errors import SideFileDiffers
+from llmux.criu_images.manifest import DirectoryEntry, FifoEntry, FileEntry, Metadata, SymlinkEntry
+
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Builder:
+    """One run over a plan's actions."""
+
+    def __init__(self, tree: Tree, side: int, journal: Journal, masks: Path) -> None:
+        """`side` is the open directory of side files; `masks` a directory for the copies that are mounted over files."""
+        self._tree = tree
+        self._side = side
+        self._journal = journal
+        self._masks = masks
+        self._directories: list[DirectoryEntry] = []
+
+    def do(self, action: Action) -> None:
+        """Carry out one action; raises OSError, UnsafeLink, SideFileDiffers."""
+        match action:
+            case RemoveStale():
+                self._remove_stale(action)
+            case MakeDirectory(entry):
+                self._make_directory(entry)
+            case MakeSymlink(entry):
+                self._make_symlink(entry)
+            case MakeFifo(entry):
+                self._make_fifo(entry)
+            case PlaceFile(entry, names, existing):
+                self._place_file(entry, names, existing)
+            case MaskWithCopy(entry):
+                self._mask(entry)
+            case _:
+                assert_never(action)
+
+    def finish(self) -> None:
+        """Set the times of the made directories, which their content has changed, the deepest first; raises OSError, UnsafeLink."""
+        for entry in reversed(self._directories):
+            with self._tree.open(entry.path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+                apply_times(fd, entry.metadata)
+
+    def _remove_stale(self, action: RemoveStale) -> None:
+        with self._tree.way_to(action.path) as way:
+            status = os.stat(way.name, dir_fd=way.directory, follow_symlinks=False)
+            if (status.st_dev, status.st_ino) == action.identity:
+                os.unlink(way.name, dir_fd=way.directory)
+
+    def _make_directory(self, entry: DirectoryEntry) -> None:
+        with self._tree.way_to(entry.path) as way:
+            self._journal.add(Made(Kind.DIRECTORY_INTENDED, (entry.path,)))
+            os.mkdir(way.name, 0o700, dir_fd=way.directory)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(way.name, flags, dir_fd=way.directory)
+        try:
+            _check_own(fd, stat.S_IFDIR)
+            self._journal.add(Made.of(Kind.DIRECTORY, (entry.path,), inspect_fd(fd)))
+            apply_metadata(fd, entry.metadata)
+        finally:
+            os.close(fd)
+        self._directories.append(entry)
+
+    def _make_symlink(self, entry: SymlinkEntry) -> None:
+        with self._temporary(entry.path) as (directory, name):
+            os.symlink(bytes(entry.target), name, dir_fd=directory)
+            self._publish_node(directory, name, stat.S_IFLNK, (entry.path,), entry.metadata)
+
+    def _make_fifo(self, entry: FifoEntry) -> None:
+        with self._temporary(entry.path) as (directory, name):
+            os.mkfifo(name, 0o600, dir_fd=directory)
+            self._publish_node(directory, name, stat.S_IFIFO, (entry.path,), entry.metadata)
+
+    def _publish_node(
+        self, directory: int, name: bytes, kind: int, names: tuple[RawPath, ...], metadata: Metadata
+    ) -> None:
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            _check_own(fd, kind)
+            self._publish(fd, names, metadata)
+        finally:
+            os.close(fd)
+
+    def _place_file(self, entry: FileEntry, names: tuple[RawPath, ...], existing: RawPath | None) -> None:
+        if existing is not None:
+            with self._tree.open(existing, os.O_PATH) as fd:
+                self._link(fd, names)
+            return
+        with self._temporary(names[0]) as (directory, name):
+            fd = os.open(name, _NEW_FILE, 0o600, dir_fd=directory)
+            try:
+                self._fill(fd, entry)
+                self._publish(fd, names, entry.metadata)
+            finally:
+                os.close(fd)
+
+    def _fill(self, fd: int, entry: FileEntry) -> None:
+        """Copy a side file, believing it only once its digest is right; a name never appears before its content is on disk."""
+        name, digest = entry.carried, entry.digest
+        if name is None or digest is None:
+            raise ValueError("only a carried file is placed")
+        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._side)
+        try:
+            copied = copy_file(source, fd, entry.size, algorithm_of(digest))
+        except ShortReadError as error:
+            raise SideFileDiffers(name, f"shorter than {entry.size} bytes") from error
+        finally:
+            os.close(source)
+        if copied != digest:
+            raise SideFileDiffers(name, f"its digest is {copied}, the manifest has {digest}")
+        os.fsync(fd)
+
+    def _publish(self, fd: int, names: tuple[RawPath, ...], metadata: Metadata) -> None:
+        apply_metadata(fd, metadata)
+        self._link(fd, names)
+
+    def _link(self, fd: int, names: tuple[RawPath, ...]) -> None:
+        """Give the inode `fd` all of `names`: by descriptor, so that it is this inode whatever happens to its temporary name."""
+        self._journal.add(Made.of(Kind.NODE, names, inspect_fd(fd)))
+        for name in names:
+            with self._tree.way_to(name) as way:
+                os.link(f"/proc/self/fd/{fd}", way.name, dst_dir_fd=way.directory, follow_symlinks=True)
+
+    @contextmanager
+    def _temporary(self, path: RawPath) -> Iterator[tuple[int, bytes]]:
+        """Give a name beside `path` that nobody can guess, and unlink what is made under it."""
+        name = secret_name()
+        self._journal.add(Made(Kind.TEMPORARY, (RawPath(path.rpartition(b"/")[0] + b"/" + name),)))
+        with self._tree.way_to(path) as way:
+            try:
+                yield way.directory, name
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=way.directory)
+
+    def _mask(self, entry: FileEntry) -> None:
+        path = entry.names[0]
+        copy = self._masks / os.fsdecode(secret_name())
+        self._journal.add(Made(Kind.MASK, (path, RawPath(os.fsencode(copy)))))
+        fd = os.open(copy, _NEW_FILE, 0o600)
+        try:
+            self._fill(fd, entry)
+            apply_metadata(fd, entry.metadata)
+            with self._tree.open(path, os.O_PATH) as target:
+                bind_mount(fd, target)
+        finally:
+            os.close(fd)
+
+
+def _check_own(fd: int, kind: int) -> None:
+    """Make sure that what was opened by name is what was just made under it; raises OSError."""
+    status = os.fstat(fd)
+    if stat.S_IFMT(status.st_mode) != kind or status.st_uid != os.geteuid():
+        raise OSError("somebody replaced it while it was made")

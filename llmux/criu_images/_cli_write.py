@@ -1,0 +1,162 @@
+"""`capture`, `plan`, `rebuild`, `undo` and `verify`: the commands around a dump and a restore."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from llmux.criu_images import _rebuild
+from llmux.criu_images._actions import Plan, verb_of
+from llmux.criu_images._capture import capture as capture_dump
+from llmux.criu_images._paths import escape
+from llmux.criu_images._undo import Undone
+from llmux.criu_images._verify import verify as verify_dump
+from llmux.criu_images.errors import ExitCode, RebuildRefused
+from llmux.criu_images.manifest import Manifest
+
+_DIRECTORY = click.argument(
+    "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, as docs/manifest.md describes it.")
+_ROOT = click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("/"),
+    show_default=True,
+    help="Take all paths below this directory.",
+)
+_JOURNAL = click.option(
+    "--journal",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The journal's file, instead of one in /run/llmux/journals.",
+)
+
+
+@click.command()
+@_DIRECTORY
+@_ROOT
+@click.option(
+    "--container-started",
+    type=float,
+    metavar="SECONDS",
+    help="When the container was created, since 1970; else it is found out.",
+)
+@_JSON
+def capture(directory: Path, root: Path, container_started: float | None, *, as_json: bool) -> None:
+    """Copy what a fresh container lacks into DIR, while the dumped tree is still frozen."""
+    started = None if container_started is None else int(container_started * 10**9)
+    manifest = capture_dump(directory, root=root, container_started_ns=started)
+    _tell_manifest(manifest, as_json=as_json)
+
+
+@click.command()
+@_DIRECTORY
+@_ROOT
+@_JSON
+def plan(directory: Path, root: Path, *, as_json: bool) -> None:
+    """Say what a rebuild would do here and now, and what stands in its way; change nothing."""
+    made = _rebuild.plan(directory, root=root)
+    _tell_plan(made, as_json=as_json)
+    if made.conflicts:
+        sys.exit(ExitCode.CONFLICTS)
+
+
+@click.command()
+@_DIRECTORY
+@_ROOT
+@_JOURNAL
+@_JSON
+def rebuild(directory: Path, root: Path, journal: Path | None, *, as_json: bool) -> None:
+    """Make what the dump needs and is missing here; touch nothing else."""
+    try:
+        made = _rebuild.rebuild(directory, root=root, journal=journal)
+    except RebuildRefused:
+        if as_json:  # the same form as without conflicts; the text goes to stderr
+            _tell_plan(_rebuild.plan(directory, root=root), as_json=True)
+        raise
+    _tell_plan(made, as_json=as_json)
+
+
+@click.command()
+@_DIRECTORY
+@_ROOT
+@_JOURNAL
+@_JSON
+def undo(directory: Path, root: Path, journal: Path | None, *, as_json: bool) -> None:
+    """Take back what rebuild made, where nobody has changed it since."""
+    _tell_undone(_rebuild.undo(directory, root=root, journal=journal), as_json=as_json)
+
+
+@click.command()
+@_DIRECTORY
+@_JSON
+def verify(directory: Path, *, as_json: bool) -> None:
+    """Check the images and the side files in DIR against the manifest."""
+    _tell_manifest(verify_dump(directory), as_json=as_json)
+
+
+def _tell_manifest(manifest: Manifest, *, as_json: bool) -> None:
+    carried = [file for file in manifest.files if file.carried is not None]
+    if as_json:
+        facts = {
+            "fingerprint": manifest.fingerprint,
+            "seal": manifest.seal,
+            "files": len(manifest.files),
+            "carried": len(carried),
+            "images": len(manifest.images),
+            "warnings": list(manifest.warnings),
+        }
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for file in carried:
+        click.echo(f"carried  {'  '.join(map(escape, file.names))}  ({file.reason})")
+    for warning in manifest.warnings:
+        click.echo(f"warning  {warning}")
+    click.echo(f"{len(carried)} of {len(manifest.files)} files carried, {len(manifest.images)} images")
+
+
+def _tell_plan(made: Plan, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(_plan_as_json(made), indent=2))
+        return
+    for action in made.actions:
+        click.echo(f"{verb_of(action)}  {escape(action.path)}  ({action.reason})")
+    for conflict in made.conflicts:
+        click.echo(f"conflict  {conflict}")
+    for warning in made.warnings:
+        click.echo(f"warning  {warning}")
+    click.echo(f"{len(made.actions)} actions, {len(made.conflicts)} conflicts")
+
+
+def _plan_as_json(made: Plan) -> dict[str, object]:
+    return {
+        "actions": [
+            {"action": verb_of(action), "path": escape(action.path), "reason": action.reason}
+            for action in made.actions
+        ],
+        "conflicts": [
+            {
+                "subject": conflict.subject,
+                "found": conflict.found,
+                "criu_says": conflict.criu_says,
+                "advice": conflict.advice,
+            }
+            for conflict in made.conflicts
+        ],
+        "warnings": list(made.warnings),
+    }
+
+
+def _tell_undone(undone: Undone, *, as_json: bool) -> None:
+    if as_json:
+        left = [{"path": escape(one.path), "why": one.why} for one in undone.left]
+        click.echo(json.dumps({"removed": list(map(escape, undone.removed)), "left": left}, indent=2))
+        return
+    for path in undone.removed:
+        click.echo(f"removed  {escape(path)}")
+    for one in undone.left:
+        click.echo(f"left  {escape(one.path)}  ({one.why})")
+    click.echo(f"{len(undone.removed)} removed, {len(undone.left)} left")

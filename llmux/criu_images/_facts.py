@@ -1,0 +1,113 @@
+"""What was observed of this machine and container: the plan's second input. Records only; `_observe.py` fills them."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from llmux.criu_images._paths import RawPath
+
+
+@dataclass(frozen=True, slots=True)
+class Inode:
+    """The lstat(2) facts of one existing path, with those that only statx(2) tells."""
+
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    blocks: int
+    """Of 512 bytes."""
+    links: int
+    device: int
+    number: int
+    rdev: int
+    mtime_ns: int
+    atime_ns: int
+    birth_ns: int | None
+    mount: int | None
+    """The id of its mount in mountinfo."""
+
+    @property
+    def kind(self) -> str:
+        """Say in words what sits there."""
+        return _KINDS.get(stat.S_IFMT(self.mode), "unknown node")
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.device, self.number
+
+
+_KINDS = {
+    stat.S_IFREG: "regular file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFLNK: "symbolic link",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is at one path of the manifest, here and now."""
+
+    inode: Inode | None = None
+    """None where nothing is."""
+    obstacle: str | None = None
+    """Why the way to the path cannot be walked: a link of another user, a component that is no directory."""
+    digest: str | None = None
+    """Of the content by the manifest's algorithm, where the size is the recorded one and the digest decides something."""
+    build_id: str | None = None
+    target: RawPath | None = None
+    """A symbolic link's."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountPoint:
+    """One line of mountinfo (proc_pid_mountinfo(5))."""
+
+    id: int
+    parent: int
+    device: str
+    root: RawPath
+    mountpoint: RawPath
+    fstype: str
+    source: RawPath
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One taken inet port of this network namespace."""
+
+    family: int
+    protocol: int
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """The features that code can be compiled for, as /proc/cpuinfo names them."""
+
+    model: str
+    features: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything about this place that the plan compares with the manifest."""
+
+    paths: Mapping[RawPath, Seen]
+    ids: Mapping[int, str] = field(default_factory=dict)
+    """Ids in use, with the holder's name."""
+    ports: tuple[Port, ...] = ()
+    abstract_names: frozenset[bytes] = frozenset()
+    """As /proc/net/unix prints them, NUL as '@'."""
+    mounts: tuple[MountPoint, ...] = ()
+    processor: Processor = Processor("", frozenset())
+    kernel: str = ""
+    private_mounts: bool = False
+    """This mount namespace is not the container's main one, so a mount made here is seen by the restored tree alone."""

@@ -1,0 +1,150 @@
+"""What a rebuild has made, written down before it is made, so that even a killed rebuild can be taken back.
+
+One JSON object a line. It lies outside the images' directory, which may be read-only and shared. It is not synced: it serves
+after a crash of this program, and a crash of the machine ends the container's processes too, after which a rebuild
+finds what an earlier one made and keeps it.
+"""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmux.criu_images._facts import Inode
+from llmux.criu_images._paths import RawPath, escape, unescape
+from llmux.criu_images.errors import JournalInvalid
+
+DEFAULT_DIRECTORY = Path("/run/llmux/journals")
+
+
+class Kind(enum.Enum):
+    """What a line is about."""
+
+    TEMPORARY = "temporary"
+    """A file of an unguessable name may be there."""
+    NODE = "node"
+    """A finished file, FIFO or link may have these names."""
+    DIRECTORY_INTENDED = "directory intended"
+    DIRECTORY = "directory"
+    MASK = "mask"
+    """A mount over the first path, of the file that the second one names (outside the tree)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One line: what was made, or may have been."""
+
+    kind: Kind
+    paths: tuple[RawPath, ...]
+    device: int = 0
+    inode: int = 0
+    size: int = 0
+    mtime_ns: int = 0
+
+    @classmethod
+    def of(cls, kind: Kind, paths: tuple[RawPath, ...], inode: Inode) -> Made:
+        """Describe what is `inode` now, so that it is known again."""
+        return cls(kind, paths, inode.device, inode.number, inode.size, inode.mtime_ns)
+
+
+def default_journal(seal: str) -> Path:
+    """Return where the journal of a manifest's rebuild lies unless the caller says otherwise."""
+    return DEFAULT_DIRECTORY / f"{seal}.json"
+
+
+@contextmanager
+def locked(journal: Path) -> Iterator[None]:
+    """Let one rebuild or undo at a time run beside `journal`; make its directory, root's alone.
+
+    Two models that wake at once may need the same directories. Raises JournalInvalid.
+    """
+    try:
+        journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(journal.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise JournalInvalid(os.fsencode(journal.parent), error.strerror or str(error)) from error
+    try:
+        _check_private(journal.parent, os.fstat(fd))
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _check_private(directory: Path, status: os.stat_result) -> None:
+    """Undo believes the journal, so nobody else may write one."""
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise JournalInvalid(
+            os.fsencode(directory),
+            "other users may write to its directory",
+            hint="Give it one of root's own (mode 0700)",
+        )
+
+
+class Journal:
+    """The open journal of one rebuild, appended to."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file; raises JournalInvalid."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise JournalInvalid(os.fsencode(path), error.strerror or str(error)) from error
+
+    def add(self, made: Made) -> None:
+        """Append one line; raises OSError."""
+        line = {
+            "kind": made.kind.value,
+            "paths": [escape(path) for path in made.paths],
+            "device": made.device,
+            "inode": made.inode,
+            "size": made.size,
+            "mtime_ns": made.mtime_ns,
+        }
+        data = (json.dumps(line) + "\n").encode()
+        if os.write(self._fd, data) != len(data):
+            raise OSError("the journal's file system is full")
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read_journal(path: Path) -> tuple[Made, ...]:
+    """Return a journal's lines, the last one left out if it was cut short; empty without a journal. Raises JournalInvalid."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise JournalInvalid(os.fsencode(path), error.strerror or str(error)) from error
+    lines = data.split(b"\n")[:-1]
+    try:
+        return tuple(map(_parse, lines))
+    except (ValueError, KeyError, TypeError) as error:
+        raise JournalInvalid(os.fsencode(path), f"not a journal of llmux ({error})") from error
+
+
+def _parse(line: bytes) -> Made:
+    raw = json.loads(line)
+    return Made(
+        Kind(raw["kind"]),
+        tuple(unescape(path) for path in raw["paths"]),
+        int(raw["device"]),
+        int(raw["inode"]),
+        int(raw["size"]),
+        int(raw["mtime_ns"]),
+    )
+
+
+def settle(path: Path) -> None:
+    """Forget a journal: the restore has succeeded, and what was made for it stays."""
+    with suppress(FileNotFoundError):
+        path.unlink()

@@ -1,0 +1,220 @@
+"""Manifest and observed facts to a plan: pure, so that a dry run prints the very objects that a rebuild carries out.
+
+What each kind of file needs is what CRIU checks (`open_path`, `validate_file` of files-reg.c; `bind_unix_sk` of sk-unix.c), and what it
+does not check but relies on: the content of mapped files, and that hard links stay one inode.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+
+from llmux.criu_images._actions import (
+    Conflict,
+    MakeDirectory,
+    MakeFifo,
+    MakeSymlink,
+    Plan,
+    RemoveStale,
+    path_conflict,
+)
+from llmux.criu_images._facts import Facts, Inode, Seen
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images._plan_files import Step, plan_file
+from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
+from llmux.criu_images.manifest import (
+    DirectoryEntry,
+    FifoEntry,
+    FileEntry,
+    FreeKind,
+    FreeName,
+    Manifest,
+    NodeEntry,
+    Origin,
+    SocketEntry,
+    SymlinkEntry,
+)
+
+_MISSING = Seen()
+
+
+def make_plan(manifest: Manifest, facts: Facts) -> Plan:
+    """Work out what to do before a restore of `manifest`'s dump in the place that `facts` describe."""
+    steps = list(_steps(manifest, facts))
+    actions = [step for step in steps if not isinstance(step, Conflict)]
+    conflicts = [step for step in steps if isinstance(step, Conflict)]
+    # What is stale goes first, because its name may be needed; the sort keeps the order of the rest.
+    actions.sort(key=lambda action: not isinstance(action, RemoveStale))
+    return Plan(
+        tuple(actions),
+        (*conflicts, *machine_conflicts(manifest, facts)),
+        (*manifest.warnings, *machine_warnings(manifest, facts)),
+    )
+
+
+def leftovers_of(name: FreeName) -> tuple[RawPath, ...]:
+    """Return what a restore that failed may have left of a remapped file (`ghost_path`, `open_path` of files-reg.c).
+
+    CRIU puts a ghost into the nearest directory that is there, so each ancestor may hold one.
+    """
+    if name.kind is FreeKind.SOCKET:
+        return ()
+    parent, _, base = name.path.rpartition(b"/")
+    fake_link = RawPath(name.path + b".cr_link")
+    if name.remap_id is None:
+        return (fake_link,)
+    ghost = base + b".cr.%x.ghost" % name.remap_id
+    parts = parent.split(b"/")
+    directories = (b"/".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return (fake_link, *(RawPath(directory + b"/" + ghost) for directory in directories))
+
+
+def _steps(manifest: Manifest, facts: Facts) -> Iterator[Step]:
+    for name in manifest.free_names:
+        yield from _plan_free_name(name, facts)
+    for directory in manifest.directories:
+        yield from _plan_directory(directory, _seen(facts, directory.path))
+    for symlink in manifest.symlinks:
+        yield from _plan_symlink(symlink, _seen(facts, symlink.path))
+    yield from _plan_files(manifest, facts)
+    for fifo in manifest.fifos:
+        yield from _plan_fifo(fifo, _seen(facts, fifo.path))
+    for node in manifest.nodes:
+        yield from _plan_node(node, _seen(facts, node.path))
+    for socket in manifest.sockets:
+        if socket.external:
+            yield from _plan_external(socket, facts)
+
+
+def _seen(facts: Facts, path: RawPath) -> Seen:
+    return facts.paths.get(path, _MISSING)
+
+
+def _obstacle(path: RawPath, seen: Seen) -> Iterator[Conflict]:
+    if seen.obstacle is not None:
+        yield path_conflict(path, f"cannot be reached: {seen.obstacle}", None, "Clear the way to it.")
+
+
+def _plan_free_name(name: FreeName, facts: Facts) -> Iterator[Step]:
+    seen = _seen(facts, name.path)
+    yield from _obstacle(name.path, seen)
+    if name.kind is FreeKind.SOCKET and seen.inode is not None and not stat.S_ISSOCK(seen.inode.mode):
+        yield path_conflict(
+            name.path,
+            f"a {seen.inode.kind} is where the restore binds a socket",
+            "Can't bind socket to {}: Address already in use",
+            "Move it away.",
+        )
+    for path in leftovers_of(name):
+        inode = _seen(facts, path).inode
+        if inode is not None and not stat.S_ISDIR(inode.mode):
+            yield RemoveStale(path, inode.identity, "left by a restore that failed")
+
+
+def _plan_directory(entry: DirectoryEntry, seen: Seen) -> Iterator[Step]:
+    yield from _obstacle(entry.path, seen)
+    if seen.obstacle is not None:
+        return
+    if seen.inode is None:
+        yield MakeDirectory(entry, f"{entry.reason} there; missing here")
+    elif not stat.S_ISDIR(seen.inode.mode):
+        yield path_conflict(
+            entry.path,
+            f"a {seen.inode.kind}, the dump has a directory here",
+            "Can't open file {}",
+            "Move it away.",
+        )
+    else:
+        yield from _mode_conflict(entry.path, seen.inode, entry.demanded_mode)
+
+
+def _mode_conflict(path: RawPath, inode: Inode, demanded: int | None) -> Iterator[Conflict]:
+    if demanded is not None and inode.mode != demanded:
+        yield path_conflict(
+            path,
+            f"has mode 0{inode.mode:o}, the dump has 0{demanded:o}",
+            f"File {{}} has bad mode 0{inode.mode:o} (expect 0{demanded:o})",
+            f"Run `chmod {stat.S_IMODE(demanded):o}` on it if that is right here.",
+        )
+
+
+def _plan_symlink(entry: SymlinkEntry, seen: Seen) -> Iterator[Step]:
+    yield from _obstacle(entry.path, seen)
+    if seen.inode is None and seen.obstacle is None:
+        yield MakeSymlink(entry, f"{entry.reason}; missing here")
+
+
+def _plan_fifo(entry: FifoEntry, seen: Seen) -> Iterator[Step]:
+    yield from _obstacle(entry.path, seen)
+    if seen.obstacle is not None:
+        return
+    if seen.inode is None:
+        yield MakeFifo(entry, f"{entry.reason} there; missing here")
+    elif not stat.S_ISFIFO(seen.inode.mode):
+        yield path_conflict(
+            entry.path,
+            f"a {seen.inode.kind}, the dump has a fifo here",
+            "Can't open fake fifo",
+            "Move it away.",
+        )
+    else:
+        yield from _mode_conflict(entry.path, seen.inode, entry.metadata.mode)
+
+
+def _plan_node(entry: NodeEntry, seen: Seen) -> Iterator[Step]:
+    yield from _obstacle(entry.path, seen)
+    if seen.obstacle is not None:
+        return
+    inode = seen.inode
+    if inode is None:
+        yield path_conflict(
+            entry.path,
+            "missing",
+            "Can't open file {} on restore: No such file or directory",
+            "Start the container with this device or kernel file.",
+        )
+    elif stat.S_IFMT(inode.mode) != stat.S_IFMT(entry.mode) or inode.rdev != entry.rdev:
+        yield path_conflict(
+            entry.path,
+            f"another node ({inode.kind})",
+            "Can't open file {}",
+            "Start the container with the dump's device.",
+        )
+    else:
+        yield from _mode_conflict(entry.path, inode, entry.demanded_mode)
+
+
+def _plan_external(socket: SocketEntry, facts: Facts) -> Iterator[Step]:
+    if not socket.name.startswith(b"/"):
+        return
+    inode = _seen(facts, socket.name).inode
+    if inode is None or not stat.S_ISSOCK(inode.mode):
+        yield path_conflict(
+            socket.name,
+            "no socket of the peer outside the dump",
+            f"Can't connect {socket.inode} socket",
+            "Start the program that serves this socket first, and restore with --ext-unix-sk.",
+        )
+
+
+def _plan_files(manifest: Manifest, facts: Facts) -> Iterator[Step]:
+    """Plan each file; those missing with a whole volume become one conflict about the volume."""
+    here = {mount.mountpoint for mount in facts.mounts}
+    lacking: dict[RawPath, int] = {}
+    for file in manifest.files:
+        if _lost_with_volume(file, facts, here):
+            lacking[file.mount] = lacking.get(file.mount, 0) + 1
+        else:
+            yield from plan_file(file, facts)
+    for mountpoint, count in lacking.items():
+        yield path_conflict(
+            mountpoint,
+            f"nothing is mounted here, and {count} files of the dump are on it",
+            "Can't open file {} on restore: No such file or directory",
+            "Start the container with this volume.",
+        )
+
+
+def _lost_with_volume(file: FileEntry, facts: Facts, here: set[RawPath]) -> bool:
+    missing = any(_seen(facts, name) == _MISSING for name in file.names)
+    return file.carried is None and file.origin is Origin.VOLUME and missing and file.mount not in here

@@ -1,0 +1,99 @@
+"""Before a restore: carries out the plan with a journal; and takes it back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmux.criu_images._actions import Plan
+from llmux.criu_images._build import Builder
+from llmux.criu_images._journal import Journal, default_journal, locked, read_journal, settle
+from llmux.criu_images._plan import make_plan
+from llmux.criu_images._safefs import Tree
+from llmux.criu_images._survey import survey
+from llmux.criu_images._undo import Undone, take_back
+from llmux.criu_images._verify import check_images, read_manifest
+from llmux.criu_images.errors import CriuImagesError, RebuildFailed, RebuildRefused
+from llmux.criu_images.manifest import SIDE_DIRECTORY
+
+_ROOT = Path("/")
+
+
+def plan(directory: Path, *, root: Path = _ROOT) -> Plan:
+    """Work out what `rebuild` would do here and now, and change nothing. Raises what `read_manifest` raises."""
+    manifest = read_manifest(directory)
+    with Tree(root) as tree:
+        return make_plan(manifest, survey(manifest, tree))
+
+
+def rebuild(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) -> Plan:
+    """Make what the dump in `directory` needs and is missing below `root`, and return the plan that was carried out.
+
+    Run it in the mount and PID namespace of the restore to come. What exists is never overwritten or changed; done twice it is done once.
+    Raises RebuildRefused (there are conflicts; nothing was touched), RebuildFailed, SideFileDiffers (what was made has been
+    taken back), ImagesDiffer, JournalInvalid and what `read_manifest` raises.
+    """
+    manifest = read_manifest(directory)
+    check_images(directory, manifest)
+    journal = journal or default_journal(manifest.seal)
+    with locked(journal), Tree(root) as tree:
+        made = make_plan(manifest, survey(manifest, tree))
+        if made.conflicts:
+            raise RebuildRefused(tuple(map(str, made.conflicts)))
+        if made.actions:
+            _carry_out(directory, made, tree, journal)
+    return made
+
+
+def undo(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) -> Undone:
+    """Take back what the rebuilds of `directory` since the last successful restore have made and nobody has changed.
+
+    Raises JournalInvalid and what `read_manifest` raises.
+    """
+    journal = journal or default_journal(read_manifest(directory).seal)
+    with locked(journal), Tree(root) as tree:
+        undone = take_back(tree, read_journal(journal))
+        settle(journal)
+    return undone
+
+
+def _carry_out(directory: Path, plan_: Plan, tree: Tree, journal_path: Path) -> None:
+    journal = Journal(journal_path)
+    already = len(read_journal(journal_path))
+    try:
+        with _side_directory(directory) as side:
+            builder = Builder(tree, side, journal, journal_path.parent)
+            for action in plan_.actions:
+                with _explained(action.path):
+                    builder.do(action)
+            builder.finish()
+    except BaseException:
+        take_back(tree, read_journal(journal_path)[already:])
+        raise
+    finally:
+        journal.close()
+
+
+@contextmanager
+def _side_directory(directory: Path) -> Iterator[int]:
+    """Open the side files' directory; that of the images where a manifest carries no file and there is none."""
+    try:
+        fd = os.open(directory / SIDE_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _explained(path: bytes) -> Iterator[None]:
+    try:
+        yield
+    except CriuImagesError:
+        raise
+    except OSError as error:
+        raise RebuildFailed(path, error.strerror or str(error)) from error

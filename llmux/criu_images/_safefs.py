@@ -1,0 +1,260 @@
+"""File-system access that assumes somebody else can write to the same directories.
+
+We run as root and walk paths like /tmp/x that any user may change under our feet. So every path is walked from the
+root by directory descriptor, one component at a time, never following a link that somebody other than root (or the
+caller) put there: stricter than the kernel's fs.protected_symlinks, which looks at sticky directories only. Metadata
+is set through descriptors. A file gets its content and metadata under a name nobody can guess and is then linked to
+its own name, which fails if that exists: nothing is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from llmux.criu_images._facts import Inode
+from llmux.criu_images._linux import birth_and_mount
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images.errors import UnsafeLink
+from llmux.criu_images.manifest import Metadata, Xattr
+
+_PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_LINKS = 40
+"""As the kernel's MAXSYMLINKS."""
+
+_XATTRS_OF_THE_MACHINE = (b"security.selinux", b"security.ima", b"security.evm", b"trusted.overlay.")
+"""Labels that belong to the place, not to the file: neither captured nor set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The directory that holds a path's last component."""
+
+    directory: int
+    """An O_PATH descriptor, valid while the walk's context lasts."""
+    name: bytes
+    """The last component; b"." for the root itself."""
+
+
+class Tree:
+    """Everything below one directory, which is `/` to the paths given; links never lead out of it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._root)
+
+    @contextmanager
+    def way_to(self, path: RawPath) -> Iterator[Way]:
+        """Walk to the directory that holds `path`'s last component, which is neither opened nor followed.
+
+        Raises FileNotFoundError, NotADirectoryError, UnsafeLink, OSError (ELOOP).
+        """
+        parts = _split(path)
+        with self._walk(path, parts[:-1]) as walk:
+            yield Way(walk.fd, parts[-1] if parts else b".")
+
+    def resolve(self, directory: RawPath) -> tuple[RawPath, tuple[RawPath, ...]]:
+        """Return the real path of `directory`, and of each link on the way to it; raises as `way_to`."""
+        with self._walk(directory, _split(directory)) as walk:
+            return walk.real, tuple(walk.links)
+
+    @contextmanager
+    def _walk(self, path: RawPath, parts: list[bytes]) -> Iterator[_Walk]:
+        walk = _Walk(self._root, path)
+        try:
+            for part in parts:
+                walk.step(part)
+            yield walk
+        finally:
+            os.close(walk.fd)
+
+    @contextmanager
+    def open(self, path: RawPath, flags: int) -> Iterator[int]:
+        """Open what is at `path`, its last component not followed; raises as `way_to`, and OSError."""
+        with self.way_to(path) as way:
+            fd = os.open(way.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=way.directory)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def inspect(self, path: RawPath) -> Inode | None:
+        """Return what is at `path`, or None; raises UnsafeLink, NotADirectoryError, OSError."""
+        try:
+            with self.open(path, os.O_PATH) as fd:
+                return inspect_fd(fd)
+        except FileNotFoundError:
+            return None
+
+    def readlink(self, path: RawPath) -> RawPath:
+        """Return the target of the symbolic link at `path`; raises OSError."""
+        with self.open(path, os.O_PATH) as fd:
+            return RawPath(os.readlink(b"", dir_fd=fd))
+
+    def names_of(self, directory: RawPath, inode: Inode) -> tuple[RawPath, ...]:
+        """Return the paths in `directory` that are hard links to `inode`, sorted; raises OSError."""
+        with self.open(directory, os.O_RDONLY | os.O_DIRECTORY) as fd, os.scandir(fd) as entries:
+            names = [os.fsencode(entry.name) for entry in entries if entry.inode() == inode.number]
+            found = [name for name in names if _is_inode(fd, name, inode)]
+        return tuple(sorted(RawPath(directory.rstrip(b"/") + b"/" + name) for name in found))
+
+
+class _Walk:
+    """The state of one walk: where it stands, its real path, the links it followed."""
+
+    def __init__(self, root: int, path: RawPath) -> None:
+        self._root = root
+        self._path = path
+        self._parts: list[bytes] = []
+        self.links: list[RawPath] = []
+        self.fd = os.dup(root)
+
+    @property
+    def real(self) -> RawPath:
+        return RawPath(b"/" + b"/".join(self._parts))
+
+    def step(self, part: bytes) -> None:
+        """Go one component on, and through the link if it is one."""
+        todo = deque([part])
+        while todo:
+            self._enter(todo.popleft(), todo)
+
+    def _enter(self, part: bytes, todo: deque[bytes]) -> None:
+        if part == b"..":
+            self._restart(self._parts[:-1])
+            return
+        fd = os.open(part, _PATH_ONLY, dir_fd=self.fd)
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISLNK(status.st_mode):
+                self._follow(part, status, os.readlink(b"", dir_fd=fd), todo)
+                return
+            if not stat.S_ISDIR(status.st_mode):
+                raise NotADirectoryError(
+                    errno.ENOTDIR, "a component on the way is no directory", os.fsdecode(self._path)
+                )
+            fd, self.fd = self.fd, fd
+            self._parts.append(part)
+        finally:
+            os.close(fd)
+
+    def _follow(self, part: bytes, status: os.stat_result, target: bytes, todo: deque[bytes]) -> None:
+        link = RawPath(self.real.rstrip(b"/") + b"/" + part)
+        if status.st_uid not in {0, os.geteuid()}:
+            raise UnsafeLink(self._path, link, status.st_uid)
+        self.links.append(link)
+        if len(self.links) > _MOST_LINKS:
+            raise OSError(errno.ELOOP, "too many levels of symbolic links", os.fsdecode(self._path))
+        if target.startswith(b"/"):
+            self._restart([])
+        todo.extendleft(reversed(_split(target)))
+
+    def _restart(self, parts: list[bytes]) -> None:
+        """Stand at `parts`, all of them directories reached before; `..` never leaves the root."""
+        os.close(self.fd)
+        self.fd = os.dup(self._root)
+        self._parts = []
+        for part in parts:
+            self._enter(part, deque())
+
+
+def _split(path: bytes) -> list[bytes]:
+    return [part for part in path.split(b"/") if part not in {b"", b"."}]
+
+
+def _is_inode(directory: int, name: bytes, inode: Inode) -> bool:
+    with suppress(FileNotFoundError):
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        return (status.st_dev, status.st_ino) == inode.identity
+    return False
+
+
+def inspect_fd(fd: int) -> Inode:
+    """Return the facts of what `fd` refers to; raises OSError."""
+    status = os.fstat(fd)
+    birth, mount = birth_and_mount(fd)
+    return Inode(
+        mode=status.st_mode,
+        uid=status.st_uid,
+        gid=status.st_gid,
+        size=status.st_size,
+        blocks=status.st_blocks,
+        links=status.st_nlink,
+        device=status.st_dev,
+        number=status.st_ino,
+        rdev=status.st_rdev,
+        mtime_ns=status.st_mtime_ns,
+        atime_ns=status.st_atime_ns,
+        birth_ns=birth,
+        mount=mount,
+    )
+
+
+def _by_fd(fd: int) -> str:
+    """Name what `fd` refers to, even an O_PATH one; for a link, the link itself: the kernel follows no further."""
+    return f"/proc/self/fd/{fd}"
+
+
+def read_metadata(fd: int) -> Metadata:
+    """Read what `apply_metadata` sets, of any kind of node; raises OSError."""
+    status = os.fstat(fd)
+    return Metadata(
+        mode=status.st_mode,
+        uid=status.st_uid,
+        gid=status.st_gid,
+        mtime_ns=status.st_mtime_ns,
+        atime_ns=status.st_atime_ns,
+        xattrs=_read_xattrs(fd),
+    )
+
+
+def _read_xattrs(fd: int) -> tuple[Xattr, ...]:
+    path = _by_fd(fd)
+    try:
+        names = sorted(os.fsencode(name) for name in os.listxattr(path))
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return ()
+        raise
+    kept = [name for name in names if not name.startswith(_XATTRS_OF_THE_MACHINE)]
+    return tuple(Xattr(name=RawPath(name), value=RawPath(os.getxattr(path, name))) for name in kept)
+
+
+def apply_metadata(fd: int, metadata: Metadata) -> None:
+    """Set owner, mode, ACLs and other attributes, then times; raises OSError.
+
+    Each may undo an earlier one: chown clears set-user-id bits and capabilities, chmod rewrites the ACL's mask.
+    """
+    path = _by_fd(fd)
+    os.chown(path, metadata.uid, metadata.gid)
+    if not stat.S_ISLNK(metadata.mode):
+        Path(path).chmod(stat.S_IMODE(metadata.mode))
+    for xattr in metadata.xattrs:
+        os.setxattr(path, bytes(xattr.name), bytes(xattr.value))
+    apply_times(fd, metadata)
+
+
+def apply_times(fd: int, metadata: Metadata) -> None:
+    """Set access and modification time; raises OSError."""
+    os.utime(_by_fd(fd), ns=(metadata.atime_ns, metadata.mtime_ns))
+
+
+def secret_name() -> bytes:
+    """Return a file name that nobody can guess, and that tells whose it is."""
+    return b".llmux-" + secrets.token_hex(16).encode()

@@ -1,0 +1,83 @@
+"""Looks at every path of a manifest, here and now, and at this machine: the facts that a plan is made from."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from llmux.criu_images import _observe as observe
+from llmux.criu_images._digest import ShortReadError, algorithm_of, digest_file
+from llmux.criu_images._elf import read_build_id
+from llmux.criu_images._facts import Facts, Inode, Seen
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images._plan import leftovers_of
+from llmux.criu_images._safefs import Tree
+from llmux.criu_images.errors import UnsafeLink
+from llmux.criu_images.manifest import FileEntry, Manifest
+
+
+def survey(manifest: Manifest, tree: Tree) -> Facts:
+    """Observe all that `make_plan` compares with `manifest`; raises OSError where /proc cannot be read."""
+    paths = {path: _look(tree, path) for path in _plain_paths(manifest)}
+    for file in manifest.files:
+        paths.update((name, _look_at_file(tree, name, file)) for name in file.names)
+    return Facts(
+        paths=paths,
+        ids=observe.read_ids(),
+        ports=observe.read_ports(),
+        abstract_names=observe.read_abstract_names(),
+        mounts=observe.read_mounts(),
+        processor=observe.read_processor(),
+        kernel=os.uname().release,
+        private_mounts=observe.has_private_mounts(),
+    )
+
+
+def _plain_paths(manifest: Manifest) -> Iterator[RawPath]:
+    """Yield the paths at which the kind of node is enough to know."""
+    for entries in (manifest.directories, manifest.fifos, manifest.symlinks, manifest.nodes):
+        yield from (entry.path for entry in entries)
+    for name in manifest.free_names:
+        yield name.path
+        yield from leftovers_of(name)
+    yield from (
+        socket.name for socket in manifest.sockets if socket.external and socket.name.startswith(b"/")
+    )
+
+
+def _look(tree: Tree, path: RawPath) -> Seen:
+    try:
+        inode = tree.inspect(path)
+        target = tree.readlink(path) if inode is not None and stat.S_ISLNK(inode.mode) else None
+    except (UnsafeLink, OSError) as error:
+        return Seen(obstacle=str(error))
+    return Seen(inode, target=target)
+
+
+def _look_at_file(tree: Tree, path: RawPath, entry: FileEntry) -> Seen:
+    seen = _look(tree, path)
+    if seen.inode is None or not stat.S_ISREG(seen.inode.mode):
+        return seen
+    try:
+        with tree.open(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
+            return Seen(seen.inode, None, _digest(fd, seen.inode, entry), _build_id(fd, seen.inode, entry))
+    except (UnsafeLink, OSError) as error:
+        return Seen(obstacle=str(error))
+
+
+def _digest(fd: int, inode: Inode, entry: FileEntry) -> str | None:
+    """Digest a file whose content matters and whose size leaves the question open."""
+    if entry.digest is None or inode.size < entry.size:
+        return None
+    try:
+        return digest_file(fd, entry.size, algorithm_of(entry.digest))
+    except ShortReadError:
+        return None
+
+
+def _build_id(fd: int, inode: Inode, entry: FileEntry) -> str | None:
+    """Read the build-id of a file that is not the very one of the same image, by its modification time."""
+    if entry.build_id is None or inode.mtime_ns == entry.metadata.mtime_ns:
+        return None
+    return read_build_id(fd)

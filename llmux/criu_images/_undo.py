@@ -1,0 +1,123 @@
+"""Takes back what a journal says was made, as far as it is still the same."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from llmux.criu_images._facts import Inode
+from llmux.criu_images._journal import Kind, Made
+from llmux.criu_images._linux import unmount
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images._safefs import Tree
+from llmux.criu_images.errors import UnsafeLink
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Something that was made and is not taken back."""
+
+    path: RawPath
+    why: str
+
+
+@dataclass(slots=True)
+class Undone:
+    """What an undo did."""
+
+    removed: list[RawPath]
+    left: list[Left]
+
+
+def take_back(tree: Tree, lines: Iterable[Made]) -> Undone:
+    """Undo a journal's lines from the last to the first. What is gone is fine: a restore consumes its link remaps."""
+    undone = Undone([], [])
+    for made in reversed(list(lines)):
+        for path in reversed(made.paths[:1] if made.kind is Kind.MASK else made.paths):
+            try:
+                _take_back_one(tree, made, path, undone)
+            except FileNotFoundError:
+                continue
+            except (OSError, UnsafeLink) as error:
+                undone.left.append(Left(path, str(error)))
+    return undone
+
+
+def _take_back_one(tree: Tree, made: Made, path: RawPath, undone: Undone) -> None:
+    inode = tree.inspect(path)
+    if inode is None:
+        return
+    match made.kind:
+        case Kind.TEMPORARY:
+            _unlink(tree, path, undone)
+        case Kind.NODE:
+            if _unchanged(made, inode):
+                _unlink(tree, path, undone)
+            elif inode.identity == (made.device, made.inode):
+                undone.left.append(Left(path, "it was changed since"))
+        case Kind.DIRECTORY_INTENDED:
+            _remove_unfinished(tree, path, inode, undone)
+        case Kind.DIRECTORY:
+            if inode.identity == (made.device, made.inode):
+                _remove_directory(tree, path, undone)
+        case Kind.MASK:
+            _unmask(tree, path, Path(os.fsdecode(made.paths[1])), undone)
+        case _:
+            assert_never(made.kind)
+
+
+def _unchanged(made: Made, inode: Inode) -> bool:
+    return (inode.device, inode.number, inode.size, inode.mtime_ns) == (
+        made.device,
+        made.inode,
+        made.size,
+        made.mtime_ns,
+    )
+
+
+def _unlink(tree: Tree, path: RawPath, undone: Undone) -> None:
+    with tree.way_to(path) as way:
+        os.unlink(way.name, dir_fd=way.directory)
+    undone.removed.append(path)
+
+
+def _remove_unfinished(tree: Tree, path: RawPath, inode: Inode, undone: Undone) -> None:
+    """Remove a directory that was made and never got its line: empty, and just as mkdir made it."""
+    fresh = stat.S_ISDIR(inode.mode) and stat.S_IMODE(inode.mode) == 0o700 and inode.uid == os.geteuid()
+    if fresh and _rmdir(tree, path):
+        undone.removed.append(path)
+
+
+def _remove_directory(tree: Tree, path: RawPath, undone: Undone) -> None:
+    if _rmdir(tree, path):
+        undone.removed.append(path)
+    else:
+        undone.left.append(Left(path, "it is not empty"))
+
+
+def _rmdir(tree: Tree, path: RawPath) -> bool:
+    """Remove a directory if it is empty, and tell whether it was."""
+    try:
+        with tree.way_to(path) as way:
+            os.rmdir(way.name, dir_fd=way.directory)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            return False
+        raise
+    return True
+
+
+def _unmask(tree: Tree, path: RawPath, copy: Path, undone: Undone) -> None:
+    """Unmount the copy, if it is what is mounted there."""
+    status = copy.stat()
+    with tree.open(path, os.O_PATH) as fd:
+        here = os.fstat(fd)
+        if (here.st_dev, here.st_ino) == (status.st_dev, status.st_ino):
+            unmount(fd)
+            undone.removed.append(path)
+    copy.unlink()
