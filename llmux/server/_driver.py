@@ -20,6 +20,7 @@ from llmux.server._model import (
     AdmitHeld,
     Asleep,
     CheckpointFound,
+    CheckpointUnusable,
     Draining,
     DrainTimedOut,
     Effect,
@@ -77,6 +78,7 @@ class Driver:
             if isinstance(found, Problem):
                 model.checkpoint_problem = found
                 log.warning("%s: no checkpoint that can be used: %s", model.name, found)
+                self._feed(model, CheckpointUnusable(found))
             elif found:
                 model.stored = found
                 self._feed(model, CheckpointFound(found.eviction))

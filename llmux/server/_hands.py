@@ -91,11 +91,14 @@ class Hands(Protocol):
     async def cold_start(self) -> Life:
         """Start the engine and wait until it serves; leave nothing behind where that fails."""
 
-    async def dump(self, life: Life, eviction: Eviction) -> Stored:
-        """Write the engine to disk and publish that; it is gone afterwards, and serves on where this fails."""
+    async def dump(self, life: Life, eviction: Eviction, began: float) -> Stored:
+        """Write the engine to disk and publish that; it is gone afterwards, and serves on where this fails.
 
-    async def restore(self, stored: Stored | None) -> Life:
-        """Bring the engine back and wait until it serves; leave nothing behind where that fails."""
+        `began` is when its sleep began, by the monotonic clock.
+        """
 
-    async def after_restore(self, stored: Stored | None) -> Stored | None:
-        """Keep or remove what was restored, as configured; return what is left of it."""
+    async def restore(self) -> tuple[Life, Stored | None]:
+        """Bring the engine back and wait until it serves; leave nothing behind where that fails.
+
+        Return it, and what is left of the checkpoint: nothing where images are not kept.
+        """

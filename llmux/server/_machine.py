@@ -16,6 +16,7 @@ from llmux.server._model import (
     Asleep,
     Awake,
     CheckpointFound,
+    CheckpointUnusable,
     Draining,
     DrainTimedOut,
     EndEngine,
@@ -51,7 +52,6 @@ from llmux.server._model import (
 )
 from llmux.server.errors import IllegalMove, Problem
 
-FIRST_START = "it had not been started before"
 WAS_STOPPED = "its process had been stopped"
 
 
@@ -86,8 +86,10 @@ def _not_started(state: NotStarted, event: Event, now: float) -> Move:
     match event:
         case CheckpointFound(eviction):
             return Move(Asleep(since=now, eviction=eviction))
+        case CheckpointUnusable(problem):
+            return Move(replace(state, why=f"its checkpoint cannot be used: {problem}"))
         case Requested():
-            return _start(FIRST_START, 1, now)
+            return _start(state.why, 1, now)
         case _:
             raise _illegal(state, event)
 

@@ -74,7 +74,9 @@ class _Holding(_State):
 
 @dataclass(frozen=True, kw_only=True)
 class NotStarted(_State):
-    """Nothing of it runs, and no checkpoint of it is known."""
+    """Nothing of it runs, and no checkpoint of it can be used. `why` is what makes its next start a cold one."""
+
+    why: str = "it had not been started before"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +160,13 @@ class CheckpointFound:
 
 
 @dataclass(frozen=True)
+class CheckpointUnusable:
+    """What lay where a checkpoint should be when llmux started is none that may be restored."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True)
 class Requested:
     """A request wants the model to serve."""
 
@@ -235,6 +244,7 @@ class EngineLost:
 
 Event = (
     CheckpointFound
+    | CheckpointUnusable
     | Requested
     | Withdrawn
     | Finished

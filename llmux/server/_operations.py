@@ -79,19 +79,18 @@ class Operations:
                 await model.life.resume(eviction.weights)
                 self._feed(model, Awake(_wake(WakeKind.WARM, began)))
                 return
-            life = await model.hands.restore(model.stored)
+            life, model.stored = await model.hands.restore()
         except NoPlaceError as full:
             self._feed(model, NoRoom(full.problem()))
         except Exception as error:  # noqa: BLE001 - a task's boundary
             self._feed(model, WakeFailed(_problem(model, "wake", error)))
         else:
             self._serve(model, life, _wake(WakeKind.RESTORED, began))
-            model.stored = await model.hands.after_restore(model.stored)
 
     async def put_to_sleep(self, model: Model, eviction: Eviction) -> None:
         """Put the engine to sleep; where that fails, make it serve again."""
         try:
-            await self._quieten(model, _living(model), eviction)
+            await self._let_go(model, _living(model), eviction)
         except Exception as error:  # noqa: BLE001 - a task's boundary
             await self._take_back(model, eviction, _problem(model, "sleep", error))
         else:
@@ -121,13 +120,14 @@ class Operations:
             "%s: %s in %.2f s %s", model.name, wake.kind, wake.seconds, wake.reason and f"({wake.reason})"
         )
 
-    async def _quieten(self, model: Model, life: Life, eviction: Eviction) -> None:
+    async def _let_go(self, model: Model, life: Life, eviction: Eviction) -> None:
+        began = time.monotonic()
         match eviction.process:
             case Process.KEEP_RUNNING:
                 await life.quieten(eviction.weights)
             case Process.CHECKPOINT:
                 await life.quieten(eviction.weights)
-                model.stored = await model.hands.dump(life, eviction)
+                model.stored = await model.hands.dump(life, eviction, began)
                 model.checkpoint_problem = None
                 await self.end(model)
             case Process.STOP:

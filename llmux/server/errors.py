@@ -7,11 +7,16 @@ from typing import ClassVar
 
 __all__ = [
     "AddressTaken",
+    "CheckpointOfAnotherStart",
     "ConfigInvalid",
     "ConfigUnreadable",
+    "EngineEnded",
+    "EngineNotHealthy",
+    "EnginePortTaken",
     "EvictionRefused",
     "IllegalMove",
     "ModelUnavailable",
+    "NoCheckpoint",
     "Problem",
     "RequestInvalid",
     "ServerError",
@@ -167,3 +172,69 @@ class ModelUnavailable(ServerError):
     def problem(self) -> Problem:
         """Return the cause's code, which says more than this error's own."""
         return Problem(self.cause.code, self.what(), self.hint or self.cause.hint)
+
+
+@dataclass(eq=False)
+class EngineEnded(ServerError):
+    """An engine's process ended by itself. `exit_code` is its exit code, a signal's number negated."""
+
+    code: ClassVar[str] = "engine_ended"
+    exit_code: int
+    log: str
+    last_words: str
+
+    def what(self) -> str:
+        ending = (
+            f"was killed by signal {-self.exit_code}"
+            if self.exit_code < 0
+            else f"ended with code {self.exit_code}"
+        )
+        return f"the engine {ending}; the end of {self.log}: {self.last_words or '(nothing)'}"
+
+
+@dataclass(eq=False)
+class EngineNotHealthy(ServerError):
+    """An engine runs but did not come to serve in time."""
+
+    code: ClassVar[str] = "engine_not_healthy"
+    url: str
+    seconds: float
+    log: str
+    last_words: str
+
+    def what(self) -> str:
+        return f"{self.url} was not healthy within {self.seconds:g} s; the end of {self.log}: {self.last_words or '(nothing)'}"
+
+
+@dataclass(eq=False)
+class EnginePortTaken(ServerError):
+    """Somebody else listens on the port that an engine is to have."""
+
+    code: ClassVar[str] = "port_taken"
+    port: int
+    reason: str
+
+    def what(self) -> str:
+        return f"the engine's port {self.port} cannot be used: {self.reason}"
+
+
+@dataclass(eq=False)
+class NoCheckpoint(ServerError):
+    """A checkpoint that was there is gone."""
+
+    code: ClassVar[str] = "no_checkpoint"
+    model: str
+
+    def what(self) -> str:
+        return f"{self.model} has no checkpoint any more"
+
+
+@dataclass(eq=False)
+class CheckpointOfAnotherStart(ServerError):
+    """A checkpoint of an engine that was started otherwise than the configuration says now."""
+
+    code: ClassVar[str] = "checkpoint_of_another_start"
+    path: str
+
+    def what(self) -> str:
+        return f"the engine in {self.path} was started with another command, model, port or env than is configured now"

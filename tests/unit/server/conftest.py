@@ -95,17 +95,15 @@ class FakeHands:
         await self.step("cold_start")
         return self._new_life()
 
-    async def dump(self, _life: FakeLife | None, _eviction: Eviction) -> Stored:
+    async def dump(self, _life: FakeLife, _eviction: Eviction, _began: float) -> Stored:
         await self.step("dump")
+        self.stored = STORED
         return STORED
 
-    async def restore(self, stored: Stored | None) -> FakeLife:
+    async def restore(self) -> tuple[FakeLife, Stored | None]:
         await self.step("restore")
-        assert stored is not None
-        return self._new_life()
-
-    async def after_restore(self, stored: Stored | None) -> Stored | None:
-        return stored
+        assert isinstance(self.stored, Stored)
+        return self._new_life(), self.stored
 
     def _new_life(self) -> FakeLife:
         session = aiohttp.ClientSession(
@@ -125,6 +123,11 @@ def nothing_blocks_the_loop():
 
 
 @pytest.fixture
+def stored():
+    return STORED
+
+
+@pytest.fixture
 def make_hands():
     return FakeHands
 
@@ -136,8 +139,7 @@ async def serve() -> AsyncIterator[object]:
 
         async def start(app: web.Application) -> URL:
             server = TestServer(app)
-            # A handler that streams for ever must learn that its client has gone.
-            await server.start_server(handler_cancellation=True)
+            await server.start_server()
             stack.push_async_callback(server.close)
             return server.make_url("/")
 

@@ -90,9 +90,8 @@ async def test_a_stopped_model_starts_cold_and_says_why(make_hands):
         assert "stopped" in driver.models["m"].last_wake.reason
 
 
-async def test_a_checkpoint_found_at_the_start_means_asleep_and_nothing_starts(make_hands):
-    hands = make_hands()
-    hands.stored = await hands.dump(None, hands.eviction)
+async def test_a_checkpoint_found_at_the_start_means_asleep_and_nothing_starts(make_hands, stored):
+    hands = make_hands(stored=stored)
     async with driving(m=hands) as driver:
         assert isinstance(driver.models["m"].state, Asleep)
         assert hands.lives == []
@@ -105,6 +104,8 @@ async def test_an_invalid_checkpoint_is_reported_and_the_model_not_started(make_
     async with driving(m=make_hands(stored=problem)) as driver:
         assert driver.models["m"].checkpoint_problem == problem
         assert isinstance(driver.models["m"].state, NotStarted)
+        await serves(driver)
+        assert "it is cut short" in driver.models["m"].last_wake.reason
 
 
 async def test_a_sleep_waits_for_the_request_in_flight_and_later_ones_wait_for_the_wake(make_hands):
@@ -251,10 +252,9 @@ async def test_under_contention_everybody_is_served_in_the_end(make_hands):
         assert len(awake) <= 2
 
 
-async def test_when_nobody_can_sleep_the_newcomer_is_told_and_sleeps_on(make_hands):
+async def test_when_nobody_can_sleep_the_newcomer_is_told_and_sleeps_on(make_hands, stored):
     a = make_hands(broken={"dump"})
-    b = make_hands()
-    b.stored = await b.dump(None, b.eviction)
+    b = make_hands(stored=stored)
     async with driving(1, a=a, b=b) as driver:
         await serves(driver, "a")
         with pytest.raises(ModelUnavailable, match="no place for b: a could not be put to sleep"):

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from llmux.server._machine import FIRST_START, WAS_STOPPED, step
+from llmux.server._machine import WAS_STOPPED, step
 from llmux.server._model import (
     AdmitHeld,
     Asleep,
     Awake,
     CheckpointFound,
+    CheckpointUnusable,
     Draining,
     DrainTimedOut,
     Effect,
@@ -71,6 +72,7 @@ STATES: tuple[State, ...] = (
 )
 EVENTS: tuple[Event, ...] = (
     CheckpointFound(DISK),
+    CheckpointUnusable(WHY),
     Requested(),
     Withdrawn(),
     Finished(),
@@ -85,12 +87,15 @@ EVENTS: tuple[Event, ...] = (
     EngineLost(WHY),
 )
 
+FIRST_START = NotStarted(since=0).why
+UNUSABLE = f"its checkpoint cannot be used: {WHY}"
 RESTART = f"it had failed: {WHY.message}"
 SERVING = (RememberWake(RESTORED), AdmitHeld())
 _not_started, _starting, _running, _draining, _to_sleep, _asleep, _waking, _failed = STATES
 
 LEGAL: dict[tuple[type, type], tuple[State, tuple[Effect, ...]]] = {
     (NotStarted, CheckpointFound): (Asleep(since=NOW, eviction=DISK), ()),
+    (NotStarted, CheckpointUnusable): (NotStarted(since=THEN, why=UNUSABLE), ()),
     (NotStarted, Requested): (Starting(since=NOW, held=1, why=FIRST_START), (StartEngine(FIRST_START),)),
     (Starting, Requested): (replace(_starting, held=3), ()),
     (Starting, Withdrawn): (replace(_starting, held=1), ()),

@@ -1,0 +1,42 @@
+"""The web application: its routes, and a driver for as long as it lives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from llmux.server import _control, _proxy
+from llmux.server._driver import Driver
+from llmux.server._web import DRIVER, STARTED, errors_as_json
+
+LARGEST_BODY = 256 << 20
+"""Bytes of one request; images travel in bodies as text."""
+
+
+def build(driver: Driver) -> web.Application:
+    """Return the application that serves `driver`'s models, having opened it, and closes it in the end."""
+    app = web.Application(middlewares=[errors_as_json], client_max_size=LARGEST_BODY)
+    app[DRIVER] = driver
+    app[STARTED] = int(time.time())
+    app.add_routes([web.get("/health", _health), *_control.routes(), *_proxy.routes()])
+    app.cleanup_ctx.append(_open_and_close)
+    # Before the server waits for its open requests: those that are held or in flight end with their engines.
+    app.on_shutdown.append(_close)
+    return app
+
+
+async def _health(_request: web.Request) -> web.Response:
+    """Say that llmux itself serves; /control/status tells of the models."""
+    return web.json_response({"status": "ok"})
+
+
+async def _open_and_close(app: web.Application) -> AsyncIterator[None]:
+    await app[DRIVER].open()
+    yield
+    await app[DRIVER].close()
+
+
+async def _close(app: web.Application) -> None:
+    await app[DRIVER].close()

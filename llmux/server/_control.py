@@ -1,0 +1,212 @@
+"""Putting models to sleep, waking them, and saying how they are.
+
+POST /control/sleep {"model": NAME, "eviction": {"weights": ..., "process": ...}}   the eviction is optional
+POST /control/wake  {"model": NAME}
+GET  /control/status
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from llmux.server._config_faults import describe
+from llmux.server._hands import Life, Stored
+from llmux.server._model import (
+    Asleep,
+    Draining,
+    Eviction,
+    Failed,
+    GoingToSleep,
+    Process,
+    Running,
+    State,
+    Wake,
+    Waking,
+    name_of,
+)
+from llmux.server._record import Model
+from llmux.server._web import DRIVER
+from llmux.server.config import EvictionConfig
+from llmux.server.errors import Problem, RequestInvalid
+
+Json = dict[str, object]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class EvictionOverride(_Body):
+    """What to do otherwise than configured; a part that is not given stays as it is."""
+
+    weights: Literal["retain", "offload", "discard"] | None = None
+    process: Literal["keep_running", "checkpoint", "stop", "cuda_suspend"] | None = None
+
+
+class SleepRequest(_Body):
+    """The body of POST /control/sleep."""
+
+    model: str
+    eviction: EvictionOverride | None = None
+
+
+class WakeRequest(_Body):
+    """The body of POST /control/wake."""
+
+    model: str
+
+
+_Form = TypeVar("_Form", bound=_Body)
+
+
+def routes() -> list[web.RouteDef]:
+    """Return everything below /control."""
+    return [
+        web.post("/control/sleep", sleep),
+        web.post("/control/wake", wake),
+        web.get("/control/status", status),
+    ]
+
+
+async def sleep(request: web.Request) -> web.Response:
+    """Put a model to sleep; answer once it sleeps, with the checkpoint that was made."""
+    asked = await _body(request, SleepRequest)
+    driver = request.app[DRIVER]
+    configured = driver.find(asked.model).hands.eviction
+    eviction = _merged(asked.eviction, configured) if asked.eviction else configured
+    began = time.monotonic()
+    model = await driver.sleep(asked.model, eviction)
+    made = model.stored if eviction.process is Process.CHECKPOINT else None
+    return web.json_response(
+        {
+            "model": model.name,
+            "state": name_of(model.state),
+            "eviction": _eviction(eviction),
+            "seconds": round(time.monotonic() - began, 3),
+            "checkpoint": made and _checkpoint(made),
+        }
+    )
+
+
+async def wake(request: web.Request) -> web.Response:
+    """Bring a model to serve; answer once it does, with how it came to."""
+    asked = await _body(request, WakeRequest)
+    began = time.monotonic()
+    model = await request.app[DRIVER].wake(asked.model)
+    return web.json_response(
+        {
+            "model": model.name,
+            "state": name_of(model.state),
+            "seconds": round(time.monotonic() - began, 3),
+            "last_wake": model.last_wake and _wake(model.last_wake),
+            "engine": model.life and _engine(model.life),
+        }
+    )
+
+
+async def status(request: web.Request) -> web.Response:
+    """Say how every model is."""
+    models = request.app[DRIVER].models
+    return web.json_response({"models": {name: describe_model(model) for name, model in models.items()}})
+
+
+def describe_model(model: Model) -> Json:
+    """Return one model as /control/status shows it."""
+    state = model.state
+    return {
+        "state": name_of(state),
+        "since": _iso(state.since),
+        "eviction": _eviction(_eviction_of(state, model.hands.eviction)),
+        "in_flight": state.in_flight if isinstance(state, Running | Draining) else 0,
+        "held": len(model.held),
+        "engine": model.life and _engine(model.life),
+        "checkpoint": model.stored and _checkpoint(model.stored),
+        "checkpoint_problem": model.checkpoint_problem and _problem(model.checkpoint_problem),
+        "last_wake": model.last_wake and _wake(model.last_wake),
+        "problem": (problem := _problem_of(state)) and _problem(problem),
+    }
+
+
+def _eviction_of(state: State, configured: Eviction) -> Eviction:
+    match state:
+        case Draining() | GoingToSleep() | Asleep() | Waking():
+            return state.eviction
+        case _:
+            return configured
+
+
+def _problem_of(state: State) -> Problem | None:
+    match state:
+        case Failed(why=problem):
+            return problem
+        case Running(sleep_failed=problem):
+            return problem
+        case _:
+            return None
+
+
+def _engine(life: Life) -> Json:
+    return {
+        "pid": life.pid,
+        "init_pid": life.init_pid,
+        "started_at": _iso(life.started_at),
+        "url": str(life.url),
+        "log": str(life.log),
+    }
+
+
+def _checkpoint(stored: Stored) -> Json:
+    return {
+        "path": str(stored.path),
+        "bytes": stored.size_bytes,
+        "seconds": round(stored.seconds, 3),
+        "generation": stored.generation,
+        "created_at": _iso(stored.created_at),
+    }
+
+
+def _wake(wake: Wake) -> Json:
+    return {
+        "kind": wake.kind.value,
+        "seconds": round(wake.seconds, 3),
+        "at": _iso(wake.at),
+        "reason": wake.reason or None,
+    }
+
+
+def _eviction(eviction: Eviction) -> Json:
+    return {"weights": eviction.weights.value, "process": eviction.process.value}
+
+
+def _problem(problem: Problem) -> Json:
+    return {"code": problem.code, "message": problem.message, "hint": problem.hint}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+async def _body(request: web.Request, form: type[_Form]) -> _Form:
+    try:
+        return form.model_validate_json(await request.read())
+    except ValidationError as error:
+        raise RequestInvalid("; ".join(describe(error, form)), _first_field(error)) from error
+
+
+def _first_field(error: ValidationError) -> str | None:
+    return next((".".join(map(str, each["loc"])) for each in error.errors() if each["loc"]), None)
+
+
+def _merged(override: EvictionOverride, configured: Eviction) -> Eviction:
+    """Return the configured eviction with the parts that are given; a stopped engine keeps no weights."""
+    process = override.process or configured.process.value
+    weights = override.weights or ("discard" if process == "stop" else configured.weights.value)
+    try:
+        return EvictionConfig(weights=weights, process=process).eviction()
+    except ValidationError as error:
+        raise RequestInvalid("; ".join(describe(error, EvictionConfig)), "eviction") from error

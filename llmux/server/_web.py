@@ -1,0 +1,69 @@
+"""What all handlers share: the application's keys, and errors as JSON that OpenAI's clients parse too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from llmux.server import _routing
+from llmux.server._driver import Driver
+from llmux.server.errors import (
+    EvictionRefused,
+    IllegalMove,
+    ModelUnavailable,
+    Problem,
+    RequestInvalid,
+    ServerError,
+    UnknownModel,
+)
+
+DRIVER = web.AppKey("driver", Driver)
+STARTED = web.AppKey("started", int)
+"""When llmux started, in seconds since the epoch."""
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Answer every error in one form, unknown paths and wrong methods included."""
+    try:
+        return await handler(request)
+    except ServerError as error:
+        return error_response(error)
+    except web.HTTPException as error:
+        problem = Problem(
+            error.reason.lower().replace(" ", "_"), f"{request.method} {request.path}: {error.reason}"
+        )
+        headers = {"Allow": allow} if (allow := error.headers.get("Allow")) else None
+        body = _routing.error_body(problem, "invalid_request_error")
+        return web.json_response(body, status=error.status, headers=headers)
+
+
+def error_response(error: ServerError) -> web.Response:
+    """Return the answer that tells of `error`."""
+    status = _status(error)
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    match error:
+        case RequestInvalid(param=param):
+            pass
+        case UnknownModel():
+            param = "model"
+        case _:
+            param = None
+    return web.json_response(_routing.error_body(error.problem(), kind, param), status=status)
+
+
+def _status(error: ServerError) -> int:
+    match error:
+        case RequestInvalid() | EvictionRefused():
+            return 400
+        case UnknownModel():
+            return 404
+        case IllegalMove():
+            return 409
+        case ModelUnavailable():
+            return 503
+        case _:
+            return 500
