@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 import click
@@ -52,6 +52,8 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run a command; report an error once, on stderr, and exit with its code."""
+    if isinstance(sys.stdout, TextIOWrapper):  # A terminal that can't show a character gets its number.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         cli.main(prog_name="python -m llmux.criu_images", standalone_mode=False)
     except CriuImagesError as error:
@@ -60,10 +62,6 @@ def main() -> NoReturn:
         _fail(error.format_message(), ExitCode.WRONG_USE)
     except click.Abort:
         _fail("interrupted", 130)
-    except BrokenPipeError:
-        # The reader went away, as in `show DIR | head`; nothing may be written at exit any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     sys.exit(ExitCode.FINE)
 
 

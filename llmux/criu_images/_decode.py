@@ -10,13 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmux.criu_images._entry import Entry
-from llmux.criu_images._enums import (
-    MappingKind,
-    RemapType,
-    SeccompMode,
-    TaskState,
-    known,
-)
+from llmux.criu_images._enums import MappingKind, RemapType, SeccompMode, TaskState, known
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import (
     Descriptor,

@@ -10,13 +10,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 from llmux.criu_images._entry import Entry
-from llmux.criu_images._enums import (
-    FileType,
-    Shutdown,
-    SocketState,
-    SocketType,
-    known,
-)
+from llmux.criu_images._enums import FileType, Shutdown, SocketState, SocketType, known
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import (
     Fifo,

@@ -20,10 +20,7 @@ from llmux.criu_images import _decode as decode
 from llmux.criu_images import _wire as wire
 from llmux.criu_images._decode_files import decode_file
 from llmux.criu_images._entry import Entry
-from llmux.criu_images._enums import (
-    RemapType,
-    TaskState,
-)
+from llmux.criu_images._enums import RemapType, TaskState
 from llmux.criu_images._records import (
     Descriptor,
     Dump,

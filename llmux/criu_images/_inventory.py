@@ -12,12 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from llmux.criu_images._enums import (
-    SELF_CONTAINED,
-    FileType,
-    RemapType,
-    SocketState,
-)
+from llmux.criu_images._enums import SELF_CONTAINED, FileType, RemapType, SocketState
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import (
     Dump,

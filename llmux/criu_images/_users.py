@@ -8,17 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from llmux.criu_images._enums import (
-    RemapType,
-)
-from llmux.criu_images._records import (
-    Dump,
-    Fifo,
-    FileId,
-    Pid,
-    Task,
-    Terminal,
-)
+from llmux.criu_images._enums import RemapType
+from llmux.criu_images._records import Dump, Fifo, FileId, Pid, Task, Terminal
 
 
 class Role(enum.Enum):
@@ -52,9 +43,7 @@ def users_of_files(dump: Dump) -> Users:
     for task in dump.tasks:
         for file, user in _uses(task):
             users[file][user] = None
-    for socket, file in _in_flight(dump):
-        holders = [replace(user, role=Role.IN_FLIGHT) for user in users[socket]]
-        users[file].update(dict.fromkeys(holders))
+    _add_in_flight(dump, users)
     for source, target in _aliases(dump):
         users[target].update(users[source])
     return {file: tuple(found) for file, found in users.items()}
@@ -74,11 +63,23 @@ def _uses(task: Task) -> Iterator[tuple[FileId, User]]:
             yield own, User(task.pid, role)
 
 
-def _in_flight(dump: Dump) -> list[tuple[FileId, FileId]]:
-    """Pair each receiving socket with each file on its way to it, receivers that are in flight themselves last."""
-    pairs = [(packet.socket, right) for packet in dump.packets for right in packet.rights]
-    moving = {file for _, file in pairs}
-    return sorted(pairs, key=lambda pair: pair[0] in moving)
+def _add_in_flight(dump: Dump, users: defaultdict[FileId, dict[User, None]]) -> None:
+    """Make users of those who hold the receiving socket; that socket may itself be on its way through another."""
+    sent: defaultdict[FileId, list[FileId]] = defaultdict(list)
+    for packet in dump.packets:
+        sent[packet.socket] += packet.rights
+    waiting = [socket for socket in sent if users[socket]]
+    done: set[FileId] = set()
+    while waiting:
+        socket = waiting.pop()
+        if socket in done:
+            continue
+        done.add(socket)
+        holders = [replace(user, role=Role.IN_FLIGHT) for user in users[socket]]
+        for file in sent[socket]:
+            users[file].update(dict.fromkeys(holders))
+            if file in sent:
+                waiting.append(file)
 
 
 def _aliases(dump: Dump) -> Iterator[tuple[FileId, FileId]]:

@@ -164,7 +164,7 @@ class Schema:
     """What pycriu knows of the images' format, with message types rewritten as this module's head says."""
 
     def __init__(self, origin: str, magic: ModuleType, messages: ModuleType) -> None:
-        self._origin = origin
+        self.origin = origin
         self._messages = messages
         self._pool = DescriptorPool()
         self._added: set[str] = set()
@@ -179,7 +179,7 @@ class Schema:
         try:
             described: FileDescriptor = getattr(self._messages, name).DESCRIPTOR.file
         except AttributeError as error:
-            raise PycriuIncompatible(self._origin, f"it has no {name}") from error
+            raise PycriuIncompatible(self.origin, f"it has no {name}") from error
         self._add(described)
         return GetMessageClass(self._pool.FindMessageTypeByName(name))
 

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import pytest
+
+from llmux.criu_images._dump import read_dump
+from llmux.criu_images._inventory import Need, NeedKind, PathKind, Role, take_inventory
+from llmux.criu_images._users import User
+
+from .conftest import DIRECTORY_MODE, FILE_PRIVATE, HANDLE
+
+
+@pytest.fixture
+def inventory(maker):
+    return lambda: take_inventory(read_dump(maker.directory))
+
+
+def paths(inventory):
+    return {(item.path, item.kind): item for item in inventory.paths}
+
+
+def test_exe_cwd_root_descriptors_and_mappings_are_users(maker, inventory):
+    maker.whole(fds={3: 2, 1: 2})
+    maker.task(7, {3: 2, 1: 2}, maker.vma(8192, FILE_PRIVATE, 2), maker.vma(12288, FILE_PRIVATE, 2))
+    found = paths(inventory())
+    assert found[b"/", PathKind.DIRECTORY].users == (User(7, Role.CWD), User(7, Role.ROOT))
+    assert found[b"/bin/true", PathKind.REGULAR].users == (
+        User(7, Role.FD, 3),
+        User(7, Role.FD, 1),
+        User(7, Role.MAPPING, 8192),
+        User(7, Role.EXE),
+    )
+
+
+def test_one_path_opened_twice_is_one_reference_that_demands_what_either_does(maker, inventory):
+    log = maker.reg(4, "/log", size=5, build_id=[1])
+    del log["reg"]["mode"]
+    maker.whole(maker.reg(3, "/log", flags=0o2001), log, fds={3: 3, 4: 4})
+    found = paths(inventory())[b"/log", PathKind.REGULAR]
+    assert (found.size, found.mode, found.build_id, found.flags) == (5, 0o100644, b"\1\0\0\0", 0o2001)
+    assert found.users == (User(7, Role.FD, 3), User(7, Role.FD, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "kind"),
+    [
+        ("/d", DIRECTORY_MODE, PathKind.DIRECTORY),
+        ("/dev/null", 0o20666, PathKind.DEVICE),
+        ("/dev/sda", 0o60666, PathKind.DEVICE),
+        ("/f", 0o10666, PathKind.FIFO),
+        ("/l", 0o120777, PathKind.SYMLINK),
+        ("/s", 0o140777, PathKind.OTHER),
+        ("/proc/7/maps", 0o100444, PathKind.PROC),
+        ("/sys/kernel", DIRECTORY_MODE, PathKind.PROC),
+        ("/process", 0o100444, PathKind.REGULAR),
+    ],
+)
+def test_a_path_is_of_the_kind_its_mode_says(maker, inventory, name, mode, kind):
+    maker.whole(maker.reg(3, name, mode=mode))
+    assert (name.encode(), kind) in paths(inventory())
+
+
+def test_a_link_remap_carries_the_users_size_and_mode_of_the_lost_name(maker, inventory):
+    link = maker.reg(4, "/dev/shm/link_remap.4")
+    del link["reg"]["mode"]
+    maker.whole(maker.reg(3, "/dev/shm/sem.x", size=32, mode=0o100600), link, fds={5: 3})
+    maker.remaps({"orig_id": 3, "remap_id": 4, "remap_type": 0})
+    found = paths(inventory())
+    lost = found[b"/dev/shm/sem.x", PathKind.LINKED_NAME]
+    kept = found[b"/dev/shm/link_remap.4", PathKind.LINK_REMAP]
+    assert kept.users == lost.users == (User(7, Role.FD, 5),)
+    assert (kept.size, kept.mode) == (lost.size, lost.mode) == (32, 0o100600)
+    assert kept.remap == lost.remap
+
+
+def test_a_ghost_is_told_from_a_file_of_the_same_name(maker, inventory):
+    maker.whole(maker.reg(3, "/tmp/x", size=1), maker.reg(4, "/tmp/x", size=2))
+    maker.remaps({"orig_id": 3, "remap_id": 1, "remap_type": 1})
+    maker.ghost(1)
+    found = paths(inventory())
+    assert found[b"/tmp/x", PathKind.GHOST_NAME].size == 1
+    assert found[b"/tmp/x", PathKind.REGULAR].size == 2
+
+
+def test_a_dead_process_below_proc_is_an_id(maker, inventory):
+    maker.whole(maker.reg(3, "/proc/55/maps"))
+    maker.remaps({"orig_id": 3, "remap_id": 55, "remap_type": 2})
+    assert inventory().ids == (7, 8, 55)
+
+
+def test_ids_are_all_that_must_be_free(maker, inventory):
+    maker.whole()
+    maker.tree({"pid": 7, "ppid": 0, "pgid": 5, "sid": 0, "threads": [7, 9]})
+    assert inventory().ids == (5, 7, 9)
+
+
+def test_a_fifo_is_used_by_who_holds_it_open(maker, inventory):
+    maker.whole(
+        maker.reg(3, "/fifo", mode=0o10600), maker.other(4, 3, "fifo", pipe_id=1, regf_id=3), fds={6: 4}
+    )
+    assert paths(inventory())[b"/fifo", PathKind.FIFO].users == (User(7, Role.FD, 6),)
+
+
+def test_only_listeners_and_datagram_sockets_demand_a_path(maker, inventory):
+    maker.whole(
+        maker.unix(3, b"/tmp/l\0", state=10),
+        maker.unix(4, b"/tmp/l\0", peer=105),
+        maker.unix(5, peer=104),
+        maker.unix(6, b"/tmp/d\0", type=2),
+        maker.unix(8, b"/tmp/gone\0", state=10, deleted=True),
+        maker.unix(9, b"\0name", state=10),
+        fds={3: 3, 4: 4},
+    )
+    taken = inventory()
+    sockets = {(item.path, item.kind) for item in taken.paths if "socket" in item.kind.value}
+    assert sockets == {
+        (b"/tmp/l", PathKind.SOCKET),
+        (b"/tmp/d", PathKind.SOCKET),
+        (b"/tmp/gone", PathKind.DELETED_SOCKET),
+    }
+    assert paths(taken)[b"/tmp/l", PathKind.SOCKET].users == (User(7, Role.FD, 3),)
+    assert [item.bind_path for item in taken.sockets] == [
+        b"/tmp/l",
+        None,
+        None,
+        b"/tmp/d",
+        b"/tmp/gone",
+        None,
+    ]
+    assert [item.peer and item.peer.id for item in taken.sockets] == [None, 5, 4, None, None, None]
+
+
+def test_a_relative_socket_binds_below_its_directory_which_must_be_there(maker, inventory):
+    maker.whole(
+        maker.unix(3, b"a/s\0", state=10, name_dir="/run"), maker.unix(4, b"t\0", state=10, name_dir="/")
+    )
+    found = paths(inventory())
+    assert {(b"/run/a/s", PathKind.SOCKET), (b"/t", PathKind.SOCKET), (b"/run", PathKind.DIRECTORY)} <= set(
+        found
+    )
+
+
+def test_an_external_peer_is_needed_alive(maker, inventory):
+    maker.whole(
+        maker.unix(3, b"/dev/log\0", state=10, type=2, uflags=1), maker.unix(4, type=2, peer=103), fds={3: 4}
+    )
+    taken = inventory()
+    assert (b"/dev/log", PathKind.EXTERNAL_SOCKET) in paths(taken)
+    assert taken.needs == (Need(NeedKind.EXTERNAL_PEER, "/dev/log", ()),)
+    assert [item.bind_path for item in taken.sockets] == [None, None]
+
+
+def test_what_is_queued_and_in_flight(maker, inventory):
+    maker.whole(
+        maker.unix(3, peer=104),
+        maker.unix(4, peer=103),
+        maker.reg(5, "/sent"),
+        maker.reg(6, "/sent too"),
+        fds={8: 3},
+    )
+    packets = [
+        {"id_for": 4, "length": 1, "scm": [{"type": 1, "rights": [6]}]},
+        {"id_for": 3, "length": 1, "scm": [{"type": 1, "rights": [5, 4]}]},
+    ]
+    maker.image("sk-queues.img", "SK_QUEUES", "sk_packet_entry", *packets, payload=b"x")
+    taken = inventory()
+    found = paths(taken)
+    in_flight = (User(7, Role.IN_FLIGHT, 8),)
+    assert found[b"/sent", PathKind.REGULAR].users == in_flight
+    assert found[b"/sent too", PathKind.REGULAR].users == in_flight
+    assert [(item.queued_bytes, item.queued_packets) for item in taken.sockets] == [(1, 1), (1, 1)]
+
+
+def test_ports_and_connections(maker, inventory):
+    maker.whole(
+        maker.inet(3),
+        maker.inet(4, state=7, proto=17, type=2, src_port=53),
+        maker.inet(5, state=1, proto=17, type=2, src_port=54, dst_port=55),
+        maker.inet(6, state=1, src_port=80, dst_port=4000),
+        maker.inet(8, state=7, src_port=0),
+    )
+    taken = inventory()
+    assert [item.socket.id for item in taken.ports] == [3, 4, 5]
+    assert [item.socket.id for item in taken.connections] == [6]
+    assert [item.file.id for item in taken.others] == [8]
+    assert taken.needs == (Need(NeedKind.ESTABLISHED_TCP, "127.0.0.1:80 to 0.0.0.0:4000", ()),)
+
+
+def test_watched_paths_but_for_ghosts(maker, inventory):
+    watches = [
+        {
+            "id": 3,
+            "i_ino": inode,
+            "mask": 2,
+            "ignored_mask": 0,
+            "s_dev": 3,
+            "wd": 1,
+            "f_handle": HANDLE | {"path": path},
+        }
+        for inode, path in ((4, "/was"), (5, "/etc"))
+    ]
+    maker.whole(maker.owned(3, 8, "ify", flags=0, wd=watches), maker.reg(4, "/was"), fds={5: 3})
+    maker.remaps({"orig_id": 4, "remap_id": 1, "remap_type": 1})
+    maker.ghost(1, dev=3, ino=4)
+    taken = inventory()
+    watched = [item for item in taken.paths if item.kind is PathKind.WATCHED]
+    assert [(item.path, item.users) for item in watched] == [(b"/etc", (User(7, Role.FD, 5),))]
+
+
+def test_what_else_a_restore_has_to_be_given(maker, inventory):
+    maker.whole(
+        maker.reg(3, "file[1:2]", ext=True),
+        maker.owned(4, 11, "tty", tty_info_id=5, flags=0),
+        maker.owned(5, 16, "ext"),
+        {"type": 6, "id": 6},
+        fds={0: 4},
+    )
+    maker.inventory(plugins_entry={"plugins": ["cuda_plugin"]})
+    lock = {"flag": 2, "type": 1, "pid": 7, "fd": 3, "start": 0, "len": 0}
+    maker.image("filelocks.img", "FILE_LOCKS", "file_lock_entry", lock)
+    assert [(need.kind, need.what) for need in inventory().needs] == [
+        (NeedKind.PLUGIN, "cuda_plugin"),
+        (NeedKind.INHERITED_FILE, "file[1:2]"),
+        (NeedKind.TERMINAL, "tty 0x5"),
+        (NeedKind.FILE_TYPE, "EXT"),
+        (NeedKind.FILE_LOCK, "0+0"),
+    ]
+
+
+def test_paths_come_sorted(maker, inventory):
+    maker.whole(maker.reg(3, "/z"), maker.reg(4, "/a"))
+    assert [item.path for item in inventory().paths] == [b"/", b"/a", b"/bin/true", b"/z"]
