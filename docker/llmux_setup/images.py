@@ -64,7 +64,8 @@ def make_model(engine: Engine, variant: str) -> None:
     home.mkdir(parents=True, exist_ok=True)
     with step(f"model for {variant}, made here"):
         if variant == "tiny":
-            run(python.PYTHON, "-m", "llmux.tiny_engine", "train", home)
+            train = (python.PYTHON, "-m", "llmux.tiny_engine", "train", "--hub-name", "Qwen/Qwen3-0.6B")
+            run(*train, env={"HF_HUB_CACHE": str(home / "hub")})
         else:
             run(
                 *("docker", "run", "--rm", "--network=none", f"--user={os.getuid()}:{os.getgid()}"),
