@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from proof._commands import run
 from proof.client import IDENTITIES, Document, Http, Identity, Llmux
@@ -158,6 +158,12 @@ class Bench:
             except BaseException:
                 report(container)
                 raise
+
+    def refusal(self, settings: Settings, **options: Any) -> tuple[int, str]:
+        """Start llmux where it can't serve, and return its exit code and its words. `options` are those of `Run`."""
+        mounts = (*self._mounts("refused", settings), *options.pop("mounts", ()))
+        with started(Run(self.image, mounts, **options), "refused") as container:
+            return container.wait(30), container.logs()
 
     def _mounts(self, label: str, settings: Settings) -> tuple[Mount, ...]:
         config = self.directory / f"config-{label}.json"

@@ -61,10 +61,11 @@ class Run:
     flags: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     """Instead of the image's own."""
+    rights: tuple[str, ...] = RIGHTS
 
     def argv(self, name: str) -> list[str]:
         mounts = [str(mount) for mount in self.mounts]
-        flags = [f"--name={name}", f"--network={self.network}", *RIGHTS, *mounts, *self.flags]
+        flags = [f"--name={name}", f"--network={self.network}", *self.rights, *mounts, *self.flags]
         return ["docker", "run", "--detach", *flags, self.image, *self.command]
 
 
@@ -124,6 +125,10 @@ class Container:
         """Return all that the container's first process wrote to standard output and error."""
         done = attempt(["docker", "logs", self.name])
         return done.output + done.errors
+
+    def wait(self, seconds: float) -> int:
+        """Wait until the container's first process ends; return its exit code. Raises CommandError after `seconds`."""
+        return int(run(["docker", "wait", self.name], timeout=seconds))
 
     def kill(self) -> None:
         """End the container's processes with SIGKILL; its file system stays until `remove`."""

@@ -83,7 +83,10 @@ def manifest(desk: Bench) -> Document:
 def leftovers(written: Document) -> Document:
     """Return where a failed restore of this dump leaves sockets, ghosts and hard-link groups with a link remap."""
     sockets = sorted({each["bind_path"] for each in written["sockets"] if each["bind_path"]})
-    ghosts = [f"{each['path']}.cr.1.ghost" for each in written["free_names"] if each["kind"] != "socket"]
+    remains = {"ghost name": "{path}.cr.{remap_id:x}.ghost", "linked name": "{path}.cr_link"}
+    ghosts = [
+        remains[each["kind"]].format_map(each) for each in written["free_names"] if each["kind"] in remains
+    ]
     groups = [
         {"names": file["names"], "mode": file["metadata"]["mode"] & 0o7777, "content": file["carried"]}
         for file in written["files"]
