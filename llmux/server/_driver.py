@@ -258,8 +258,6 @@ async def _after(
 
 def _told(state: State) -> str:
     match state:
-        case Failed(why=problem):
-            return f"failed: {problem}"
         case Asleep(eviction=eviction):
             return f"asleep ({eviction})"
         case _:

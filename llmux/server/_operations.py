@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable
 from typing import assert_never
 
-from llmux.server._effect_errors import EffectError
 from llmux.server._hands import Life
 from llmux.server._model import (
     Asleep,
@@ -33,16 +31,9 @@ from llmux.server._model import (
 )
 from llmux.server._places import NoPlaceError, Places
 from llmux.server._record import Model
-from llmux.server.errors import EvictionRefused, Problem, ServerError
+from llmux.server.errors import EngineGone, EvictionRefused, Problem, ServerError
 
 log = logging.getLogger(__name__)
-
-
-class EngineGoneError(Exception):
-    """The engine that was to be put to sleep has ended."""
-
-    def __str__(self) -> str:
-        return "its engine has ended"
 
 
 class Operations:
@@ -150,7 +141,7 @@ class Operations:
 
 def _living(model: Model) -> Life:
     if model.life is None or model.life.ended:
-        raise EngineGoneError
+        raise EngineGone(model.name)
     return model.life
 
 
@@ -161,20 +152,11 @@ def _wake(kind: WakeKind, began: float, reason: str = "") -> Wake:
 def _problem(model: Model, doing: str, error: Exception) -> Problem:
     """Return what went wrong as a value; log what nobody foresaw with its traceback."""
     match error:
-        case EffectError():
-            problem = Problem(_snake(type(error).__name__), error.what(), error.hint)
         case ServerError():
             problem = error.problem()
-        case EngineGoneError():
-            problem = Problem("engine_gone", str(error))
         case _:
             log.error("%s: %s failed unforeseen", model.name, doing, exc_info=error)
-            problem = Problem(
-                "internal_error", f"{doing} failed: {type(error).__name__}: {error}", "See llmux's log"
-            )
+            message = f"{doing} failed: {type(error).__name__}: {error}"
+            problem = Problem("internal_error", message, "See llmux's log")
     log.warning("%s: %s failed: %s", model.name, doing, problem)
     return problem
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ __all__ = [
     "ConfigInvalid",
     "ConfigUnreadable",
     "EngineEnded",
+    "EngineGone",
     "EngineNotHealthy",
     "EnginePortTaken",
     "EvictionRefused",
@@ -41,12 +43,16 @@ class Problem:
 class ServerError(Exception):
     """Root of every error the server raises on purpose.
 
-    `code` names the kind for programs; `what()` says what happened in one line without a final full stop;
+    `code` names the kind for programs (unless a class says otherwise, its own name in small letters); `what()` says what happened in one line without a final full stop;
     `hint` says what to do next.
     """
 
     code: ClassVar[str] = "server_error"
     hint: str = field(default="", kw_only=True)
+
+    def __init_subclass__(cls) -> None:
+        if "code" not in vars(cls):
+            cls.code = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     def what(self) -> str:
         """Say what happened, to which field, model or address."""
@@ -64,7 +70,6 @@ class ServerError(Exception):
 class ConfigUnreadable(ServerError):
     """The configuration file is missing, unreadable or not JSON."""
 
-    code: ClassVar[str] = "config_unreadable"
     path: str
     reason: str
 
@@ -76,7 +81,6 @@ class ConfigUnreadable(ServerError):
 class ConfigInvalid(ServerError):
     """The configuration says something that cannot be; `faults` holds every place, each with the path to its field."""
 
-    code: ClassVar[str] = "config_invalid"
     path: str
     faults: tuple[str, ...]
 
@@ -91,7 +95,6 @@ class ConfigInvalid(ServerError):
 class StartRefused(ServerError):
     """llmux cannot do here what the configuration asks for."""
 
-    code: ClassVar[str] = "start_refused"
     reason: str
 
     def what(self) -> str:
@@ -102,7 +105,6 @@ class StartRefused(ServerError):
 class AddressTaken(ServerError):
     """llmux cannot listen where it was told to."""
 
-    code: ClassVar[str] = "address_taken"
     host: str
     port: int
     reason: str
@@ -139,7 +141,6 @@ class UnknownModel(ServerError):
 class EvictionRefused(ServerError):
     """A sleep of a depth that cannot work on this machine."""
 
-    code: ClassVar[str] = "eviction_refused"
     reason: str
 
     def what(self) -> str:
@@ -150,7 +151,6 @@ class EvictionRefused(ServerError):
 class IllegalMove(ServerError):
     """A state that does not allow this."""
 
-    code: ClassVar[str] = "illegal_move"
     state: str
     event: str
 
@@ -162,7 +162,6 @@ class IllegalMove(ServerError):
 class ModelUnavailable(ServerError):
     """The model could not be brought to serve, or to sleep; `cause` says why."""
 
-    code: ClassVar[str] = "model_unavailable"
     model: str
     cause: Problem
 
@@ -178,7 +177,6 @@ class ModelUnavailable(ServerError):
 class EngineEnded(ServerError):
     """An engine's process ended by itself. `exit_code` is its exit code, a signal's number negated."""
 
-    code: ClassVar[str] = "engine_ended"
     exit_code: int
     log: str
     last_words: str
@@ -193,10 +191,19 @@ class EngineEnded(ServerError):
 
 
 @dataclass(eq=False)
+class EngineGone(ServerError):
+    """The engine that something was to be done with has ended."""
+
+    model: str
+
+    def what(self) -> str:
+        return f"the engine of {self.model} has ended"
+
+
+@dataclass(eq=False)
 class EngineNotHealthy(ServerError):
     """An engine runs but did not come to serve in time."""
 
-    code: ClassVar[str] = "engine_not_healthy"
     url: str
     seconds: float
     log: str
@@ -222,7 +229,6 @@ class EnginePortTaken(ServerError):
 class NoCheckpoint(ServerError):
     """A checkpoint that was there is gone."""
 
-    code: ClassVar[str] = "no_checkpoint"
     model: str
 
     def what(self) -> str:
@@ -233,7 +239,6 @@ class NoCheckpoint(ServerError):
 class CheckpointOfAnotherStart(ServerError):
     """A checkpoint of an engine that was started otherwise than the configuration says now."""
 
-    code: ClassVar[str] = "checkpoint_of_another_start"
     path: str
 
     def what(self) -> str:

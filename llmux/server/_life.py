@@ -1,0 +1,113 @@
+"""One engine's life, from a cold start or a restore to the end of its sandbox.
+
+It owns the sandbox, the engine in it, and the HTTP sessions that everything to the engine goes through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+from llmux.server import _engine
+from llmux.server._engine import Engine
+from llmux.server._log_tail import last_lines, size_of
+from llmux.server._model import Weights
+from llmux.server._sandbox import Child, Sandbox
+from llmux.server.errors import EngineEnded, EngineNotHealthy, Problem
+
+_TERM_GRACE = 2.0
+"""Seconds between asking an engine to end and ending its sandbox."""
+_POLL_LEAST, _POLL_MOST = 0.01, 0.5
+"""Seconds between two looks at /health: a restored engine answers at once, a cold one after a minute."""
+
+
+@dataclass(eq=False)
+class EngineLife:
+    """An engine that runs in its sandbox."""
+
+    engine: Engine
+    sandbox: Sandbox
+    child: Child
+    log: Path
+    log_began: int
+    """How long the log was when this life began."""
+    started_at: float
+    session: aiohttp.ClientSession
+    control: aiohttp.ClientSession
+
+    @classmethod
+    def begin(
+        cls, engine: Engine, sandbox: Sandbox, child: Child, log: Path, started_at: float
+    ) -> EngineLife:
+        """Take charge of a child that has just been started or restored."""
+        control = _engine.open_session()
+        return cls(engine, sandbox, child, log, size_of(log), started_at, _open_proxy_session(), control)
+
+    @property
+    def url(self) -> URL:
+        return self.engine.url
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    @property
+    def init_pid(self) -> int:
+        return self.sandbox.init_pid
+
+    @property
+    def ended(self) -> bool:
+        return self.child.returncode is not None
+
+    async def wait(self) -> Problem:
+        await self.child.wait()
+        return self._ending().problem()
+
+    async def until_healthy(self, seconds: float) -> None:
+        """Return once /health is good. Raises EngineEnded and EngineNotHealthy."""
+        until = time.monotonic() + seconds
+        pause = _POLL_LEAST
+        while not await self.engine.healthy(self.control):
+            if self.ended:
+                raise self._ending()
+            if time.monotonic() > until:
+                hint = "If it only needs longer, raise timeouts.start"
+                raise EngineNotHealthy(str(self.url), seconds, str(self.log), self._last_words(), hint=hint)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _POLL_MOST)
+
+    async def quieten(self, weights: Weights) -> None:
+        await self.engine.sleep(self.control, weights)
+
+    async def resume(self, weights: Weights) -> None:
+        await self.engine.wake(self.control, weights)
+
+    async def close(self) -> None:
+        await self.session.close()
+        await self.control.close()
+        if not self.ended:
+            await self.child.terminate(_TERM_GRACE)
+        await self.sandbox.close()
+
+    def _ending(self) -> EngineEnded:
+        hint = "The next request starts it again"
+        return EngineEnded(self.child.returncode or 0, str(self.log), self._last_words(), hint=hint)
+
+    def _last_words(self) -> str:
+        return last_lines(self.log, self.log_began)
+
+
+def _open_proxy_session() -> aiohttp.ClientSession:
+    """Return a session that adds nothing to what a client sends and keeps no connection, so that none is in a dump."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(force_close=True, limit=0),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+    )

@@ -1,0 +1,51 @@
+"""An engine's port as the kernel sees it: whether it is free, and whether connections to it are still open."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import time
+from pathlib import Path
+
+from llmux.server.errors import EnginePortTaken
+
+_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+# include/net/tcp_states.h: those in which a process still holds an end of the connection.
+_OPEN = frozenset({"01", "02", "03", "04", "08", "09"})
+_POLL = 0.01
+
+
+def check_free(host: str, port: int) -> None:
+    """Raise EnginePortTaken where nobody could listen on the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            reason = "somebody listens there already" if error.errno == errno.EADDRINUSE else str(error)
+            hint = "End what listens there (`ss -ltnp`), or give the model another port"
+            raise EnginePortTaken(port, reason, hint=hint) from error
+
+
+async def wait_until_unconnected(port: int, seconds: float) -> bool:
+    """Wait until no process holds a connection to `port`; say whether that came true in time.
+
+    A connection that llmux has closed is in the engine's hands a moment longer, and would be in its dump.
+    """
+    until = time.monotonic() + seconds
+    while await asyncio.to_thread(_is_connected, port):
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(_POLL)
+    return True
+
+
+def _is_connected(port: int) -> bool:
+    return any(port in connected_ports(table.read_text("ascii")) for table in _TABLES if table.exists())
+
+
+def connected_ports(table: str) -> frozenset[int]:
+    """Return the local ports of the open connections in the text of /proc/net/tcp or tcp6 (proc_net_tcp(5))."""
+    rows = (line.split() for line in table.splitlines()[1:])
+    return frozenset(int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] in _OPEN)
