@@ -13,8 +13,9 @@ from pathlib import Path
 from . import engine as engines
 from . import images, python
 from .paths import CACHE, ENGINE, ROOT, VENV
-from .shell import SetupError, environment, hand_over, say
+from .shell import SetupError, environment, exclusively, hand_over, say
 
+_LOCK = CACHE / "set-up.lock"
 # Left by the tools of `make lint` and `make unit`.
 _TOOLS_LEAVINGS = (
     ".mypy_cache",
@@ -62,8 +63,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _dev(_options: argparse.Namespace) -> int:
-    python.make_venv()
-    python.fetch_pycriu()
+    with exclusively(_LOCK):
+        python.make_venv()
+        python.fetch_pycriu()
     return 0
 
 
@@ -76,13 +78,14 @@ def _all(options: argparse.Namespace) -> int:
 
 def _fill(engine: engines.Engine, variant: str) -> None:
     say(engines.describe(engine))
-    images.build(engine, variant)
-    images.make_model(engine, variant)
+    with exclusively(_LOCK):
+        images.build(engine, variant)
+        images.make_model(engine, variant)
 
 
 def _image(options: argparse.Namespace) -> int:
-    python.make_venv()
-    with engines.engine() as engine:
+    with engines.engine() as engine, exclusively(_LOCK):
+        python.make_venv()
         images.build(engine, options.engine)
     return 0
 

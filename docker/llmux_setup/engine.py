@@ -18,13 +18,14 @@ from pathlib import Path
 
 from . import debian
 from .paths import ENGINE, ROOT, run_directory
-from .shell import SetupError, output, say, start_daemon, step, succeeds
+from .shell import SetupError, exclusively, output, say, start_daemon, step, succeeds
 
 _RUN = run_directory(ENGINE)
 _SOCKET = _RUN / "docker.sock"
 _PID_FILE = _RUN / "dockerd.pid"
 _LOG = ENGINE / "dockerd.log"
 _KEEP = ENGINE / "keep"
+_STARTING = ENGINE / "starting"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
@@ -78,7 +79,7 @@ def engine() -> Iterator[Engine]:
     """Give an engine for a while; a private one that nobody else uses is stopped afterwards."""
     ENGINE.mkdir(exist_ok=True)
     with (ENGINE / "users").open("w") as users:
-        with _starting():
+        with exclusively(_STARTING):
             found = running() or _start()
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
@@ -89,18 +90,10 @@ def engine() -> Iterator[Engine]:
 
 
 def _leave(users: int) -> None:
-    with _starting(), contextlib.suppress(BlockingIOError):
+    with exclusively(_STARTING), contextlib.suppress(BlockingIOError):
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not _KEEP.exists():
             stop()
-
-
-@contextlib.contextmanager
-def _starting() -> Iterator[None]:
-    """Hold off others who would start or stop the private engine at this moment."""
-    with (ENGINE / "starting").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def keep() -> Engine:

@@ -21,6 +21,7 @@ _VLLM = "llmux-base:vllm"
 _VLLM_GPU = "llmux-base:vllm-gpu"
 _OFFICIAL_VLLM = "vllm/vllm-openai:latest"
 
+_MODEL = "Qwen/Qwen3-0.6B"
 _RELEASE = "trixie"
 _PULLED = "debian:trixie-slim"
 # A registry that has not begun to answer by then, in seconds, is taken for out of reach.
@@ -58,21 +59,34 @@ def build(engine: Engine, variant: str) -> str:
 def make_model(engine: Engine, variant: str) -> None:
     """Make the small model that `variant` serves as Qwen/Qwen3-0.6B, in its model cache."""
     home = model_cache(variant)
-    if (home / "hub/models--Qwen--Qwen3-0.6B/refs/main").exists():
+    stamp = home / "made-by"
+    maker = (
+        _files_below(ROOT / "llmux/tiny_engine") if variant == "tiny" else [_DOCKER / "vllm/make_model.py"]
+    )
+    wanted = python.digest(*maker)
+    if stamp.exists() and stamp.read_text() == wanted:
         skip(f"model for {variant}")
         return
     home.mkdir(parents=True, exist_ok=True)
     with step(f"model for {variant}, made here"):
         if variant == "tiny":
-            train = (python.PYTHON, "-m", "llmux.tiny_engine", "train", "--hub-name", "Qwen/Qwen3-0.6B")
-            run(*train, env={"HF_HUB_CACHE": str(home / "hub")})
+            run(
+                *(python.PYTHON, "-m", "llmux.tiny_engine", "train", f"--hub-name={_MODEL}"),
+                env={"HF_HUB_CACHE": str(home / "hub")},
+            )
         else:
             run(
                 *("docker", "run", "--rm", "--network=none", f"--user={os.getuid()}:{os.getgid()}"),
                 *(f"--volume={home}:/models", "--env=HF_HOME=/models", "--env=HOME=/tmp"),
-                *(_VLLM, "/opt/vllm/bin/python", "/opt/vllm/make_model.py"),
+                *(_VLLM, "/opt/vllm/bin/python", "/opt/vllm/make_model.py", f"--hub-name={_MODEL}"),
                 env=engine.env,
             )
+    stamp.write_text(wanted)
+
+
+def _files_below(directory: Path) -> list[Path]:
+    """Return a package's files as git has them: without what Python compiled."""
+    return [file for file in sorted(directory.rglob("*")) if file.is_file() and file.suffix != ".pyc"]
 
 
 def _debian(engine: Engine) -> None:
@@ -153,8 +167,11 @@ def _vllm(engine: Engine) -> str:
 
 def _llmux(engine: Engine, base: str, name: str) -> str:
     lock = _DOCKER / "requirements.lock"
-    code = (file for file in sorted((ROOT / "llmux").rglob("*")) if file.is_file() and file.suffix != ".pyc")
-    inputs = (lock, *(ROOT / top for top in ("pyproject.toml", "README.md", "LICENSE")), *code)
+    inputs = (
+        lock,
+        *(ROOT / top for top in ("pyproject.toml", "README.md", "LICENSE")),
+        *_files_below(ROOT / "llmux"),
+    )
 
     def context() -> Path:
         version = _python_version(engine, base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import signal
@@ -53,6 +54,18 @@ def step(title: str) -> Iterator[None]:
 def skip(title: str) -> None:
     """Say that a step finds its work done."""
     say(f"==> {title}: there already")
+
+
+@contextlib.contextmanager
+def exclusively(lock: Path) -> Iterator[None]:
+    """Hold off every other set-up of this checkout that takes the same lock."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("==> waiting for another set-up of this checkout")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -1,11 +1,12 @@
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from llmux_setup import shell
-from llmux_setup.shell import SetupError, hand_over, output, run, succeeds
+from llmux_setup.shell import SetupError, exclusively, hand_over, output, run, succeeds
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +64,19 @@ def test_a_termination_reaches_the_handed_over_command() -> None:
     # The command asks its parent, this process, to end, and must be the one that does.
     program = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
     assert hand_over([sys.executable, "-c", program], {}) == 128 + signal.SIGTERM
+
+
+def test_the_second_of_two_set_ups_waits_for_the_first(tmp_path: Path) -> None:
+    lock, done = tmp_path / "lock", []
+    with exclusively(lock):
+        second = threading.Thread(target=_append_exclusively, args=(lock, done))
+        second.start()
+        second.join(0.2)
+        assert done == []
+    second.join(10)
+    assert done == ["second"]
+
+
+def _append_exclusively(lock: Path, done: list[str]) -> None:
+    with exclusively(lock):
+        done.append("second")
