@@ -41,8 +41,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from llmux.criu_images import CriuImagesError
-from llmux.criu_images.manifest import MANIFEST_NAME, Manifest, parse_manifest
+from llmux.criu_images import CriuImagesError, Manifest, read_manifest
+from llmux.criu_images.manifest import MANIFEST_NAME
 from llmux.server._effect_errors import CheckpointInvalid, CheckpointPlaceRefused
 from llmux.server._exchange import put_in_place
 from llmux.server._model import Eviction, Process, Weights
@@ -251,9 +251,7 @@ def _read(directory: Path, model: str) -> Checkpoint:
     """Read a finished checkpoint. Raises CheckpointInvalid, CheckpointPlaceRefused."""
     _check_own(directory)
     try:
-        manifest = parse_manifest(
-            (directory / MANIFEST_NAME).read_bytes(), os.fsencode(directory / MANIFEST_NAME)
-        )
+        manifest = read_manifest(directory)
         document = _Document.model_validate_json((directory / FACTS_NAME).read_bytes())
         _check_sizes(directory, manifest)
     except CriuImagesError as error:

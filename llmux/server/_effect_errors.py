@@ -119,3 +119,74 @@ class CheckpointInvalid(EffectError):
 
     def what(self) -> str:
         return f"{self.path} is no checkpoint that can be restored: {self.reason}"
+
+
+@dataclass(eq=False)
+class CriuMissing(EffectError):
+    """There is no criu, or not the program that makes its dumps portable."""
+
+    program: str
+    reason: str
+
+    def what(self) -> str:
+        return f"{self.program} cannot be run: {self.reason}"
+
+
+@dataclass(eq=False)
+class CriuTooOld(EffectError):
+    """This criu cannot dump what runs here."""
+
+    program: str
+    found: str
+    needed: str
+
+    def what(self) -> str:
+        return f"{self.program} is CRIU {self.found}, and llmux needs {self.needed} or newer"
+
+
+@dataclass(eq=False)
+class PycriuMissing(EffectError):
+    """CRIU's Python library, which reads its images, is missing or unusable."""
+
+    reason: str
+
+    def what(self) -> str:
+        return f"CRIU's images cannot be read: {self.reason}"
+
+
+@dataclass(eq=False)
+class NotPermitted(EffectError):
+    """llmux lacks a right that criu needs."""
+
+    lacking: str
+
+    def what(self) -> str:
+        return f"criu cannot work here: {self.lacking}"
+
+
+@dataclass(eq=False)
+class CriuFailed(EffectError):
+    """criu ended with an error: `reason` is the first that explains it, `errors` are all, `log` is where to read on."""
+
+    reason: str
+    errors: tuple[str, ...]
+    log: str
+
+
+@dataclass(eq=False)
+class DumpFailed(CriuFailed):
+    """No checkpoint was made; the tree runs on."""
+
+    def what(self) -> str:
+        return f"criu could not dump the engine: {self.reason} (log: {self.log})"
+
+
+@dataclass(eq=False)
+class RestoreFailed(CriuFailed):
+    """The checkpoint could not be restored here; what had been made for it has been taken back, except `left`."""
+
+    left: str = ""
+
+    def what(self) -> str:
+        rest = f"; not taken back: {self.left}" if self.left else ""
+        return f"criu could not restore the engine: {self.reason} (log: {self.log}){rest}"

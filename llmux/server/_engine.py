@@ -88,9 +88,7 @@ def open_session() -> aiohttp.ClientSession:
     """Return a session that closes each connection after its answer, and asks the engine to do so too."""
     connector = aiohttp.TCPConnector(force_close=True, limit=0)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-    return aiohttp.ClientSession(
-        connector=connector, timeout=timeout, headers={"Connection": "close"}, auto_decompress=False
-    )
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, headers={"Connection": "close"})
 
 
 @dataclass(frozen=True)

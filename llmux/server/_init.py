@@ -56,7 +56,7 @@ _NOT_EXECUTED = 127
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class StepFailed(Exception):  # noqa: N818 - named as the server names its errors
+class StepFailed(Exception):
     """A step of making the sandbox was refused."""
 
     def __init__(self, step: str, error: OSError | ValueError) -> None:
