@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,13 +30,16 @@ __all__ = [
     "IsolationConfig",
     "ModelConfig",
     "Timeouts",
+    "eviction_fault",
+    "eviction_faults",
     "load",
     "parse",
     "remarks",
 ]
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+_INSTEAD = "use 'checkpoint', 'keep_running' or 'stop'"
 
 
 def _safe_name(name: str) -> str:
@@ -213,24 +215,22 @@ def remarks(config: Config) -> tuple[str, ...]:
     )
 
 
-def eviction_faults(config: Config, driver: Path = _NVIDIA_DRIVER) -> tuple[str, ...]:
+def eviction_faults(config: Config, driver: Path = NVIDIA_DRIVER) -> tuple[str, ...]:
     """Return the configured evictions that cannot work on this machine, each with the path to its field."""
     return tuple(
         f"models.{name}.eviction.process: {fault}"
         for name, model in config.models.items()
-        if (fault := eviction_fault(model.eviction.eviction(), config.checkpoint, driver))
+        if (fault := eviction_fault(model.eviction.eviction(), driver))
     )
 
 
-def eviction_fault(eviction: Eviction, checkpoint: CheckpointConfig, driver: Path = _NVIDIA_DRIVER) -> str:
-    """Return why this eviction cannot work on this machine, or an empty text."""
-    if eviction.process is Process.CUDA_SUSPEND:
-        if not driver.exists():
-            return f"'cuda_suspend' needs NVIDIA's driver, and there is none here ({driver} does not exist); use 'checkpoint', 'keep_running' or 'stop'"
-        return "'cuda_suspend' is not built yet; use 'checkpoint', which takes the accelerator's memory too where cuda_plugin_dir is set"
-    if eviction.process is Process.CHECKPOINT and shutil.which(checkpoint.criu_path) is None:
-        return f"'checkpoint' needs CRIU, and {checkpoint.criu_path} is no program here; install criu 4.2 or newer and set checkpoint.criu_path, or use 'stop'"
-    return ""
+def eviction_fault(eviction: Eviction, driver: Path = NVIDIA_DRIVER) -> str:
+    """Return why this eviction cannot work on this machine, CRIU apart; or an empty text."""
+    if eviction.process is not Process.CUDA_SUSPEND:
+        return ""
+    if not driver.exists():
+        return f"'cuda_suspend' needs NVIDIA's driver, and there is none here ({driver} does not exist); {_INSTEAD}"
+    return f"'cuda_suspend' is not built yet; {_INSTEAD}"
 
 
 class _Pairs(dict[str, object]):

@@ -1,0 +1,115 @@
+"""The command line: `llmux serve --config FILE`. Only this module prints and exits.
+
+Exit codes: 0 stopped as told; 1 cannot serve here; 2 wrong use or a wrong configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+from aiohttp import web
+
+from llmux.server import _app, config
+from llmux.server._driver import Driver
+from llmux.server._work import make_hands
+from llmux.server.config import Config
+from llmux.server.errors import AddressTaken, ConfigInvalid, ConfigUnreadable, ServerError, StartRefused
+
+log = logging.getLogger("llmux")
+
+_CANNOT_SERVE = 1
+_WRONG_USE = 2
+_OPEN_REQUESTS_GRACE = 2.0
+"""Seconds that answers still under way get when llmux stops; their engines are gone by then."""
+
+
+@click.group()
+@click.version_option(version("llmux"), prog_name="llmux")
+def cli() -> None:
+    """Serve many language models on a few GPUs; put those that rest to sleep, on disk if need be."""
+
+
+@cli.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/llmux/config.json"),
+    show_default=True,
+    help="The configuration, a JSON file.",
+)
+@click.option("--verbose", is_flag=True, help="Log more.")
+def serve(path: Path, verbose: bool) -> None:  # noqa: FBT001 - click's way of a flag
+    """Serve the configured models until SIGTERM or SIGINT."""
+    _log_to_stderr(verbose=verbose)
+    try:
+        settings = config.load(path)
+        asyncio.run(_serve(settings))
+    except (ConfigInvalid, ConfigUnreadable) as error:
+        _exit(_WRONG_USE, error)
+    except ServerError as error:
+        _exit(_CANNOT_SERVE, error)
+
+
+async def _serve(settings: Config) -> None:
+    """Serve until a signal says stop. Raises StartRefused and AddressTaken."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, stop, number)
+    for remark in config.remarks(settings):
+        log.info("%s", remark)
+    if faults := config.eviction_faults(settings):
+        raise StartRefused("; ".join(faults))
+    driver = Driver(await make_hands(settings), settings.max_awake)
+    runner = web.AppRunner(
+        _app.build(driver),
+        handler_cancellation=True,
+        access_log=None,
+        shutdown_timeout=_OPEN_REQUESTS_GRACE,
+    )
+    try:
+        await runner.setup()
+        await _listen(runner, settings)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+    log.info("stopped")
+
+
+async def _listen(runner: web.AppRunner, settings: Config) -> None:
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        hint = (
+            "Stop what listens there, or change `port`"
+            if error.errno == errno.EADDRINUSE
+            else "Change `host` or `port`"
+        )
+        raise AddressTaken(settings.host, settings.port, error.strerror or str(error), hint=hint) from error
+    log.info("serving %s on %s:%d", ", ".join(settings.models), settings.host, settings.port)
+
+
+def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
+    log.info("%s: stopping", number.name)
+    stop.set()
+
+
+def _log_to_stderr(*, verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def _exit(code: int, error: ServerError) -> None:
+    click.echo(f"llmux: {error}", err=True)
+    raise SystemExit(code)

@@ -1,0 +1,225 @@
+"""A model's hands: what starting, dumping and restoring its engine really does to processes and to the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmux.server import _criu, _engine
+from llmux.server._checkpoints import Checkpoint, CheckpointStore, Facts, Generation, fingerprint
+from llmux.server._criu import CriuSettings
+from llmux.server._engine import LOOPBACK
+from llmux.server._hands import Life, Stored
+from llmux.server._life import EngineLife
+from llmux.server._model import Eviction, Process
+from llmux.server._ports import check_free, wait_until_unconnected
+from llmux.server._sandbox import Isolation, Sandbox
+from llmux.server.config import Config, eviction_fault
+from llmux.server.errors import CheckpointOfAnotherStart, NoCheckpoint, Problem, ServerError, StartRefused
+
+log = logging.getLogger(__name__)
+
+_DISCONNECT = 2.0
+"""Seconds for the engine to close its ends of connections that are over."""
+
+
+@dataclass(frozen=True)
+class Criu:
+    """How criu is run, and what it lacks on this machine, if anything."""
+
+    settings: CriuSettings
+    lack: ServerError | None = None
+
+
+class EngineHands:
+    """One model's work, with real processes."""
+
+    def __init__(self, name: str, config: Config, store: CheckpointStore, criu: Criu) -> None:
+        self._name = name
+        self._config = config
+        self._model = config.models[name]
+        self._store = store
+        self._criu = criu
+        self._engine = _engine.make(name, self._model, config.log_dir)
+        command = self._engine.command({})
+        self._log = command.log
+        # The model's own variables, not the inherited ones: those differ between containers (HOSTNAME).
+        self._fingerprint = fingerprint(command.argv, self._model.env)
+
+    @property
+    def eviction(self) -> Eviction:
+        return self._model.eviction.eviction()
+
+    @property
+    def drain_timeout(self) -> float:
+        return self._model.timeouts.drain
+
+    def refusal(self, eviction: Eviction) -> str:
+        if eviction.process is Process.CHECKPOINT and self._criu.lack:
+            return str(self._criu.lack)
+        return eviction_fault(eviction)
+
+    async def find(self) -> Stored | Problem | None:
+        await self._recover()
+        try:
+            return _stored(await self._newest())
+        except NoCheckpoint:
+            return None
+        except ServerError as error:
+            return error.problem()
+
+    async def _recover(self) -> None:
+        """Clean what a crash left among the checkpoints; where that cannot be done, what can be read still serves."""
+        try:
+            for done in await asyncio.to_thread(self._store.recover, self._name):
+                log.info("%s: checkpoints: %s", self._name, done)
+        except (ServerError, OSError) as error:
+            log.warning("%s: checkpoints: cannot clean up: %s", self._name, error)
+
+    async def cold_start(self) -> Life:
+        check_free(LOOPBACK, self._model.port)
+        async with self._sandbox() as sandbox:
+            child = await sandbox.start_engine(self._engine.command(os.environ))
+            life = EngineLife.begin(self._engine, sandbox, child, self._log, time.time())
+            async with _closed_unless_serving(life):
+                await life.until_healthy(self._model.timeouts.start)
+            return life
+
+    async def dump(self, life: Life, eviction: Eviction, began: float) -> Stored:
+        if not isinstance(life, EngineLife):
+            raise TypeError(life)
+        if not await wait_until_unconnected(self._model.port, _DISCONNECT):
+            log.warning("%s: connections to port %d are open at its dump", self._name, self._model.port)
+        async with self._generation() as generation:
+            await _criu.dump(self._criu.settings, life.sandbox, life.pid, generation.directory)
+            facts = Facts(eviction, self._fingerprint, life.started_at, time.monotonic() - began)
+            checkpoint = await asyncio.to_thread(self._store.publish, generation, facts)
+        return _stored(checkpoint)
+
+    async def restore(self) -> tuple[Life, Stored | None]:
+        checkpoint = await self._newest()
+        with self._store.in_use(checkpoint):
+            life = await self._restored(checkpoint)
+        if self._config.checkpoint.keep_images:
+            return life, _stored(checkpoint)
+        await self._remove()
+        return life, None
+
+    async def _restored(self, checkpoint: Checkpoint) -> EngineLife:
+        async with self._sandbox() as sandbox:
+            settings, directory = self._criu.settings, checkpoint.directory
+            child = await _criu.restore(
+                settings, sandbox, directory, max_id=checkpoint.max_id, name=self._name
+            )
+            started_at = checkpoint.facts.engine_started_at
+            life = EngineLife.begin(self._engine, sandbox, child, self._log, started_at)
+            async with _closed_unless_serving(life):
+                await life.until_healthy(self._model.timeouts.wake)
+                await life.resume(checkpoint.facts.eviction.weights)
+            return life
+
+    async def _newest(self) -> Checkpoint:
+        """Return the checkpoint to restore. Raises NoCheckpoint, CheckpointOfAnotherStart and the store's errors."""
+        checkpoint = await asyncio.to_thread(self._store.newest, self._name, self._model.checkpoint_path)
+        if checkpoint is None:
+            raise NoCheckpoint(self._name)
+        if checkpoint.facts.command != self._fingerprint:
+            hint = "Set the configuration back, or go on: the next sleep to disk replaces it"
+            raise CheckpointOfAnotherStart(str(checkpoint.directory), hint=hint)
+        return checkpoint
+
+    async def _remove(self) -> None:
+        try:
+            await asyncio.to_thread(self._store.remove, self._name)
+        except (ServerError, OSError) as error:
+            log.warning("%s: its checkpoint could not be removed: %s", self._name, error)
+
+    @asynccontextmanager
+    async def _sandbox(self) -> AsyncIterator[Sandbox]:
+        """Give a new sandbox, which ends if what it is wanted for fails."""
+        isolation = Isolation(self._model.isolation.shm, self._model.isolation.tmp)
+        await asyncio.to_thread(_make_directory, self._config.log_dir)
+        sandbox = await Sandbox.create(
+            isolation, keep=(self._config.checkpoint.images_dir, self._config.log_dir)
+        )
+        try:
+            yield sandbox
+        except BaseException:
+            await sandbox.close()
+            raise
+
+    @asynccontextmanager
+    async def _generation(self) -> AsyncIterator[Generation]:
+        """Give a new generation's directory, which is removed if the dump or its publication fails."""
+        generation = await asyncio.to_thread(self._store.begin, self._name)
+        try:
+            yield generation
+        except BaseException:
+            await asyncio.to_thread(self._store.discard, generation)
+            raise
+
+
+async def make_hands(config: Config) -> Mapping[str, EngineHands]:
+    """Return the hands of every configured model.
+
+    Raises what CRIU lacks here where a model is configured to sleep by it; otherwise that refuses such a sleep only.
+    """
+    criu = await _prepare_criu(config)
+    if criu.lack and any(model.eviction.process == "checkpoint" for model in config.models.values()):
+        raise criu.lack
+    store = CheckpointStore(config.checkpoint.images_dir)
+    return {name: EngineHands(name, config, store, criu) for name in config.models}
+
+
+async def _prepare_criu(config: Config) -> Criu:
+    section = config.checkpoint
+    settings = CriuSettings(
+        criu_path=section.criu_path,
+        cuda_plugin_dir=_text(section.cuda_plugin_dir),
+        cuda_checkpoint_path=_text(section.cuda_checkpoint_path),
+        log_dir=config.log_dir,
+    )
+    try:
+        log.info("criu %s", await _criu.check(settings))
+    except ServerError as lack:
+        return Criu(settings, lack)
+    return Criu(settings)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+@asynccontextmanager
+async def _closed_unless_serving(life: EngineLife) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException:
+        await life.close()
+        raise
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartRefused(
+            f"cannot make {path}: {error.strerror}", hint="Set log_dir to a directory that llmux may write to"
+        ) from error
+
+
+def _stored(checkpoint: Checkpoint) -> Stored:
+    return Stored(
+        checkpoint.directory,
+        checkpoint.size_bytes,
+        checkpoint.created_at.timestamp(),
+        checkpoint.generation,
+        checkpoint.facts.eviction,
+        checkpoint.facts.seconds,
+    )
