@@ -51,7 +51,7 @@ FACTS_NAME = "llmux-checkpoint.json"
 PUBLISHED = "images"
 
 _GENERATION = re.compile(r"\.generation-([0-9]{1,18})")
-_UNFINISHED = -1
+_UNFINISHED = 0
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
