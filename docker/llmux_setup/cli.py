@@ -13,7 +13,7 @@ from pathlib import Path
 from . import engine as engines
 from . import images, python
 from .paths import CACHE, ENGINE, ROOT, VENV
-from .shell import SetupError, environment, exclusively, hand_over, say
+from .shell import SetupError, environment, exclusively, hand_over, say, step
 
 _LOCK = CACHE / "set-up.lock"
 # Left by the tools of `make lint` and `make unit`.
@@ -106,7 +106,8 @@ def _start(_options: argparse.Namespace) -> int:
 
 
 def _stop(_options: argparse.Namespace) -> int:
-    engines.stop()
+    with step("private Docker engine: stopping"):
+        engines.stop()
     return 0
 
 
