@@ -81,11 +81,14 @@ class _Table:
     title: str
     note: str
     rows: Sequence[Sequence[str]]
+    count: int | None = None
+    """How many things the rows tell of, where that is not one each."""
 
     def lines(self) -> Iterator[str]:
         yield ""
         note = f": {self.note}" if self.note else ""
-        yield f"{click.style(f'{self.title} ({len(self.rows)})', bold=True)}{note}"
+        count = len(self.rows) if self.count is None else self.count
+        yield f"{click.style(f'{self.title} ({count})', bold=True)}{note}"
         widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
         for row in self.rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -299,7 +302,7 @@ def _others(view: _View) -> Iterator[_Table]:
             (kind, str(count), "")
             for kind, count in Counter(words.file_kind(item.file) for item in found).most_common()
         ]
-    yield _Table("Restored from the images alone", "`--kind other` lists each", rows)
+    yield _Table("Restored from the images alone", "`--kind other` lists each", rows, len(found))
 
 
 def _self_contained(file: File) -> bool:

@@ -153,3 +153,19 @@ def test_the_graph_draws_a_pair_once_and_quotes_names(busy):
     assert r"@name\\x00x" in graph
     assert graph.startswith("graph unix_sockets {")
     assert graph.endswith("}")
+
+
+def keys_of(value):
+    match value:
+        case dict():
+            return {key for name, inner in value.items() for key in (name, *keys_of(inner))}
+        case list():
+            return {key for inner in value for key in keys_of(inner)}
+        case _:
+            return set()
+
+
+def test_every_key_is_described(busy, pytestconfig):
+    described = (pytestconfig.rootpath / "docs" / "show-json.md").read_text()
+    keys = keys_of(json.loads(render_json(*busy)))
+    assert {key for key in keys if f"`{key}`" not in described and f'"{key}"' not in described} == set()
