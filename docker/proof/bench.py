@@ -112,6 +112,14 @@ class Node:
         lines = (line.partition(" ") for line in self.container.exec("sh", "-c", each).splitlines())
         return {int(pid): command.strip() for pid, _, command in lines if command.strip()}
 
+    def sandboxed(self) -> dict[int, str]:
+        """Return those of `processes` that live in, or keep, another PID namespace than the container's."""
+        each = 'for p in /proc/[0-9]*; do echo "${p#/proc/} $(readlink $p/ns/pid_for_children)"; done 2>/dev/null'
+        home = self.container.exec("readlink", "/proc/self/ns/pid").strip()
+        lines = (line.partition(" ") for line in self.container.exec("sh", "-c", each).splitlines())
+        away = {int(pid) for pid, _, namespace in lines if namespace not in {"", home}}
+        return {pid: line for pid, line in self.processes().items() if pid in away}
+
     def kill_llmux(self) -> None:
         """End llmux by SIGKILL: it has no say in what becomes of its engines. Needs a container whose init it isn't."""
         pids = [pid for pid, line in self.processes().items() if LLMUX in line and "sh -c" not in line]

@@ -27,17 +27,17 @@ class Socket:
     """Process and descriptor; the process by its id in its own PID namespace."""
 
 
-def unix_sockets(pid: int, command: str) -> frozenset[Socket]:
-    """Return the sockets in the network namespace of a process that processes with `command` in their line hold."""
+def unix_sockets(pid: int) -> frozenset[Socket]:
+    """Return the sockets of this process's network namespace that processes in PID namespaces below its own hold."""
     lines = run(["nsenter", f"--net=/proc/{pid}/ns/net", "ss", "-xapnOH"]).splitlines()
-    return frozenset(_sockets(lines, command))
+    return frozenset(_sockets(lines, depth=len(_ids(pid))))
 
 
-def _sockets(lines: list[str], command: str) -> Iterator[Socket]:
+def _sockets(lines: list[str], depth: int) -> Iterator[Socket]:
     for line in lines:
         kind, state, _, _, path, inode, _, peer, *users = line.split(maxsplit=8)
         holders = [(int(holder), int(fd)) for holder, fd in _HOLDER.findall("".join(users))]
-        inside = frozenset((_innermost(holder), fd) for holder, fd in holders if command in _line(holder))
+        inside = frozenset((_ids(holder)[-1], fd) for holder, fd in holders if len(_ids(holder)) > depth)
         if inside:
             yield Socket(
                 inode=int(inode),
@@ -49,10 +49,7 @@ def _sockets(lines: list[str], command: str) -> Iterator[Socket]:
             )
 
 
-def _line(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-
-
-def _innermost(pid: int) -> int:
+def _ids(pid: int) -> list[int]:
+    """Return a process's id in this PID namespace and in each one below that it is in."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("NSpid:")[2].splitlines()[0].split()[-1])
+    return [int(each) for each in status.partition("NSpid:")[2].splitlines()[0].split()]

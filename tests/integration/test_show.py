@@ -20,7 +20,7 @@ def before_and_after(make_bench) -> tuple[frozenset[Socket], str, dict]:
     """Return what `ss -xp` says before the dump, and what `show --kind unix` says of the dump, as text and as JSON."""
     with make_bench().node("a", SETTINGS) as a:
         a.llmux.chat(MODEL)
-        sockets = unix_sockets(a.container.pid, command="llmux.tiny_engine")
+        sockets = unix_sockets(a.container.pid)
         a.llmux.sleep(MODEL)
         text = a.container.exec(*SHOW, IMAGES, "--kind", "unix")
         return sockets, text, json.loads(a.container.exec(*SHOW, IMAGES, "--kind", "unix", "--json"))

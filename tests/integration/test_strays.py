@@ -12,13 +12,6 @@ from proof.story import wake_and_check
 pytestmark = pytest.mark.docker
 
 SETTINGS = Settings()
-ENGINE = "llmux.tiny_engine"
-SANDBOX = "_init.py"
-
-
-def strays(node: Node) -> dict[int, str]:
-    """Return the container's processes that belong to an engine or its sandbox."""
-    return {pid: line for pid, line in node.processes().items() if ENGINE in line or SANDBOX in line}
 
 
 def gone_within(node: Node, pids: set[int], seconds: float) -> bool:
@@ -45,17 +38,17 @@ def awake(request: pytest.FixtureRequest, desk: Bench, asleep_on) -> Iterator[No
 
 
 def test_no_engine_outlives_llmux_killed_by_force(awake: Node) -> None:
-    engine = strays(awake)
+    engine = awake.sandboxed()
     assert len(engine) >= 3
     awake.kill_llmux()
     assert gone_within(awake, set(engine), 5)
 
 
 def test_no_process_of_an_engine_outlives_its_sleep(awake: Node) -> None:
-    engine = strays(awake)
+    engine = awake.sandboxed()
     awake.llmux.sleep(MODEL)
     assert gone_within(awake, set(engine), 1)
-    assert strays(awake) == {}
+    assert awake.sandboxed() == {}
 
 
 def test_docker_stop_ends_quickly_with_an_engine_running(desk: Bench) -> None:
