@@ -23,6 +23,15 @@ _MODULES = {
 """Where each command lives; imported when it is asked for, so that none waits for what only another needs."""
 
 
+_EXIT_CODES = """\b
+Exit codes:
+  0  fine
+  2  wrong use, or pycriu is missing
+  3  conflicts: the dump can't be restored here; each says what to do
+  4  the images, or what was captured beside them, are damaged or not ours
+"""
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_MODULES)
@@ -34,19 +43,12 @@ class _Commands(click.Group):
         return command
 
 
-@click.group(cls=_Commands, context_settings={"max_content_width": 100})
+@click.group(cls=_Commands, context_settings={"max_content_width": 110}, epilog=_EXIT_CODES)
 @click.version_option(package_name="llmux", message="llmux %(version)s")
 def cli() -> None:
-    r"""Say what a CRIU dump needs of a container, and bring it along.
+    """Say what a CRIU dump needs of a container, and bring it along.
 
     DIR is a directory of CRIU images, as `criu dump --images-dir DIR` writes it.
-
-    \b
-    Exit codes:
-      0  fine
-      2  wrong use, or pycriu is missing
-      3  conflicts: the dump can't be restored here; each says what to do
-      4  the images, or what was captured beside them, are damaged or not ours
     """
 
 

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from llmux.criu_images import _wire
 from llmux.criu_images._cli import main
+from llmux.criu_images.errors import PycriuMissing
 
 
 @pytest.fixture
@@ -67,3 +69,22 @@ def test_a_damaged_image_is_4(maker, run):
     code, _, err = run("show", maker.directory)
     assert code == 4
     assert err.startswith("error: damaged image: files.img, entry 1")
+
+
+def test_help_lists_every_command_and_what_exit_codes_mean(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in ("show", "graph", "capture", "plan", "rebuild", "undo", "verify"):
+        assert f"\n  {command} " in out
+    assert "\n    3  conflicts" in out
+
+
+def test_without_pycriu_it_is_2(maker, run, monkeypatch):
+    def missing():
+        raise PycriuMissing(("/usr/lib/python3/dist-packages",))
+
+    maker.whole()
+    monkeypatch.setattr(_wire, "load_schema", missing)
+    code, out, err = run("show", maker.directory)
+    assert (code, out) == (2, "")
+    assert "install python3-pycriu" in err
