@@ -166,10 +166,10 @@ async def dump(
             code = await sandbox.run(argv, log=log, timeout=settings.dump_timeout, env=_environment(settings))
         except EffectError as error:
             raise DumpFailed(error.what(), (), str(log), hint=error.hint) from error
-    text = _read_log(log)
+    text = await asyncio.to_thread(_read_log, log)
     if code != 0:
         kept = settings.log_dir / f"{name or directory.parent.name}.dump.log"
-        _move(log, kept)
+        await asyncio.to_thread(_move, log, kept)
         found = diagnose(text)
         raise DumpFailed(found.reason, found.errors, str(kept), hint=found.hint)
     return DumpStats(time.monotonic() - began, duration_of(text, "Frozen time"))
@@ -199,7 +199,7 @@ async def restore(
             left = await _undo(settings, sandbox, directory, log)
             reason = error.what() if isinstance(error, EffectError) else f"criu named no root task: {error}"
             raise RestoreFailed(reason, (), str(log), left=left) from error
-    found = diagnose(_read_log(log))
+    found = diagnose(await asyncio.to_thread(_read_log, log))
     left = await _undo(settings, sandbox, directory, log)
     raise RestoreFailed(found.reason, found.errors, str(log), hint=found.hint, left=left)
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from llmux.server.errors import ServerError
 
 
 class EffectError(ServerError):
-    """Root of the errors of processes, sandboxes, criu, the checkpoint store and the engines."""
+    """Root of the errors of processes, sandboxes, criu, the checkpoint store and the engines.
+
+    The code of each is its name: `dump_failed` for DumpFailed.
+    """
+
+    def __init_subclass__(cls) -> None:
+        cls.code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
 
 @dataclass(eq=False)

@@ -121,7 +121,8 @@ def _prepare(plan: Plan) -> int:
     with _step("mount /proc"):
         _mount("proc", "/proc", "proc", _HARDENED | _MS_NOEXEC)
     covered = [_SHM] * plan.shm + [_TMP] * plan.tmp
-    kept = [(path, os.open(path, os.O_PATH)) for path in _hidden(plan.keep, covered)]
+    with _step("take hold of what must stay reachable"):
+        kept = [(path, _hold(path)) for path in _hidden(plan.keep, covered)]
     for path in covered:
         with _step(f"mount {path}"):
             _mount("tmpfs", path, "tmpfs", _HARDENED, f"mode=1777,size={_tmpfs_size(path)}")
@@ -135,6 +136,12 @@ def _hidden(keep: list[str], covered: list[str]) -> list[str]:
     """Return the directories of `keep` that a tmpfs is about to cover."""
     tops = tuple(f"{os.path.realpath(path)}/" for path in covered)
     return [path for path in map(os.path.realpath, keep) if path.startswith(tops)]
+
+
+def _hold(path: str) -> int:
+    """Open a directory, made first where it is missing: made later it would be made outside the sandbox only."""
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    return os.open(path, os.O_PATH)
 
 
 def _keep(path: str, fd: int) -> None:

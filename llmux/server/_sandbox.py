@@ -235,6 +235,7 @@ class Sandbox:
                 raise ValueError(f"the init of {self!r} reports {report!r}")
 
     def _spawned(self, number: int, pid: int) -> None:
+        self._exit_codes[pid] = asyncio.get_running_loop().create_future()  # an id may be used again
         if number in self._spawning:
             _settle(self._spawning[number], pid)
         else:
