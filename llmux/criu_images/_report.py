@@ -71,7 +71,7 @@ _SHARED_MEMORY = b"/dev/shm/"
 def sections_of(reference: PathReference) -> frozenset[Section]:
     """Tell where a path belongs; a link remap or ghost in /dev/shm belongs in two places."""
     own = _SECTION_OF.get(reference.kind, Section.FILE)
-    if not reference.path.startswith(_SHARED_MEMORY):
+    if own not in {Section.FILE, Section.REMAP} or not reference.path.startswith(_SHARED_MEMORY):
         return frozenset({own})
     return frozenset({Section.SHM} if own is Section.FILE else {Section.SHM, own})
 
