@@ -230,7 +230,7 @@ def _recount(held: int, event: Requested | Withdrawn) -> int:
 
 
 def _illegal(state: State, event: Event) -> IllegalMove:
-    hint = ""
     if isinstance(event, SleepAsked):
         hint = "A model can be put to sleep while it runs; GET /control/status shows its state"
-    return IllegalMove(name_of(state), type(event).__name__, hint=hint)
+        return IllegalMove(name_of(state), f"be put to sleep ({event.eviction})", hint=hint)
+    return IllegalMove(name_of(state), f"take {type(event).__name__}")

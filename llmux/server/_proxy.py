@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 
@@ -16,6 +17,9 @@ from llmux.server._web import DRIVER, STARTED
 from llmux.server.errors import Problem, RequestInvalid
 
 log = logging.getLogger(__name__)
+
+_PARSED_AT_ONCE = 1 << 20
+"""Bytes; parsing a longer body would keep other answers waiting for milliseconds."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -44,7 +48,10 @@ async def forward(request: web.Request) -> web.StreamResponse:
     A cancelled handler (the client has gone) closes the connection to the engine, which cancels the request there.
     """
     body = await request.read()
-    name = _model_of(request, body)
+    if len(body) < _PARSED_AT_ONCE:
+        name = _model_of(request, body)
+    else:
+        name = await asyncio.to_thread(_model_of, request, body)
     async with request.app[DRIVER].admit(name) as life:
         return await _pass_on(request, body, life)
 
@@ -89,7 +96,9 @@ async def _stream(request: web.Request, answer: aiohttp.ClientResponse) -> web.S
     try:
         async for chunk in answer.content.iter_any():
             await response.write(chunk)
-    except aiohttp.ClientPayloadError as error:
+    except aiohttp.ClientConnectionResetError:
+        log.info("%s %s: the client has gone", request.method, request.path)
+    except aiohttp.ClientError as error:
         _break_off(request, response, error)
     else:
         await response.write_eof()

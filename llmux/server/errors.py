@@ -149,13 +149,13 @@ class EvictionRefused(ServerError):
 
 @dataclass(eq=False)
 class IllegalMove(ServerError):
-    """A state that does not allow this."""
+    """A state that does not allow this. `move` is what the model was to do, as an infinitive."""
 
     state: str
-    event: str
+    move: str
 
     def what(self) -> str:
-        return f"a model that is {self.state} cannot take {self.event}"
+        return f"a model that is {self.state} cannot {self.move}"
 
 
 @dataclass(eq=False)

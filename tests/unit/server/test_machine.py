@@ -142,9 +142,8 @@ def test_the_examples_cover_every_state_and_event():
 def test_every_pair_moves_as_the_table_says_or_is_illegal(state, event):
     expected = LEGAL.get((type(state), type(event)))
     if expected is None:
-        with pytest.raises(IllegalMove) as caught:
+        with pytest.raises(IllegalMove, match=r"a model that is .* cannot (take|be put to sleep)"):
             step(state, event, NOW)
-        assert type(event).__name__ in str(caught.value)
     else:
         move = step(state, event, NOW)
         assert (move.state, move.effects) == expected

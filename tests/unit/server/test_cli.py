@@ -1,0 +1,106 @@
+"""The command line as a user meets it: real processes, their words and exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess  # noqa: TID251 - the command line is tested as a process
+import sys
+import urllib.request
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import pytest
+
+SERVE = [sys.executable, "-m", "llmux.server", "serve", "--config"]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def write_config(directory, **fields):
+    """Write a configuration that needs neither root nor CRIU until an engine is started."""
+    model = {
+        "model_path": "x",
+        "port": 8001,
+        "engine": "command",
+        "command": ["x"],
+        "eviction": {"process": "stop"},
+    }
+    value = {
+        "models": {"m": model},
+        "host": "127.0.0.1",
+        "checkpoint": {"images_dir": str(directory)},
+    } | fields
+    path = directory / "config.json"
+    path.write_text(json.dumps(value))
+    return str(path)
+
+
+@contextmanager
+def serving(path):
+    process = subprocess.Popen([*SERVE, path], stderr=subprocess.PIPE, text=True)
+    try:
+        for line in process.stderr:
+            if "serving" in line:
+                break
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def run(*argv):
+    return subprocess.run(
+        [sys.executable, "-m", "llmux.server", *argv], capture_output=True, text=True, timeout=30
+    )
+
+
+def test_the_version():
+    assert run("--version").stdout == f"llmux, version {version('llmux')}\n"
+
+
+def test_a_missing_configuration_is_named():
+    done = run("serve", "--config", "/nowhere/config.json")
+    assert done.returncode == 2
+    assert (
+        "llmux: cannot read the configuration /nowhere/config.json: No such file or directory" in done.stderr
+    )
+
+
+def test_every_fault_of_a_configuration_is_named(tmp_path):
+    done = run("serve", "--config", write_config(tmp_path, prot=1, max_awake=0))
+    assert done.returncode == 2
+    assert "prot: unknown field; did you mean 'port'?" in done.stderr
+    assert "max_awake: should be" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_this_machine_cannot_do_is_refused_at_start(tmp_path):
+    model = {"model_path": "x", "port": 8001, "eviction": {"process": "cuda_suspend"}}
+    done = run("serve", "--config", write_config(tmp_path, models={"m": model}))
+    assert done.returncode == 1
+    assert "models.m.eviction.process: 'cuda_suspend'" in done.stderr
+
+
+def test_a_taken_port_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = run("serve", "--config", write_config(tmp_path, port=port))
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop(tmp_path, number):
+    port = free_port()
+    with serving(write_config(tmp_path, port=port)) as process:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            assert json.load(answer) == {"status": "ok"}
+        process.send_signal(number)
+        assert process.wait(5) == 0
+        assert "stopped" in process.stderr.read()
