@@ -12,7 +12,7 @@ from pathlib import Path
 from . import debian, python
 from .engine import Engine
 from .paths import CACHE, ROOT, model_cache
-from .shell import SetupError, run, skip, step, succeeds
+from .shell import SetupError, run, say, skip, step, succeeds
 
 VARIANTS = ("tiny", "vllm", "vllm-gpu")
 DEBIAN = "llmux-debian:trixie"
@@ -232,10 +232,9 @@ def _python_version(engine: Engine, image: str) -> str:
 
 
 def remove_all(engine: Engine) -> None:
-    """Remove our images, and the containers made from them, from an engine that is not ours."""
+    """Remove our images from an engine that is not ours; one that a container uses stays, and is named."""
     for name in engine.lines("image", "ls", "--format={{.Repository}}:{{.Tag}}"):
-        if name.split(":")[0] in {"llmux", "llmux-base", "llmux-debian"}:
-            containers = engine.lines("ps", "--all", "--quiet", f"--filter=ancestor={name}")
-            if containers:
-                engine.docker("rm", "--force", "--volumes", *containers)
-            engine.docker("image", "rm", "--force", name)
+        if name.split(":")[0] in {"llmux", "llmux-base", "llmux-debian"} and not succeeds(
+            "docker", "image", "rm", name, env=engine.env
+        ):
+            say(f"    image {name} stays: a container uses it (docker ps --all)")
