@@ -4,7 +4,7 @@ import os
 # the products are small. One thread also makes training give the same weights on machines with more cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from llmux.tiny_engine._cli import main  # noqa: E402 - see above
+from llmux.tiny_engine._cli import main
 
 if __name__ == "__main__":
     main()

@@ -198,6 +198,19 @@ async def _stream(
 ) -> web.StreamResponse:
     """Answer in server-sent events; nothing is sent before the first token, so that a refusal has its own status."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+    try:
+        await _send_pieces(request, response, pieces, asked, envelope)
+    except TinyEngineError as error:
+        if not response.prepared:
+            raise
+        await response.write(_event(_translated(error).body))
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+async def _send_pieces(
+    request: web.Request, response: web.StreamResponse, pieces: Pieces, asked: Inference, envelope: Envelope
+) -> None:
     tokens = 0
     async for piece in pieces:
         tokens += piece.tokens
@@ -209,8 +222,6 @@ async def _stream(
             await response.write(_event(envelope.chunk(piece.text, piece.finish)))
     if asked.stream_usage:
         await response.write(_event(envelope.usage(usage(len(asked.prompt), tokens))))
-    await response.write(b"data: [DONE]\n\n")
-    return response
 
 
 def _event(body: Json) -> bytes:

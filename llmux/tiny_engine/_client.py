@@ -90,6 +90,11 @@ class EngineClient:
             if not waiting.done():
                 waiting.set_exception(self.dead)
 
+    def abort_all(self) -> None:
+        """End all running answers where they are."""
+        for request, queue in self._streams.items():
+            queue.put_nowait(Output(request, finish=Finish.ABORT))
+
     async def generate(
         self, request: str, prompt: Sequence[int], sampling: Sampling, stops: Sequence[str]
     ) -> AsyncGenerator[Piece]:

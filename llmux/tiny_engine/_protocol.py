@@ -14,6 +14,8 @@ Json = Mapping[str, object]
 _DEFAULT_COMPLETION_TOKENS: Final = 16
 # Refused rather than ignored when they ask for more than their neutral value.
 _NOT_OFFERED: Final[Json] = {"n": 1, "best_of": 1, "logprobs": False, "echo": False, "tools": []}
+# A tuple: the role asked for may be unhashable.
+_ROLES: Final = ("system", "developer", "user", "assistant")
 _MAX_SEED: Final = (1 << 63) - 1
 
 
@@ -55,7 +57,7 @@ def parse_inference(data: bytes, tokenizer: Tokenizer, limits: Limits, *, chat: 
     body = parse_object(data)
     _check_model(body, limits)
     for name, neutral in _NOT_OFFERED.items():
-        if body.get(name) not in {None, False} and body[name] != neutral:
+        if body.get(name) not in (None, False, neutral):  # a tuple: it may be unhashable
             raise bad_request(f"{name} is not offered by this engine; leave it out", name)
     prompt = tuple(tokenizer.encode_chat(_turns(body)) if chat else _plain_prompt(body, tokenizer))
     room = limits.max_model_len - len(prompt)
@@ -114,12 +116,7 @@ def _turns(body: Json) -> list[tuple[str, str]]:
 
 
 def _turn(index: int, message: object) -> tuple[str, str]:
-    if not isinstance(message, dict) or message.get("role") not in {
-        "system",
-        "developer",
-        "user",
-        "assistant",
-    }:
+    if not isinstance(message, dict) or message.get("role") not in _ROLES:
         raise bad_request(
             f"messages[{index}] must have a role: system, developer, user or assistant",
             f"messages[{index}].role",

@@ -121,6 +121,7 @@ async def _run(listener: socket.socket, parts: EngineParts, limits: Limits) -> N
             await stop.wait()
             loop.remove_reader(sentinel)
             started.cancel()
+            engine.abort_all()
             if started.done() and not started.cancelled() and (runner := started.result()) is not None:
                 await runner.cleanup()
             receiver.cancel()
