@@ -79,11 +79,12 @@ def capture(
     )
     subject = Subject(take_inventory(dump), dump.root_task, frozenset(written))
     with Tree(root) as tree:
-        place = _survey(tree, container_started_ns)
+        place = survey_place(tree, container_started_ns)
         return capture_subject(subject, directory, place, criu_version)
 
 
-def _survey(tree: Tree, container_started_ns: int | None) -> Place:
+def survey_place(tree: Tree, container_started_ns: int | None) -> Place:
+    """Find out what tells run-time files from the image's; raises CaptureFailed, OSError."""
     mounts = {mount.id: mount for mount in observe.read_mounts()}
     root = tree.inspect(RawPath(b"/"))
     if root is None or root.mount not in mounts:

@@ -20,7 +20,7 @@ def main() -> None:
             sys.exit(_guarded(_capture))
         case "pre-restore":
             sys.exit(_guarded(_rebuild))
-        case "post-resume":
+        case "pre-resume":
             _settle()
         case None:
             _say(
@@ -77,7 +77,11 @@ def _rebuild(directory: Path) -> None:
 
 
 def _settle() -> None:
-    """Forget the rebuild's journal, the restore having succeeded; without the manifest's models, and without harm if it fails."""
+    """Forget the rebuild's journal.
+
+    At `pre-resume` the restore has succeeded but for waking the tree, and it is the last stage at which CRIU still has the images'
+    directory open. CRIU ignores what goes wrong here, and so do we: an undo takes back only what nobody has changed.
+    """
     import json  # noqa: PLC0415
     from contextlib import suppress  # noqa: PLC0415
 

@@ -38,7 +38,11 @@ def _to_tree_path(value: object) -> RawPath:
     if path == b"/":
         return path
     parts = path.split(b"/")
-    if parts[0] or b"\0" in bytes(path) or any(part in {b"", b".", b".."} for part in parts[1:]):
+    if (
+        not path.startswith(b"/")
+        or b"\0" in bytes(path)
+        or any(part in {b"", b".", b".."} for part in parts[1:])
+    ):
         raise ValueError("must be an absolute path without empty, '.' or '..' parts")
     return path
 

@@ -1,0 +1,250 @@
+"""A table of situations: what the plan does, or refuses with which of CRIU's messages."""
+
+from __future__ import annotations
+
+import socket
+import stat
+
+import pytest
+from manifests import (
+    OTHER_DIGEST,
+    directory_entry,
+    facts,
+    fifo_entry,
+    file_entry,
+    free_name,
+    inode,
+    manifest,
+    metadata,
+    node_entry,
+    port_entry,
+    raw,
+    seen_file,
+    socket_entry,
+    symlink_entry,
+)
+
+from llmux.criu_images._actions import verb_of
+from llmux.criu_images._facts import Facts, Port, Processor, Seen
+from llmux.criu_images._plan import leftovers_of, make_plan
+from llmux.criu_images.manifest import FreeKind, Manifest, MountEntry, Origin
+
+DIRECTORY = Seen(inode(stat.S_IFDIR | 0o755))
+FIFO = Seen(inode(stat.S_IFIFO | 0o600))
+LINK = Seen(inode(stat.S_IFLNK | 0o777), target=raw("/run"))
+SOCKET = Seen(inode(stat.S_IFSOCK | 0o755))
+BLOCKED = Seen(obstacle="a link of user 1000")
+DEVICE = Seen(inode(stat.S_IFCHR | 0o666, rdev=259))
+KEPT = {"origin": Origin.IMAGE, "carried": None}
+LOG = {"demanded_size": None, "written": True}
+GROUP = file_entry("/dev/shm/link_remap.9", "/dev/shm/sem.x", consumed=(raw("/dev/shm/link_remap.9"),))
+
+
+def actions(made: Manifest, here: Facts) -> list[tuple[str, str]]:
+    plan = make_plan(made, here)
+    assert plan.conflicts == ()
+    return [(verb_of(action), action.path.decode()) for action in plan.actions]
+
+
+def conflicts(made: Manifest, here: Facts) -> list[str]:
+    return [str(conflict) for conflict in make_plan(made, here).conflicts]
+
+
+ACTIONS = {
+    "missing directory": (directory_entry("/a"), {}, [("make directory", "/a")]),
+    "directory there": (directory_entry("/a", stat.S_IFDIR | 0o755), {"/a": DIRECTORY}, []),
+    "directory of another mode that nobody compares": (
+        directory_entry("/a"), {"/a": Seen(inode(stat.S_IFDIR | 0o700))}, []),
+    "missing fifo": (fifo_entry("/f"), {}, [("make fifo", "/f")]),
+    "fifo there": (fifo_entry("/f"), {"/f": FIFO}, []),
+    "missing link": (symlink_entry("/l"), {}, [("make symbolic link", "/l")]),
+    "link there": (symlink_entry("/l"), {"/l": LINK}, []),
+    "device there": (node_entry("/dev/zero"), {"/dev/zero": DEVICE}, []),
+    "missing file": (file_entry("/x"), {}, [("place file", "/x")]),
+    "same file there": (file_entry("/x"), {"/x": seen_file()}, []),
+    "missing log": (file_entry("/log", **LOG), {}, [("place file", "/log")]),
+    "grown log": (file_entry("/log", **LOG), {"/log": seen_file(size=999, digest=OTHER_DIGEST)}, []),
+    "image's file there": (file_entry("/lib", **KEPT, build_id="aa", digest=None), {"/lib": Seen(inode())}, []),
+    "image's file of the same build, installed again": (
+        file_entry("/lib", **KEPT, build_id="aabb0000", digest=None), {"/lib": Seen(inode(mtime_ns=9), build_id="aabb")}, []),
+    "group missing": (GROUP, {}, [("place file", "/dev/shm/link_remap.9")]),
+    "group whole": (GROUP, {"/dev/shm/link_remap.9": seen_file(), "/dev/shm/sem.x": seen_file()}, []),
+    "group's link remap consumed": (
+        GROUP, {"/dev/shm/sem.x": seen_file()}, [("place file", "/dev/shm/link_remap.9")]),
+    "group's link remap of another dump": (
+        GROUP, {"/dev/shm/link_remap.9": seen_file(2, OTHER_DIGEST), "/dev/shm/sem.x": seen_file()},
+        [("remove stale", "/dev/shm/link_remap.9"), ("place file", "/dev/shm/link_remap.9")]),
+    "group's link remap a mere copy": (
+        GROUP, {"/dev/shm/link_remap.9": seen_file(2), "/dev/shm/sem.x": seen_file()},
+        [("remove stale", "/dev/shm/link_remap.9"), ("place file", "/dev/shm/link_remap.9")]),
+    "group's link remap alone": (
+        GROUP, {"/dev/shm/link_remap.9": seen_file()},
+        [("remove stale", "/dev/shm/link_remap.9"), ("place file", "/dev/shm/link_remap.9")]),
+    "one of two hard links": (file_entry("/x", "/y"), {"/y": seen_file()}, [("place file", "/x")]),
+    "stale ghost": (
+        free_name("/t/g", FreeKind.GHOST_NAME, 26), {"/t/g.cr.1a.ghost": Seen(inode())}, [("remove stale", "/t/g.cr.1a.ghost")]),
+    "stale ghost in an ancestor": (
+        free_name("/t/g", FreeKind.GHOST_NAME, 26), {"/g.cr.1a.ghost": Seen(inode())}, [("remove stale", "/g.cr.1a.ghost")]),
+    "another dump's ghost": (free_name("/t/g", FreeKind.GHOST_NAME, 26), {"/t/g.cr.1b.ghost": Seen(inode())}, []),
+    "stale fake link": (
+        free_name("/t/g", FreeKind.LINKED_NAME), {"/t/g.cr_link": Seen(inode())}, [("remove stale", "/t/g.cr_link")]),
+    "stale socket": (free_name("/t/s", FreeKind.SOCKET), {"/t/s": SOCKET}, []),
+    "lost name taken": (free_name("/t/g", FreeKind.LINKED_NAME), {"/t/g": seen_file()}, []),
+    "external peer there": (socket_entry(b"/dev/log", external=True), {"/dev/log": SOCKET}, []),
+}  # fmt: skip
+
+PLACES = {
+    "DirectoryEntry": "directories",
+    "FifoEntry": "fifos",
+    "SymlinkEntry": "symlinks",
+    "NodeEntry": "nodes",
+    "FileEntry": "files",
+    "FreeName": "free_names",
+    "SocketEntry": "sockets",
+    "PortEntry": "ports",
+}
+
+
+def manifest_of(*entries) -> Manifest:
+    return manifest(**{PLACES[type(entry).__name__]: (entry,) for entry in entries})
+
+
+@pytest.mark.parametrize(("entry", "here", "expected"), ACTIONS.values(), ids=ACTIONS)
+def test_actions(entry, here, expected):
+    assert actions(manifest_of(entry), facts(here)) == expected
+
+
+CONFLICTS = {
+    "cwd of another mode": (
+        directory_entry("/a", stat.S_IFDIR | 0o700), {"/a": DIRECTORY}, "/a", "File a has bad mode 040755 (expect 040700)"),
+    "file where a directory was": (directory_entry("/a"), {"/a": seen_file()}, "/a", "regular file"),
+    "file where a fifo was": (fifo_entry("/f"), {"/f": seen_file()}, "/f", "Can't open fake fifo"),
+    "fifo of another mode": (fifo_entry("/f"), {"/f": Seen(inode(stat.S_IFIFO | 0o666))}, "/f", "bad mode"),
+    "device missing": (node_entry("/dev/kfd"), {}, "/dev/kfd", "No such file or directory"),
+    "another device": (node_entry("/dev/zero"), {"/dev/zero": Seen(inode(stat.S_IFCHR | 0o666, rdev=1))}, "/dev/zero", "another node"),
+    "image's file missing": (file_entry("/lib", **KEPT), {}, "/lib", "Can't open file lib on restore: No such file or directory"),
+    "image's file of another size": (file_entry("/lib", **KEPT), {"/lib": Seen(inode(size=7))}, "/lib", "File lib has bad size 7 (expect 100)"),
+    "image's file of another build": (
+        file_entry("/lib", **KEPT, build_id="aa", digest=None), {"/lib": Seen(inode(mtime_ns=9), build_id="bb")}, "/lib", "File lib has bad build-ID"),
+    "image's data of other content": (file_entry("/icu", **KEPT), {"/icu": seen_file(digest=OTHER_DIGEST)}, "/icu", "other content"),
+    "file of another mode": (file_entry("/x"), {"/x": seen_file(mode=stat.S_IFREG | 0o600)}, "/x", "File x has bad mode 0100600 (expect 0100644)"),
+    "file of other content": (file_entry("/x"), {"/x": seen_file(digest=OTHER_DIGEST)}, "/x", "other content"),
+    "written file that has grown, in the main namespace": (
+        file_entry("/x", written=True), {"/x": seen_file(size=101)}, "/x", "File x has bad size 101 (expect 100)"),
+    "log of another mode": (file_entry("/log", **LOG), {"/log": seen_file(mode=stat.S_IFREG | 0o600)}, "/log", "bad mode"),
+    "directory where a file was": (file_entry("/x"), {"/x": DIRECTORY}, "/x", "directory"),
+    "partner of other content": (GROUP, {"/dev/shm/sem.x": seen_file(digest=OTHER_DIGEST)}, "/dev/shm/sem.x", "other content"),
+    "two files that were one": (file_entry("/x", "/y"), {"/x": seen_file(1), "/y": seen_file(2)}, "/x", "hard links"),
+    "file at a socket's path": (free_name("/t/s", FreeKind.SOCKET), {"/t/s": seen_file()}, "/t/s", "Address already in use"),
+    "blocked way to a file": (file_entry("/x"), {"/x": BLOCKED}, "/x", "a link of user 1000"),
+    "blocked way to a directory": (directory_entry("/a"), {"/a": BLOCKED}, "/a", "a link of user 1000"),
+    "external peer missing": (socket_entry(b"/dev/log", external=True), {}, "/dev/log", "Can't connect 7 socket"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry", "here", "subject", "says"), CONFLICTS.values(), ids=CONFLICTS)
+def test_conflicts(entry, here, subject, says):
+    (conflict,) = make_plan(manifest_of(entry), facts(here)).conflicts
+    assert conflict.subject == subject
+    assert says in str(conflict)
+    assert conflict.advice
+
+
+def test_a_grown_file_is_masked_where_mounts_are_private():
+    entry = file_entry("/x", written=True)
+    here = facts({"/x": seen_file(size=101)}, private_mounts=True)
+    assert actions(manifest_of(entry), here) == [("mask with copy", "/x")]
+
+
+@pytest.mark.parametrize("entry", [file_entry("/x"), file_entry("/x", "/y", written=True)])
+def test_only_a_written_file_of_one_name_is_masked(entry):
+    here = facts({name.decode(): seen_file(size=101) for name in entry.names}, private_mounts=True)
+    assert make_plan(manifest_of(entry), here).conflicts
+
+
+def test_a_missing_volume_is_one_conflict():
+    mount = MountEntry(
+        mountpoint=raw("/models"), root=raw("/"), fstype="ext4", source=raw("/dev/sdb"), needed=True
+    )
+    entries = [
+        file_entry(f"/models/{name}", origin=Origin.VOLUME, carried=None, mount=raw("/models"))
+        for name in "ab"
+    ]
+    (text,) = conflicts(manifest(files=tuple(entries), mounts=(mount,)), facts())
+    assert text.startswith("/models: nothing is mounted here, and 2 files")
+
+
+def test_what_is_stale_goes_first_and_parents_come_before_children():
+    made = manifest(
+        directories=(directory_entry("/a"), directory_entry("/a/b")),
+        files=(file_entry("/a/b/x"), GROUP),
+        fifos=(fifo_entry("/a/f"),),
+    )
+    here = facts({"/dev/shm/link_remap.9": seen_file(2)})
+    assert [path for _, path in actions(made, here)] == [
+        "/dev/shm/link_remap.9", "/a", "/a/b", "/a/b/x", "/dev/shm/link_remap.9", "/a/f"
+    ]  # fmt: skip
+
+
+def test_each_id_in_use_is_a_conflict():
+    made = manifest(ids=(1000, 1001, 1002))
+    texts = conflicts(made, facts(ids={1001: "sleep", 7: "init"}))
+    assert len(texts) == 1
+    assert texts[0].startswith("id 1001: in use by sleep")
+    assert "Can't fork for 1001: File exists" in texts[0]
+
+
+@pytest.mark.parametrize(
+    ("entry", "taken", "clash"),
+    [
+        (port_entry("127.0.0.1", 80), Port(2, 6, "127.0.0.1", 80), True),
+        (port_entry("127.0.0.1", 80), Port(2, 6, "127.0.0.2", 80), False),
+        (port_entry("127.0.0.1", 80), Port(2, 6, "0.0.0.0", 80), True),
+        (port_entry("0.0.0.0", 80), Port(2, 6, "127.0.0.1", 80), True),
+        (port_entry("127.0.0.1", 80), Port(2, 6, "127.0.0.1", 81), False),
+        (port_entry("127.0.0.1", 80), Port(2, 17, "127.0.0.1", 80), False),
+        (port_entry("127.0.0.1", 80), Port(10, 6, "::", 80), True),
+        (port_entry("::", 80, family=10), Port(2, 6, "127.0.0.1", 80), True),
+        (port_entry("::", 80, family=10, v6only=True), Port(2, 6, "127.0.0.1", 80), False),
+        (port_entry("0.0.0.0", 0), Port(2, 6, "0.0.0.0", 0), False),
+    ],
+)
+def test_ports(entry, taken, clash):
+    assert socket.AF_INET6 == 10
+    assert bool(conflicts(manifest_of(entry), facts(ports=(taken,)))) is clash
+
+
+def test_an_abstract_name_that_is_taken():
+    made = manifest_of(socket_entry(b"\0a\0b"))
+    assert conflicts(made, facts(abstract_names=frozenset({b"@a@b"})))
+    assert not conflicts(made, facts(abstract_names=frozenset({b"@a"})))
+
+
+def test_a_lesser_processor_is_a_conflict_and_a_greater_one_is_not():
+    lesser = facts(processor=Processor("old", frozenset({"sse2"})))
+    (text,) = conflicts(manifest(), lesser)
+    assert "lacks avx2" in text
+    assert not conflicts(
+        manifest(), facts(processor=Processor("new", frozenset({"sse2", "avx2", "avx512f"})))
+    )
+
+
+def test_another_kernel_and_amx_are_warnings():
+    host = manifest().host.model_copy(update={"cpu_features": ("amx_tile",)})
+    here = facts(kernel="7.0", processor=Processor("x", frozenset({"amx_tile"})))
+    plan = make_plan(manifest(host=host), here)
+    assert plan.conflicts == ()
+    assert any("7.0" in warning for warning in plan.warnings)
+    assert any("AMX" in warning for warning in plan.warnings)
+
+
+def test_leftovers_are_named_as_criu_names_them():
+    assert leftovers_of(free_name("/a/b/g", FreeKind.GHOST_NAME, 255)) == (
+        b"/a/b/g.cr_link", b"/a/b/g.cr.ff.ghost", b"/a/g.cr.ff.ghost", b"/g.cr.ff.ghost"
+    )  # fmt: skip
+    assert leftovers_of(free_name("/a/s", FreeKind.SOCKET)) == ()
+
+
+def test_metadata_alone_is_no_difference():
+    entry = file_entry("/x", metadata=metadata(stat.S_IFREG | 0o644))
+    assert actions(manifest_of(entry), facts({"/x": seen_file(uid=5, mtime_ns=77)})) == []

@@ -1,0 +1,324 @@
+"""Capture, rebuild, undo and verify below a directory of the test's own; the laws over random trees are in tests/property."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from manifests import raw
+
+from llmux.criu_images import _build, plan, read_manifest, rebuild, undo, verify
+from llmux.criu_images._capture import Subject, capture_subject, survey_place
+from llmux.criu_images._inventory import Inventory, PathKind, PathReference
+from llmux.criu_images._records import Pid
+from llmux.criu_images._safefs import Tree
+from llmux.criu_images.errors import (
+    CaptureFailed,
+    ImagesDiffer,
+    JournalInvalid,
+    ManifestInvalid,
+    ManifestMissing,
+    RebuildFailed,
+    RebuildRefused,
+    SideFileDiffers,
+)
+
+O_APPEND_LOG = os.O_WRONLY | os.O_APPEND
+
+
+class World:
+    """A container `there` whose files are captured, one `here` to rebuild in, and the images between them."""
+
+    def __init__(self, base: Path) -> None:
+        self.there, self.here, self.images = base / "there", base / "here", base / "images"
+        for directory in (self.there, self.here, self.images):
+            directory.mkdir()
+        self.journal = base / "journals/j.json"
+        (self.images / "core-1.img").write_bytes(b"core")
+        (self.images / "dump.log").write_bytes(b"not an image")
+
+    def capture(self, *references: PathReference, started_ns: int = 0):
+        inventory = Inventory(references, (), (), (), (), (), ())
+        with Tree(self.there) as tree:
+            place = survey_place(tree, started_ns)
+            return capture_subject(Subject(inventory, Pid(1), frozenset()), self.images, place, None)
+
+    def rebuild(self):
+        return rebuild(self.images, root=self.here, journal=self.journal)
+
+    def undo(self):
+        return undo(self.images, root=self.here, journal=self.journal)
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def regular(path: str, size: int | None = None, flags: int = 0, kind=PathKind.REGULAR) -> PathReference:
+    return PathReference(raw(path), kind, (), size, flags=flags)
+
+
+def everything(base: Path) -> set[str]:
+    return {str(path.relative_to(base)) for path in base.rglob("*")}
+
+
+def test_a_log_comes_back_to_its_recorded_length(world):
+    (world.there / "app.log").write_text("recorded and grown")
+    world.capture(regular("/app.log", 8))
+    world.rebuild()
+    assert (world.here / "app.log").read_text() == "recorded"
+
+
+def test_a_grown_log_is_left_alone(world):
+    (world.there / "app.log").write_text("old")
+    world.capture(regular("/app.log", flags=O_APPEND_LOG))
+    (world.here / "app.log").write_text("old and new")
+    assert world.rebuild().actions == ()
+    assert (world.here / "app.log").read_text() == "old and new"
+
+
+def test_a_file_of_the_image_is_recorded_and_not_carried(world):
+    (world.there / "lib.so").write_text("library")
+    far_future = 2**62
+    manifest = world.capture(regular("/lib.so", 7), started_ns=far_future)
+    assert manifest.files[0].carried is None
+    assert manifest.files[0].digest.startswith("sha256-sampled:")
+    assert not list((world.images / "llmux").iterdir())
+    with pytest.raises(RebuildRefused, match=r"Can't open file lib\.so on restore"):
+        world.rebuild()
+
+
+def test_a_link_remap_comes_back_with_its_group(world):
+    shm = world.there / "shm"
+    shm.mkdir()
+    (shm / "sem.mp-1").write_text("semaphore")
+    (shm / "link_remap.7").hardlink_to(shm / "sem.mp-1")
+    manifest = world.capture(regular("/shm/link_remap.7", 9, kind=PathKind.LINK_REMAP))
+    assert manifest.files[0].names == (b"/shm/link_remap.7", b"/shm/sem.mp-1")
+    assert manifest.files[0].consumed == (b"/shm/link_remap.7",)
+    world.rebuild()
+    assert (world.here / "shm/link_remap.7").samefile(world.here / "shm/sem.mp-1")
+    (world.here / "shm/link_remap.7").unlink()  # as a restore does
+    world.rebuild()
+    assert (world.here / "shm/link_remap.7").samefile(world.here / "shm/sem.mp-1")
+
+
+def test_hard_links_out_of_reach_are_a_warning(world):
+    (world.there / "a").mkdir()
+    (world.there / "b").mkdir()
+    (world.there / "a/one").write_text("x")
+    (world.there / "b/two").hardlink_to(world.there / "a/one")
+    manifest = world.capture(regular("/a/one", 1))
+    assert "1 more hard links" in manifest.warnings[0]
+
+
+def test_holes_are_kept(world):
+    with (world.there / "ring").open("wb") as file:
+        file.truncate(50 << 20)
+        file.seek(20 << 20)
+        file.write(b"data")
+    world.capture(regular("/ring", 50 << 20))
+    world.rebuild()
+    assert (world.here / "ring").stat().st_blocks < 100
+    assert (world.here / "ring").read_bytes() == (world.there / "ring").read_bytes()
+
+
+def test_a_sockets_directory_is_made_and_the_socket_is_not(world):
+    (world.there / "run/app").mkdir(parents=True, mode=0o750)
+    world.capture(regular("/run/app/s.sock", kind=PathKind.SOCKET))
+    world.rebuild()
+    assert everything(world.here) == {"run", "run/app"}
+    assert stat.S_IMODE((world.here / "run/app").stat().st_mode) == stat.S_IMODE(
+        (world.there / "run/app").stat().st_mode
+    )
+
+
+def test_a_ghosts_lost_directory_is_not_asked_for(world):
+    (world.there / "tmp").mkdir()
+    manifest = world.capture(regular("/tmp/lost/ghost", kind=PathKind.GHOST_NAME))
+    assert [entry.path for entry in manifest.directories] == [b"/", b"/tmp"]
+
+
+def test_a_link_on_the_way_is_rebuilt(world):
+    (world.there / "real").mkdir()
+    (world.there / "link").symlink_to("real")
+    world.capture(regular("/link/s.sock", kind=PathKind.SOCKET))
+    world.rebuild()
+    assert (world.here / "link").readlink() == Path("real")
+    assert (world.here / "real").is_dir()
+
+
+@pytest.mark.parametrize("kind", [PathKind.REGULAR, PathKind.DIRECTORY, PathKind.FIFO, PathKind.LINK_REMAP])
+def test_what_the_dump_needs_and_is_not_there_fails_the_capture(world, kind):
+    with pytest.raises(CaptureFailed, match="/none"):
+        world.capture(regular("/none", kind=kind))
+    assert not (world.images / "llmux-manifest.json").exists()
+
+
+def test_a_file_shorter_than_the_dump_says_fails_the_capture(world):
+    (world.there / "cut").write_text("abc")
+    with pytest.raises(CaptureFailed, match="shorter than the 4 bytes"):
+        world.capture(regular("/cut", 4))
+    assert not (world.images / "llmux-manifest.json").exists()
+
+
+def test_a_second_capture_replaces_the_first(world):
+    for name in "ab":
+        (world.there / name).write_text(name)
+    world.capture(regular("/a", 1), regular("/b", 1))
+    world.capture(regular("/b", 1))
+    assert [path.name for path in (world.images / "llmux").iterdir()] == ["0"]
+    verify(world.images)
+
+
+def test_conflicts_leave_everything_as_it_was(world):
+    (world.there / "dir").mkdir()
+    (world.there / "dir/x").write_text("x")
+    (world.there / "y").write_text("y")
+    world.capture(regular("/dir/x", 1), regular("/y", 1))
+    (world.here / "y").write_text("another")
+    with pytest.raises(RebuildRefused, match=r"File y has bad size 7 \(expect 1\)"):
+        world.rebuild()
+    assert everything(world.here) == {"y"}
+    assert not world.journal.exists()
+
+
+def test_a_failure_half_way_takes_back_what_was_made(world):
+    for name in "ab":
+        (world.there / name).mkdir()
+        (world.there / name / "file").write_text(name)
+    world.capture(regular("/a/file", 1), regular("/b/file", 1))
+    (world.images / "llmux/1").write_bytes(b"X")
+    with pytest.raises(SideFileDiffers, match="llmux/1"):
+        world.rebuild()
+    assert everything(world.here) == set()
+
+
+def test_a_killed_rebuild_can_be_undone(world, monkeypatch):
+    (world.there / "dir").mkdir()
+    (world.there / "dir/file").write_text("x")
+    os.mkfifo(world.there / "dir/pipe")
+    world.capture(regular("/dir/file", 1), regular("/dir/pipe", kind=PathKind.FIFO))
+    before = everything(world.here)
+    for call in ("mkdir", "open", "link", "unlink", "mkfifo"):
+        code = os.fork()
+        if code == 0:
+            monkeypatch.setattr(_build.os, call, lambda *_, **__: os._exit(9))
+            world.rebuild()
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(code, 0)[1]) == 9
+        assert world.undo().left == []
+        assert everything(world.here) == before
+
+
+def test_undo_leaves_what_was_changed_since(world):
+    (world.there / "dir").mkdir()
+    for name in ("kept", "changed"):
+        (world.there / "dir" / name).write_text("x")
+    world.capture(regular("/dir/kept", 1), regular("/dir/changed", 1))
+    world.rebuild()
+    (world.here / "dir/changed").write_text("more")
+    (world.here / "dir/foreign").write_text("mine")
+    undone = world.undo()
+    assert undone.removed == [b"/dir/kept"]
+    assert {(left.path, left.why) for left in undone.left} == {
+        (b"/dir/changed", "it was changed since"),
+        (b"/dir", "it is not empty"),
+    }
+    assert everything(world.here) == {"dir", "dir/changed", "dir/foreign"}
+
+
+def test_undo_without_a_rebuild_does_nothing(world):
+    world.capture()
+    assert world.undo().removed == []
+
+
+def test_a_journal_that_others_could_write_is_refused(world):
+    world.capture()
+    world.journal.parent.mkdir()
+    world.journal.parent.chmod(0o777)
+    with pytest.raises(JournalInvalid, match="other users"):
+        world.undo()
+
+
+def test_a_journal_of_something_else_is_refused(world):
+    world.capture()
+    world.journal.parent.mkdir(mode=0o700)
+    world.journal.write_text('{"kind": "file"}\n')
+    with pytest.raises(JournalInvalid, match="not a journal"):
+        world.undo()
+
+
+def test_a_read_only_directory_of_images_is_enough(world):
+    (world.there / "x").write_text("x")
+    world.capture(regular("/x", 1))
+    before = everything(world.images)
+    world.images.chmod(0o500)
+    world.rebuild()
+    verify(world.images)
+    assert everything(world.images) == before
+
+
+class TestVerify:
+    @pytest.fixture
+    def captured(self, world):
+        (world.there / "x").write_text("content")
+        world.capture(regular("/x", 7))
+        assert verify(world.images) == read_manifest(world.images)
+        return world
+
+    def test_no_manifest(self, captured):
+        (captured.images / "llmux-manifest.json").unlink()
+        with pytest.raises(ManifestMissing, match="no manifest"):
+            verify(captured.images)
+
+    def test_an_edited_manifest(self, captured):
+        path = captured.images / "llmux-manifest.json"
+        raw_manifest = json.loads(path.read_text())
+        raw_manifest["files"][0]["metadata"]["uid"] += 1
+        path.write_text(json.dumps(raw_manifest))
+        with pytest.raises(ManifestInvalid, match="seal"):
+            verify(captured.images)
+
+    @pytest.mark.parametrize("data", [b"CORE", b"core and more", b""])
+    def test_another_image(self, captured, data):
+        (captured.images / "core-1.img").write_bytes(data)
+        with pytest.raises(ImagesDiffer, match=r"core-1\.img"):
+            verify(captured.images)
+        with pytest.raises(ImagesDiffer, match=r"core-1\.img"):
+            captured.rebuild()
+
+    def test_a_missing_image(self, captured):
+        (captured.images / "core-1.img").unlink()
+        with pytest.raises(ImagesDiffer, match=r"core-1\.img: missing"):
+            verify(captured.images)
+
+    def test_an_image_too_many(self, captured):
+        (captured.images / "core-2.img").touch()
+        with pytest.raises(ImagesDiffer, match=r"core-2\.img: not in the manifest"):
+            verify(captured.images)
+
+    @pytest.mark.parametrize("data", [b"CONTENT", b"content and more", b""])
+    def test_another_side_file(self, captured, data):
+        (captured.images / "llmux/0").write_bytes(data)
+        with pytest.raises(SideFileDiffers, match="llmux/0"):
+            verify(captured.images)
+
+    def test_a_missing_side_file(self, captured):
+        (captured.images / "llmux/0").unlink()
+        with pytest.raises(SideFileDiffers, match="llmux/0: missing"):
+            verify(captured.images)
+        with pytest.raises((SideFileDiffers, RebuildFailed), match="llmux/0|No such file"):
+            captured.rebuild()
+        assert everything(captured.here) == set()
+
+
+def test_plan_changes_nothing(world):
+    (world.there / "x").write_text("x")
+    world.capture(regular("/x", 1))
+    assert len(plan(world.images, root=world.here).actions) == 1
+    assert everything(world.here) == set()
