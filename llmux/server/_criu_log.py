@@ -18,9 +18,11 @@ _VERSION = re.compile(r"Version: (?P<version>\d+(?:\.\d+)*)")
 
 _HARMLESS = re.compile(
     # CRIU probes for features and prints an error where one is missing, then goes on (kerndat.c).
-    r"tun: Unable to create tun|Can't keep kdat cache|iptables has no|nftables|Unable to open /dev/userfaultfd"
+    r"^tun: Unable to create tun"
+    # It wants more descriptors for itself and does with fewer (rlimit_unlimit_nofile).
+    r"|^rlimit: Can't setup RLIMIT_NOFILE for self"
     # What it says last whatever went wrong.
-    r"|Dumping FAILED|Restoring FAILED|One of more action scripts failed|exited, status=|^Script "
+    r"|^Dumping FAILED|^Restoring FAILED|^One of more action scripts failed|^exited, status=|^Unable to detach from"
 )
 
 _HINTS: tuple[tuple[str, str], ...] = (
@@ -59,7 +61,8 @@ def diagnose(log: str) -> Diagnosis:
     errors = tuple(match["message"].strip() for line in lines if (match := _ERROR.match(line)))
     spoken = tuple(match["message"] for line in lines if (match := _HOOK_LINE.match(line)))
     if spoken and any(_HOOK_FAILED.search(error) for error in errors):
-        return Diagnosis("; ".join(spoken), errors, "")  # its words say what to do
+        words = "; ".join(spoken).replace(":; ", ": ")
+        return Diagnosis(words.removesuffix("."), errors, "")  # they say what to do themselves
     causes = [error for error in errors if not _HARMLESS.search(error)] or list(errors[:1])
     hints = [hint for error in causes for pattern, hint in _HINTS if re.search(pattern, error)]
     return Diagnosis(

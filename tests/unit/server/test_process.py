@@ -1,0 +1,89 @@
+# A process elsewhere has no event to await.
+# ruff: noqa: ASYNC110
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from llmux.server._effect_errors import ProgramMissing, TookTooLong
+from llmux.server._process import Conversation, run
+
+
+async def test_code_and_output_are_kept_apart():
+    done = await run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=10)
+    assert (done.code, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
+
+
+async def test_a_signal_is_its_number_negated():
+    assert (await run(["sh", "-c", "kill -9 $$"], timeout=10)).code == -signal.SIGKILL
+
+
+async def test_stdin_is_empty_and_the_environment_as_given():
+    done = await run(["/bin/sh", "-c", "cat; echo $A"], timeout=10, env={"A": "b", "PATH": os.defpath})
+    assert done.stdout == b"b\n"
+
+
+async def test_output_is_bounded():
+    done = await run(
+        ["sh", "-c", "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2"], timeout=10, output_limit=1000
+    )
+    assert (len(done.stdout), len(done.stderr)) == (1000, 1000)
+
+
+@pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd"])
+async def test_what_cannot_be_started_is_named(program):
+    with pytest.raises(ProgramMissing, match=program):
+        await run([program], timeout=10)
+
+
+async def test_a_time_out_ends_the_program_and_what_it_started():
+    began = time.monotonic()
+    with pytest.raises(TookTooLong, match=r"sh did not finish within 0\.2 s"):
+        await run(["sh", "-c", "sleep 60 & sleep 60"], timeout=0.2)
+    assert time.monotonic() - began < 5  # the grandchild held the output open: only its end lets us go on
+
+
+async def test_a_cancelled_caller_leaves_nothing_running(tmp_path):
+    pid_file = tmp_path / "pid"
+    running = asyncio.gather(run(["sh", "-c", f"echo $$ > {pid_file}; exec sleep 60"], timeout=60))
+    while not (pid_file.exists() and pid_file.read_text()):
+        await asyncio.sleep(0.01)
+    pid = int(pid_file.read_text())
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    async with asyncio.timeout(5):
+        while _alive(pid):
+            await asyncio.sleep(0.01)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_a_conversation_goes_by_whole_lines():
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    code = "import sys\nfor line in sys.stdin:\n sys.stdout.write(line.upper()); sys.stdout.flush()"
+    conversation = await Conversation.start([sys.executable, "-c", code], on_line=heard.put_nowait)
+    conversation.tell(b"one\ntwo")
+    assert [await heard.get(), await heard.get()] == [b"ONE", b"TWO"]
+    assert await conversation.end(10) == 0
+    assert await conversation.end(10) == 0
+
+
+async def test_a_conversation_with_the_deaf_is_ended():
+    code = "import signal, sys, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    up = asyncio.Event()
+    conversation = await Conversation.start([sys.executable, "-c", code], on_line=lambda _: up.set())
+    await up.wait()
+    assert await conversation.end(0.1) == -signal.SIGKILL
