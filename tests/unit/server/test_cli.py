@@ -55,7 +55,7 @@ def serving(path):
 
 def run(*argv):
     return subprocess.run(
-        [sys.executable, "-m", "llmux.server", *argv], capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "llmux.server", *argv], capture_output=True, text=True, timeout=30, check=False
     )
 
 
