@@ -241,14 +241,17 @@ def _read_tasks(images: _Images, header: decode.DumpHeader, files: _Files) -> tu
 
 
 def _read_tree(images: _Images) -> list[decode.TreeItem]:
-    """Read the process tree: the root comes first and every parent before its children (`read_one_pstree_item`)."""
+    """Read the process tree: the root comes first, with parent 0, and every parent before its children.
+
+    So says `read_one_pstree_item`; whoever walks the tree may rely on it to end.
+    """
     items: list[decode.TreeItem] = []
     pids: set[Pid] = set()
     for entry in images.all(_TREE, wire.PSTREE):
         item = decode.decode_tree_item(entry)
         if item.pid in pids:
             raise entry.damaged("pid", f"{item.pid} is listed twice")
-        if items and item.ppid not in pids:
+        if item.ppid not in (pids or {Pid(0)}):
             raise entry.damaged("ppid", f"{item.ppid} is no task before it")
         items.append(item)
         pids.add(item.pid)

@@ -89,8 +89,9 @@ class _Table:
         note = f": {self.note}" if self.note else ""
         count = len(self.rows) if self.count is None else self.count
         yield f"{click.style(f'{self.title} ({count})', bold=True)}{note}"
-        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
-        for row in self.rows:
+        columns = [column for column in zip(*self.rows, strict=True) if any(column)]
+        widths = [max(map(len, column)) for column in columns]
+        for row in zip(*columns, strict=True):
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             yield f"  {'  '.join(cells)}".rstrip()
 
@@ -316,8 +317,9 @@ def _self_contained(file: File) -> bool:
 
 
 def _ids(view: _View) -> Iterator[_Table]:
+    ids = view.inventory.ids
     yield _Table(
-        "Ids", "process, thread, group and session ids; all must be free", [(_ranges(view.inventory.ids),)]
+        "Ids", "of processes, threads, groups and sessions; all must be free", [(_ranges(ids),)], len(ids)
     )
 
 

@@ -236,6 +236,14 @@ def test_a_directory_that_is_not_there(tmp_path):
         read_dump(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("ppid", [7, 1])
+def test_the_root_has_no_parent(maker, ppid):
+    maker.whole()
+    maker.tree({"pid": 7, "ppid": ppid, "pgid": 7, "sid": 7})
+    with pytest.raises(DamagedImage, match=f"entry 0, field ppid: {ppid} is no task before it"):
+        read_dump(maker.directory)
+
+
 def test_names_in_errors_are_printable(tmp_path):
     with pytest.raises(NotADump, match=r"a\\nb\\xff is not a CRIU dump"):
         read_dump(os.fsdecode(bytes(tmp_path) + b"/a\nb\xff"))
