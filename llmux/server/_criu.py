@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmux.criu_images import CriuImagesError, errors, read_dump
-from llmux.server._criu_log import diagnose, duration_of, version_of
+from llmux.server._criu_log import Diagnosis, diagnose, duration_of, version_of
 from llmux.server._effect_errors import (
     CriuMissing,
     CriuTooOld,
@@ -45,6 +45,8 @@ OLDEST_CRIU = (4, 2)
 _CHECK_TIMEOUT = 30.0
 _UNDO_TIMEOUT = 120.0
 _LOG_LIMIT = 64 << 20
+_LEAST_ROOM = 1 << 20
+"""Bytes: criu fails to write a page's worth of an image while there is still this little left."""
 _STATUS = Path("/proc/self/status")
 _HOOK = "llmux-criu-hook"
 
@@ -168,9 +170,10 @@ async def dump(
             raise DumpFailed(error.what(), (), str(log), hint=error.hint) from error
     text = await asyncio.to_thread(_read_log, log)
     if code != 0:
+        full = _full_disk(directory)
         kept = settings.log_dir / f"{name or directory.parent.name}.dump.log"
         await asyncio.to_thread(_move, log, kept)
-        found = diagnose(text)
+        found = full or diagnose(text)
         raise DumpFailed(found.reason, found.errors, str(kept), hint=found.hint)
     return DumpStats(time.monotonic() - began, duration_of(text, "Frozen time"))
 
@@ -308,6 +311,14 @@ def _check_pycriu() -> None:
             raise PycriuMissing(error.what(), hint=error.hint) from error
         except CriuImagesError:
             pass
+
+
+def _full_disk(directory: Path) -> Diagnosis | None:
+    """Say so if the directory's file system is full: then criu's log, which is there too, is cut short or empty."""
+    room = os.statvfs(directory)
+    if room.f_bavail * room.f_frsize >= _LEAST_ROOM:
+        return None
+    return diagnose(f"Error (llmux): No space left on device in {directory}")
 
 
 def _read_log(log: Path) -> str:
