@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from proof._commands import run
 from proof.client import IDENTITIES, Document, Http, Identity, Llmux
 from proof.containers import PREFIX, Container, Memory, Mount, Run, started
+from proof.dialing import into_namespace_of
 
 MODEL = "qwen3-0.6b"
 CHECKPOINTS = "/tmp/llmux-checkpoints"
@@ -98,8 +99,13 @@ class Node:
     llmux: Llmux
 
     def engine(self, model: str = MODEL) -> Http:
-        """Return the model's engine itself, past llmux."""
-        return Http(self.llmux.http.dial, self.settings.model(model).port)
+        """Return the model's engine itself, past llmux: it listens on the container's loopback only."""
+        inside = (
+            self.llmux.http.dial
+            if self.container.network == "host"
+            else into_namespace_of(self.container.pid)
+        )
+        return Http(inside, self.settings.model(model).port)
 
     def identity(self, model: str = MODEL) -> Identity:
         """Ask the engine which life of it this is."""
@@ -123,7 +129,7 @@ class Node:
     def kill_llmux(self) -> None:
         """End llmux by SIGKILL: it has no say in what becomes of its engines. Needs a container whose init it isn't."""
         pids = [pid for pid, line in self.processes().items() if LLMUX in line and "sh -c" not in line]
-        self.container.exec("kill", "-KILL", *map(str, pids))
+        self.container.exec("sh", "-c", 'kill -KILL "$@"', "kill", *map(str, pids))
 
 
 @dataclass(frozen=True)

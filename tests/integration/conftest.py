@@ -63,6 +63,15 @@ def larder(make_bench: MakeBench) -> Callable[[Settings], tuple[Bench, Sleeper]]
 
 
 @pytest.fixture
+def clean_host_shm(nothing_left_behind: None) -> Iterator[None]:
+    """Remove what an engine left in the host's /dev/shm: where it shares that, nobody else can."""
+    before = Traces.seen()
+    yield
+    for path in (Traces.seen() - before).shared_memory:
+        Path(path).unlink()
+
+
+@pytest.fixture
 def desk(make_bench: MakeBench) -> Bench:
     """Give a case a bench of its own."""
     return make_bench()

@@ -130,15 +130,16 @@ def mapped_library(desk: Bench) -> tuple[str, str]:
 
 
 def test_a_port_that_is_taken_is_named_and_the_model_wakes_once_it_is_free(desk: Bench, asleep_on) -> None:
-    asleep_on(desk, SETTINGS)
+    sleeper = asleep_on(desk, SETTINGS)
     with desk.node("b", SETTINGS) as b:
-        occupy = f"import socket; s = socket.create_server(('', {ENGINE_PORT})); s.accept()"
+        occupy = f"import socket; s = socket.create_server((str(), {ENGINE_PORT})); c, _ = s.accept(); s.close(); c.close()"
         b.container.start(PYTHON, "-c", occupy)
         with pytest.raises(RefusedError, match=str(ENGINE_PORT)):
             b.llmux.wake(MODEL)
-        with b.llmux.http.dial(ENGINE_PORT, 5):
-            pass  # an accepted connection ends the occupant
-        assert b.llmux.chat(MODEL)
+        with b.llmux.http.dial(ENGINE_PORT, 5) as connection:
+            connection.settimeout(5)
+            assert connection.recv(1) == b""  # the occupant accepts one connection and ends
+        assert b.llmux.chat(MODEL) == sleeper.answer
 
 
 def test_an_unwritable_checkpoint_directory_is_named(desk: Bench) -> None:

@@ -13,7 +13,7 @@ def test_no_criu_is_named_with_what_to_install(desk: Bench) -> None:
     code, words = desk.refusal(Settings(checkpoint={"criu_path": "/usr/local/bin/no-criu"}))
     assert code == 1
     assert "/usr/local/bin/no-criu" in words
-    assert "install criu" in words
+    assert "Install criu 4.2" in words
 
 
 def test_no_pycriu_is_named_with_the_package_that_brings_it(desk: Bench) -> None:

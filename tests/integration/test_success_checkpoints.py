@@ -64,7 +64,7 @@ def test_a_checkpoint_is_found_at_start_and_nothing_is_started_for_it(desk: Benc
     with desk.node("b", SETTINGS) as b:
         status = b.llmux.status(MODEL)
         assert status["state"] == "asleep"
-        assert status["checkpoint"]["bytes"] == sleeper.checkpoint["bytes"]
+        assert status["checkpoint"]["created_at"] == sleeper.checkpoint["created_at"]
         time.sleep(2)
         assert b.llmux.status(MODEL)["state"] == "asleep"
         with pytest.raises(OSError, match="refused"):

@@ -53,11 +53,12 @@ def test_llmuxs_own_log_has_grown(desk: Bench) -> None:
 
 def test_the_engines_log_has_grown(desk: Bench, asleep_on) -> None:
     sleeper = asleep_on(desk, SETTINGS)
-    logs = [name for file in manifest(desk)["files"] for name in file["names"] if name.endswith(".log")]
+    files = [file for file in manifest(desk)["files"] if file["names"][0].endswith(".log")]
+    logs = {file["names"][0]: file["metadata"]["mode"] & 0o777 for file in files}
     assert logs
     with desk.node("b", SETTINGS) as b:
-        for log in logs:
-            grow = 'mkdir -p "${0%/*}"; yes "from another life" | head -n 9999 > "$0"'
+        for log, mode in logs.items():
+            grow = f'mkdir -p "${{0%/*}}"; yes "from another life" | head -n 9999 > "$0"; chmod {mode:o} "$0"'
             b.container.exec("sh", "-c", grow, log)
         wake_and_check(b, sleeper)
         for log in logs:
