@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,11 +96,21 @@ class EngineHands:
             raise TypeError(life)
         if not await wait_until_unconnected(self._model.port, _DISCONNECT):
             log.warning("%s: connections to port %d are open at its dump", self._name, self._model.port)
-        async with self._generation() as generation:
-            await _criu.dump(self._criu.settings, life.sandbox, life.pid, generation.directory)
-            facts = Facts(eviction, self._fingerprint, life.started_at, time.monotonic() - began)
-            checkpoint = await asyncio.to_thread(self._store.publish, generation, facts)
-        return _stored(checkpoint)
+        generation = await asyncio.to_thread(self._store.begin, self._name)
+        try:
+            await _criu.dump(self._criu.settings, life.sandbox, life.pid, generation.directory, self._name)
+        except BaseException:
+            await asyncio.to_thread(self._store.discard, generation)
+            raise
+        facts = Facts(eviction, self._fingerprint, life.started_at, time.monotonic() - began)
+        return _stored(await _to_the_end(self._publish, generation, facts))
+
+    def _publish(self, generation: Generation, facts: Facts) -> Checkpoint:
+        try:
+            return self._store.publish(generation, facts)
+        except ServerError:
+            self._store.discard(generation)
+            raise
 
     async def restore(self) -> tuple[Life, Stored | None]:
         checkpoint = await self._newest()
@@ -144,25 +154,25 @@ class EngineHands:
     async def _sandbox(self) -> AsyncIterator[Sandbox]:
         """Give a new sandbox, which ends if what it is wanted for fails."""
         isolation = Isolation(self._model.isolation.shm, self._model.isolation.tmp)
-        await asyncio.to_thread(_make_directory, self._config.log_dir)
-        sandbox = await Sandbox.create(
-            isolation, keep=(self._config.checkpoint.images_dir, self._config.log_dir)
-        )
+        sandbox = await Sandbox.create(isolation, keep=await asyncio.to_thread(self._shared_directories))
         try:
             yield sandbox
         except BaseException:
             await sandbox.close()
             raise
 
-    @asynccontextmanager
-    async def _generation(self) -> AsyncIterator[Generation]:
-        """Give a new generation's directory, which is removed if the dump or its publication fails."""
-        generation = await asyncio.to_thread(self._store.begin, self._name)
-        try:
-            yield generation
-        except BaseException:
-            await asyncio.to_thread(self._store.discard, generation)
-            raise
+    def _shared_directories(self) -> tuple[Path, ...]:
+        """Return what must stay reachable where the engine has a /tmp or /dev/shm of its own; make llmux's own."""
+        _make_directory(self._config.log_dir)
+        with suppress(OSError):  # the store says so when a checkpoint is to be written
+            self._config.checkpoint.images_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        wanted = (
+            self._config.log_dir,
+            self._config.checkpoint.images_dir,
+            self._model.checkpoint_path,
+            Path(self._model.model_path),
+        )
+        return tuple(path for path in wanted if path and path.is_absolute() and path.is_dir())
 
 
 async def make_hands(config: Config) -> Mapping[str, EngineHands]:
@@ -190,6 +200,18 @@ async def _prepare_criu(config: Config) -> Criu:
     except ServerError as lack:
         return Criu(settings, lack)
     return Criu(settings)
+
+
+async def _to_the_end(
+    work: Callable[[Generation, Facts], Checkpoint], generation: Generation, facts: Facts
+) -> Checkpoint:
+    """Do `work` in a thread. A cancelled caller waits for its end too: half a publication must not be left behind."""
+    done = asyncio.get_running_loop().run_in_executor(None, work, generation, facts)
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        await asyncio.wait((done,))
+        raise
 
 
 def _text(path: Path | None) -> str | None:
