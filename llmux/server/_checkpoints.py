@@ -11,7 +11,7 @@ Interface (synchronous: call it in a thread):
     store.publish(generation, facts) -> Checkpoint
     store.discard(generation)
     store.remove(model)
-    with store.in_use(checkpoint): ...           while it is being restored nobody removes it
+    with store.in_use(checkpoint): ...           while it is being restored nobody removes it; does not block
 
 A directory without manifest or without llmux-checkpoint.json is unfinished; of the finished ones the highest generation
 counts. Whoever removes a directory must first get its exclusive flock(2): its maker and its readers hold it, which lets
@@ -218,7 +218,12 @@ class CheckpointStore:
     @contextlib.contextmanager
     def in_use(self, checkpoint: Checkpoint) -> Iterator[None]:
         """Keep everybody from removing a checkpoint while it is read."""
-        with contextlib.closing(_Lock(checkpoint.directory, fcntl.LOCK_SH)):
+        try:
+            lock = _Lock(checkpoint.directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            reason = f"it is being replaced at this moment ({error.strerror})"
+            raise CheckpointInvalid(str(checkpoint.directory), reason, hint="Try again") from error
+        with contextlib.closing(lock):
             yield
 
     def _check(self, model: str) -> None:

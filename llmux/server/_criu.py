@@ -19,7 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,6 @@ _UNDO_TIMEOUT = 120.0
 _LOG_LIMIT = 64 << 20
 _LEAST_ROOM = 1 << 20
 """Bytes: criu fails to write a page's worth of an image while there is still this little left."""
-_STATUS = Path("/proc/self/status")
 _HOOK = "llmux-criu-hook"
 
 # linux/capability.h. CAP_SYS_ADMIN includes CAP_CHECKPOINT_RESTORE.
@@ -134,15 +133,9 @@ async def check(settings: CriuSettings) -> CriuVersion:
 
     Raises CriuMissing, CriuTooOld, PycriuMissing, NotPermitted.
     """
-    _check_rights(_STATUS.read_text("ascii"), os.geteuid())  # noqa: ASYNC240 - procfs does not block
+    await asyncio.to_thread(_check_rights_here)
     version = await _check_version(settings)
-    if not os.access(settings.hook_path, os.X_OK):
-        raise CriuMissing(
-            settings.hook_path,
-            "it does not exist or is no program",
-            hint="Install llmux with its console scripts, as pip does",
-        )
-    await asyncio.to_thread(_check_pycriu)
+    await asyncio.to_thread(_check_library, settings)
     checked = await run([settings.criu_path, "check"], timeout=_CHECK_TIMEOUT)
     if checked.code != 0:
         found = diagnose((checked.stdout + checked.stderr).decode("utf-8", "replace"))
@@ -162,8 +155,8 @@ async def dump(
     """
     log = directory / "dump.log"  # where the hook looks for criu's version
     began = time.monotonic()
-    with _work_directory(settings) as work:
-        argv = dump_arguments(settings, pid, directory, work)
+    async with _work_directory(settings) as work:
+        argv = await asyncio.to_thread(dump_arguments, settings, pid, directory, work)
         try:
             code = await sandbox.run(argv, log=log, timeout=settings.dump_timeout, env=_environment(settings))
         except EffectError as error:
@@ -187,17 +180,16 @@ async def restore(
     Raises RestoreFailed, having taken back what was made for it; the sandbox is then to be closed.
     """
     log = settings.log_dir / f"{name or directory.parent.name}.restore.log"
-    log.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    log.unlink(missing_ok=True)
-    with _work_directory(settings) as work:
+    await asyncio.to_thread(_begin_log, log)
+    async with _work_directory(settings) as work:
         pidfile = work / "pid"
-        argv = restore_arguments(settings, directory, work, pidfile)
+        argv = await asyncio.to_thread(restore_arguments, settings, directory, work, pidfile)
         try:
             code = await sandbox.run(
                 argv, log=log, timeout=settings.restore_timeout, last_pid=max_id, env=_environment(settings)
             )
             if code == 0:
-                return sandbox.adopt(int(pidfile.read_text("ascii")))
+                return sandbox.adopt(int(await asyncio.to_thread(pidfile.read_text, "ascii")))
         except (EffectError, OSError, ValueError) as error:
             left = await _undo(settings, sandbox, directory, log)
             reason = error.what() if isinstance(error, EffectError) else f"criu named no root task: {error}"
@@ -249,11 +241,18 @@ def _environment(settings: CriuSettings) -> Mapping[str, str]:
     return env
 
 
-@contextlib.contextmanager
-def _work_directory(settings: CriuSettings) -> Iterator[Path]:
-    settings.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="criu-", dir=settings.run_dir) as work:
-        yield Path(work)
+@contextlib.asynccontextmanager
+async def _work_directory(settings: CriuSettings) -> AsyncIterator[Path]:
+    work = await asyncio.to_thread(_make_work_directory, settings.run_dir)
+    try:
+        yield work
+    finally:
+        await asyncio.to_thread(shutil.rmtree, work)
+
+
+def _make_work_directory(run_dir: Path) -> Path:
+    run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="criu-", dir=run_dir))
 
 
 async def _undo(settings: CriuSettings, sandbox: Sandbox, directory: Path, log: Path) -> str:
@@ -271,7 +270,7 @@ async def _check_version(settings: CriuSettings) -> CriuVersion:
     hint = (
         f"Install criu {needed} or newer (Debian testing, or from source) and set checkpoint.criu_path to it"
     )
-    if shutil.which(settings.criu_path) is None:
+    if await asyncio.to_thread(shutil.which, settings.criu_path) is None:
         raise CriuMissing(settings.criu_path, "there is no such program", hint=hint)
     try:
         told = await run([settings.criu_path, "--version"], timeout=_CHECK_TIMEOUT)
@@ -284,6 +283,10 @@ async def _check_version(settings: CriuSettings) -> CriuVersion:
     if version < OLDEST_CRIU:
         raise CriuTooOld(settings.criu_path, str(CriuVersion(version)), needed, hint=hint)
     return CriuVersion(version)
+
+
+def _check_rights_here() -> None:
+    _check_rights(Path("/proc/self/status").read_text("ascii"), os.geteuid())
 
 
 def _check_rights(status: str, user: int) -> None:
@@ -299,6 +302,13 @@ def _check_rights(status: str, user: int) -> None:
         raise NotPermitted(
             "llmux runs under a seccomp filter, and so cannot read its engines' filters", hint=_DOCKER_HINT
         )
+
+
+def _check_library(settings: CriuSettings) -> None:
+    if not os.access(settings.hook_path, os.X_OK):
+        hint = "Install llmux with its console scripts, as pip does"
+        raise CriuMissing(settings.hook_path, "it does not exist or is no program", hint=hint)
+    _check_pycriu()
 
 
 def _check_pycriu() -> None:
@@ -319,6 +329,11 @@ def _full_disk(directory: Path) -> Diagnosis | None:
     if room.f_bavail * room.f_frsize >= _LEAST_ROOM:
         return None
     return diagnose(f"Error (llmux): No space left on device in {directory}")
+
+
+def _begin_log(log: Path) -> None:
+    log.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
 
 
 def _read_log(log: Path) -> str:

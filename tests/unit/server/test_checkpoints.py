@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from llmux.criu_images.manifest import MANIFEST_NAME, Host, ImageEntry, Manifest
+from llmux.server import _exchange
+from llmux.server._checkpoints import FACTS_NAME, Checkpoint, CheckpointStore, Facts, Generation, fingerprint
+from llmux.server._effect_errors import CheckpointInvalid, CheckpointPlaceRefused
+from llmux.server._model import Eviction, Process, Weights
+
+MODEL = "qwen3-0.6b"
+PAGES = b"pages" * 1000
+FACTS = Facts(Eviction(Weights.DISCARD, Process.CHECKPOINT), fingerprint(["vllm"], {}), 1000.0, 6.8)
+HOST = Host(
+    name="h", kernel="6.18", machine="x86_64", cpu_model="m", cpu_features=(), criu="4.2.1", llmux="0.1.0"
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CheckpointStore:
+    return CheckpointStore(tmp_path / "checkpoints")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints" / MODEL
+
+
+def dump_into(directory: Path, pages: bytes = PAGES) -> None:
+    """Leave what a dump with its capture leaves."""
+    (directory / "pages-1.img").write_bytes(pages)
+    image = ImageEntry(name="pages-1.img", size=len(pages), digest=f"sha256:{'0' * 64}")
+    manifest = Manifest(
+        created_at=datetime.now(UTC),
+        root_task=1000,
+        ids=(1000, 1007, 1003),
+        container_started_ns=1,
+        container_started_by="test",
+        host=HOST,
+        directories=(),
+        files=(),
+        images=(image,),
+        fingerprint="f",
+    )
+    (directory / MANIFEST_NAME).write_bytes(manifest.sealed().to_json())
+
+
+def made(store: CheckpointStore, pages: bytes = PAGES) -> Checkpoint:
+    generation = store.begin(MODEL)
+    dump_into(generation.directory, pages)
+    return store.publish(generation, FACTS)
+
+
+def crashed(generation: Generation) -> None:
+    """Do what the kernel does for a process that was killed."""
+    generation.lock.close()
+
+
+def names(home: Path) -> list[str]:
+    return sorted(path.name for path in home.iterdir())
+
+
+def test_nothing_is_there_before_the_first(store, home):
+    assert store.newest(MODEL) is None
+    assert store.recover(MODEL) == ()
+    store.remove(MODEL)
+    assert not home.exists()
+
+
+def test_what_is_published_is_found_again(store, home):
+    checkpoint = made(store)
+    assert checkpoint == store.newest(MODEL) == CheckpointStore(home.parent).newest(MODEL)
+    assert checkpoint.directory == home / "images"
+    assert (checkpoint.generation, checkpoint.max_id, checkpoint.facts) == (1, 1007, FACTS)
+    assert checkpoint.size_bytes >= len(PAGES)
+    assert names(home) == ["images"]
+    assert home.stat().st_mode & 0o777 == checkpoint.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_next_generation_replaces_it_and_nothing_is_left(store, home):
+    made(store, b"old")
+    assert made(store, b"new").generation == 2
+    assert (home / "images" / "pages-1.img").read_bytes() == b"new"
+    assert names(home) == ["images"]
+
+
+def test_a_failed_dump_leaves_the_old_one_whole(store, home):
+    old = made(store)
+    generation = store.begin(MODEL)
+    (generation.directory / "pages-1.img").write_bytes(b"half")
+    store.discard(generation)
+    assert store.newest(MODEL) == old
+    assert names(home) == ["images"]
+
+
+def test_a_dump_without_manifest_is_not_published(store):
+    old = made(store)
+    generation = store.begin(MODEL)
+    with pytest.raises(CheckpointInvalid, match="manifest"):
+        store.publish(generation, FACTS)
+    store.discard(generation)
+    assert store.newest(MODEL) == old
+
+
+def test_a_crash_in_the_dump_is_cleaned_and_the_old_one_whole(store, home):
+    old = made(store)
+    generation = store.begin(MODEL)
+    dump_into(generation.directory)
+    crashed(generation)
+    assert store.recover(MODEL) == ("removed the left-over .generation-2",)
+    assert store.newest(MODEL) == old
+    assert names(home) == ["images"]
+
+
+def test_a_crash_before_the_exchange_publishes_at_the_next_start(store, home, monkeypatch):
+    made(store, b"old")
+    generation = store.begin(MODEL)
+    dump_into(generation.directory, b"new")
+    with monkeypatch.context() as patched:
+        patched.setattr("llmux.server._checkpoints.put_in_place", _die)
+        with pytest.raises(KeyboardInterrupt):
+            store.publish(generation, FACTS)
+    crashed(generation)
+    assert (home / "images" / "pages-1.img").read_bytes() == b"old"
+    assert len(store.recover(MODEL)) == 2
+    assert store.newest(MODEL).generation == 2
+    assert (home / "images" / "pages-1.img").read_bytes() == b"new"
+    assert names(home) == ["images"]
+
+
+def test_a_crash_after_the_exchange_removes_the_old_one_at_the_next_start(store, home, monkeypatch):
+    made(store, b"old")
+    with monkeypatch.context() as patched:
+        patched.setattr("llmux.server._checkpoints._remove", lambda _: False)
+        made(store, b"new")
+    assert names(home) == [".generation-2", "images"]
+    assert store.recover(MODEL) == ("removed the left-over .generation-2",)
+    assert (home / "images" / "pages-1.img").read_bytes() == b"new"
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_exchange, "_exchange", lambda *_: False)
+
+
+@pytest.mark.usefixtures("no_exchange")
+def test_a_file_system_without_exchange_does_too(store, home):
+    made(store, b"old")
+    assert made(store, b"new").generation == 2
+    assert (home / "images" / "pages-1.img").read_bytes() == b"new"
+    assert names(home) == ["images"]
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_a_crash_between_its_renames_loses_nothing(store, home, monkeypatch, renames):
+    made(store, b"old")
+    generation = store.begin(MODEL)
+    dump_into(generation.directory, b"new")
+    (generation.directory / FACTS_NAME).write_text(
+        (home / "images" / FACTS_NAME).read_text().replace('"generation": 1', '"generation": 2')
+    )
+    crashed(generation)
+    place = home / "images"
+    place.rename(_exchange.aside(place))
+    if renames == 2:
+        generation.directory.rename(place)
+    store.recover(MODEL)
+    assert store.newest(MODEL).generation == 2
+    assert names(home) == ["images"]
+
+
+def test_a_checkpoint_in_use_is_not_removed_until_it_is_free(store, home):
+    old = made(store, b"old")
+    with store.in_use(old):
+        assert made(store, b"new").generation == 2
+        assert (home / ".generation-2" / "pages-1.img").read_bytes() == b"old"
+        assert store.recover(MODEL) == ()
+    assert store.recover(MODEL) == ("removed the left-over .generation-2",)
+
+
+def test_what_is_being_replaced_is_not_read(store):
+    checkpoint = made(store)
+    with store.in_use(checkpoint), store.in_use(checkpoint):
+        pass  # readers do not mind each other
+    store.remove(MODEL)
+    with pytest.raises(CheckpointInvalid, match="being replaced"), store.in_use(checkpoint):
+        pass
+
+
+def test_another_llmuxs_generation_is_left_alone(store, home):
+    generation = store.begin(MODEL)
+    assert CheckpointStore(home.parent).recover(MODEL) == ()
+    dump_into(generation.directory)
+    other = made(CheckpointStore(home.parent), b"other")
+    mine = store.publish(generation, FACTS)
+    assert {mine.generation, other.generation} == {1, 2}
+
+
+def test_removing_removes(store, home):
+    made(store)
+    store.remove(MODEL)
+    assert names(home) == []
+    assert store.newest(MODEL) is None
+
+
+def test_a_half_removed_one_is_never_published_again(store, home, monkeypatch):
+    made(store)
+    with monkeypatch.context() as patched:
+        patched.setattr("llmux.server._checkpoints._remove", lambda _: False)
+        store.remove(MODEL)
+    assert store.recover(MODEL) == ("removed the left-over .generation-1",)
+    assert store.newest(MODEL) is None
+
+
+def test_another_place_is_looked_at_too_and_the_newer_wins(store, tmp_path):
+    elsewhere = CheckpointStore(tmp_path / "elsewhere")
+    there = made(elsewhere)
+    assert store.newest(MODEL, there.directory) == there
+    here = made(store)
+    assert store.newest(MODEL, there.directory) == here
+    assert store.newest(MODEL, tmp_path / "nowhere") == here
+    (here.directory / MANIFEST_NAME).unlink()
+    assert store.newest(MODEL, there.directory) == there
+
+
+def damage_manifest(directory: Path) -> None:
+    path = directory / MANIFEST_NAME
+    path.write_text(path.read_text().replace("1007", "1008"))
+
+
+def cut_an_image(directory: Path) -> None:
+    os.truncate(directory / "pages-1.img", 7)
+
+
+def edit_facts(directory: Path, **changes: object) -> None:
+    path = directory / FACTS_NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (damage_manifest, "seal"),
+        (cut_an_image, "pages-1.img has 7 bytes, but had 5000"),
+        (lambda directory: (directory / "pages-1.img").unlink(), "pages-1.img: No such file"),
+        (lambda directory: (directory / MANIFEST_NAME).unlink(), "manifest"),
+        (lambda directory: (directory / FACTS_NAME).unlink(), f"{FACTS_NAME}: No such file"),
+        (lambda directory: (directory / FACTS_NAME).write_text("{"), f"{FACTS_NAME}: .*JSON"),
+        (lambda directory: edit_facts(directory, version=2), f"{FACTS_NAME}: version"),
+        (lambda directory: edit_facts(directory, generation=0), f"{FACTS_NAME}: generation"),
+        (lambda directory: edit_facts(directory, weights="some"), f"{FACTS_NAME}: weights"),
+        (lambda directory: edit_facts(directory, model="other"), "of the model 'other', not of 'qwen3-0.6b'"),
+    ],
+)
+def test_what_is_damaged_is_not_restored_and_says_why(store, damage, reason):
+    damage(made(store).directory)
+    with pytest.raises(CheckpointInvalid, match=reason):
+        store.newest(MODEL)
+
+
+def to_symlink(directory: Path) -> None:
+    directory.rename(directory.with_name("real"))
+    directory.symlink_to("real")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (to_symlink, "symbolic link"),
+        (lambda directory: directory.chmod(0o770), r"others may write to it \(mode 0770\)"),
+    ],
+)
+@pytest.mark.parametrize("which", ["images", "."])
+def test_a_place_that_others_could_fill_is_refused(store, home, spoil, reason, which):
+    made(store)
+    spoil(home / which if which == "images" else home)
+    refused = pytest.raises(CheckpointPlaceRefused, match=reason)
+    with refused:
+        if which == "images":
+            store.newest(MODEL)
+        else:
+            store.begin(MODEL)
+
+
+def test_a_root_that_everybody_may_write_to_is_refused_unless_it_is_sticky(store, home):
+    home.parent.mkdir()
+    home.parent.chmod(0o777)
+    with pytest.raises(CheckpointPlaceRefused, match="everybody may write"):
+        store.begin(MODEL)
+    home.parent.chmod(0o1777)
+    store.discard(store.begin(MODEL))
+
+
+def test_a_root_that_is_no_directory_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointPlaceRefused, match=f"{tmp_path}/file/{MODEL}: Not a directory.*images_dir"):
+        CheckpointStore(tmp_path / "file").begin(MODEL)
+
+
+def test_a_fingerprint_tells_starts_apart():
+    one = fingerprint(["vllm", "serve"], {"A": "1"})
+    assert one == fingerprint(("vllm", "serve"), {"A": "1"})
+    assert len({one, fingerprint(["vllm serve"], {"A": "1"}), fingerprint(["vllm", "serve"], {})}) == 3
