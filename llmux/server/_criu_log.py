@@ -22,7 +22,7 @@ _HARMLESS = re.compile(
     # It wants more descriptors for itself and does with fewer (rlimit_unlimit_nofile).
     r"|^rlimit: Can't setup RLIMIT_NOFILE for self"
     # What it says last whatever went wrong.
-    r"|^Dumping FAILED|^Restoring FAILED|^One of more action scripts failed|^exited, status=|^Unable to detach from"
+    r"|^Dumping FAILED|^Restoring FAILED|^One of more action scripts failed|^exited, status="
 )
 
 _HINTS: tuple[tuple[str, str], ...] = (
@@ -37,8 +37,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (r"Can't get rlimit|Can't set rlimit", "Run the engine as root, or give llmux CAP_SYS_RESOURCE (docker run --privileged)"),
     (r"doesn't live in IPC ns", "The engine uses System V shared memory, which CRIU dumps only with an IPC namespace of its own"),
     (r"rt vDSO|1:16 opt", "CRIU is too old for this kernel: use 4.2 or newer"),
-    (r"Can't dump ghost file|ghost file.*too big|larger than limit", "The engine holds a large file that has been deleted: raise --ghost-limit with extra_dump"),
-    (r"Can't dump that handle|fsnotify", "The engine watches a file on an overlay file system: try --force-irmap with extra_dump"),
+    (r"Can't dump ghost file|ghost file.*too big|larger than limit", "The engine holds a deleted file open that is larger than 1 GiB, which a checkpoint does not carry: make it close the file or keep its name"),
+    (r"Can't dump that handle|fsnotify", "The engine watches a file on the container's overlay file system, which CRIU cannot find again: put its directory on a volume"),
     (r"link[ _]remap.*File exists", "A link_remap.N of an earlier dump is in the way: remove it"),
     (r"tty|terminal", "The engine has a terminal open: start it through llmux, which gives it none"),
     (r"seccomp", "llmux's container must run without a seccomp filter: --security-opt seccomp=unconfined"),

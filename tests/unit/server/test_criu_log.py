@@ -88,7 +88,7 @@ def test_only_harmless_errors_are_better_than_none():
         ("vdso: Unexpected rt vDSO area bounds", "4.2"),
         ("Can't get 1:16 opt: Operation not supported", "4.2"),
         ("cpu: CPU instruction capabilities do not match run time", "CPU"),
-        ("Can't dump ghost file /tmp/x of 9 size, increase limit", "ghost-limit"),
+        ("Can't dump ghost file /tmp/x of 9 size, increase limit", "1 GiB"),
         ("SysV shmem doesn't live in IPC ns", "System V"),
     ],
 )
