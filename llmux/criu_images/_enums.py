@@ -88,6 +88,7 @@ SELF_CONTAINED = frozenset(
         FileType.MEMFD,
         FileType.NETLINKSK,
         FileType.BPFMAP,
+        FileType.PIDFD,
     }
 )
 """The types that CRIU restores from the images alone."""

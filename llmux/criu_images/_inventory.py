@@ -18,6 +18,7 @@ from llmux.criu_images._records import (
     Dump,
     File,
     FileId,
+    FileLock,
     InetSocket,
     Memfd,
     Notify,
@@ -339,7 +340,14 @@ def _needs(dump: Dump, users: Users) -> Iterator[Need]:
         for kind, what in _needs_of(file):
             yield Need(kind, what, users.get(file.id, ()))
     for lock in dump.locks:
-        yield Need(NeedKind.FILE_LOCK, f"{lock.start}+{lock.length}", (User(lock.pid, Role.FD, lock.fd),))
+        yield Need(NeedKind.FILE_LOCK, _lock_text(lock), (User(lock.pid, Role.FD, lock.fd),))
+
+
+def _lock_text(lock: FileLock) -> str:
+    kind = {1: "POSIX", 2: "flock", 4: "OFD", 8: "lease"}.get(lock.kind, f"kind {lock.kind}")
+    if not lock.start and not lock.length:
+        return f"{kind}, the whole file"
+    return f"{kind}, from byte {lock.start}, {f'{lock.length} bytes' if lock.length else 'to the end'}"
 
 
 def _needs_of(file: File) -> Iterator[tuple[NeedKind, str]]:

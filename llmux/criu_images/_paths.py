@@ -2,7 +2,8 @@ r"""One reversible text form for the raw bytes that Linux calls a path.
 
 A path may hold any byte but NUL (an abstract socket name even that), so a dump's paths stay `bytes` inside the library.
 Wherever one is shown or stored as text it is escaped: a backslash becomes ``\\``, a newline ``\n``, every other
-control character, unprintable character and byte that is not UTF-8 becomes ``\xNN`` per byte.
+control character, unprintable character and byte that is not UTF-8 becomes ``\xNN`` per byte, and so does a space at
+either end, which nobody would see.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import NewType
 RawPath = NewType("RawPath", bytes)
 """An absolute path, a relative name or a socket name, exactly as the kernel holds it (no trailing NUL)."""
 
+_SPACE_AT_AN_END = re.compile(r"\A | \Z")
 _ESCAPED = re.compile(r"\\(\\|n|x[0-9a-f]{2})|\\")
 
 
 def escape(path: bytes) -> str:
     """Return `path` as one printable line; `unescape` gives the same bytes back."""
-    return "".join(map(_escape_char, path.decode("utf-8", "surrogateescape")))
+    text = "".join(map(_escape_char, path.decode("utf-8", "surrogateescape")))
+    return _SPACE_AT_AN_END.sub(r"\\x20", text)
 
 
 def unescape(text: str) -> RawPath:

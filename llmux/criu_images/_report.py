@@ -10,7 +10,7 @@ import enum
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -18,6 +18,7 @@ from llmux.criu_images import _words as words
 from llmux.criu_images._enums import SELF_CONTAINED, SeccompMode, Shutdown, TaskState
 from llmux.criu_images._inventory import (
     Inventory,
+    NeedKind,
     PathKind,
     PathReference,
     PortReference,
@@ -194,6 +195,8 @@ def _socket_details(reference: SocketReference) -> Iterator[str]:
         yield "deleted"
     if socket.name_dir is not None:
         yield f"bound as {escape(socket.name)} in {escape(socket.name_dir)}"
+    if reference.peer is not None and reference.peer.listening:
+        yield "not accepted yet"
     if socket.listening:
         yield f"backlog {socket.backlog}"
     if reference.queued_packets:
@@ -237,12 +240,17 @@ def _shared_memory(view: _View) -> Iterator[_Table]:
             (f"key {item.key:#x}", f"id {item.id}", f"{item.size} bytes") for item in view.dump.sysv_segments
         ]
         yield _Table("System V shared memory", "in the images", segments)
-    memfds = [
-        (escape(file.file.name), f"{file.file.size} bytes", view.holders(file.users))
-        for file in view.inventory.others
-        if isinstance(file.file, Memfd)
-    ]
-    yield _Table("Memory files and anonymous shared memory", "in the images", memfds)
+    yield _Table("Memory files and anonymous shared memory", "in the images", list(_memfd_rows(view)))
+
+
+def _memfd_rows(view: _View) -> Iterator[tuple[str, ...]]:
+    """Tell of each inode once: a memory file may be open and mapped by entries of their own."""
+    users: defaultdict[Memfd, list[User]] = defaultdict(list)
+    for item in view.inventory.others:
+        if isinstance(item.file, Memfd):
+            users[replace(item.file, id=FileId(0))] += item.users
+    for memfd, held_by in users.items():
+        yield escape(memfd.name), "" if memfd.size is None else f"{memfd.size} bytes", view.holders(held_by)
 
 
 def _fifos(view: _View) -> Iterator[_Table]:
@@ -285,11 +293,18 @@ def _path_tables(view: _View, section: Section) -> Iterator[_Table]:
 def _path_row(view: _View, reference: PathReference) -> tuple[str, ...]:
     return (
         "" if reference.mode is None else stat.filemode(reference.mode),
-        "-" if reference.size is None else str(reference.size),
+        _size(reference),
         escape(reference.path),
         view.holders(reference.users) or "nobody",
         "" if reference.build_id is None else f"build-id {reference.build_id.hex()}",
     )
+
+
+def _size(reference: PathReference) -> str:
+    """Write the size a restore demands; a dash where a file has one, but it may be any."""
+    if reference.size is None:
+        return "-" if reference.kind is PathKind.REGULAR else ""
+    return str(reference.size)
 
 
 def _others(view: _View) -> Iterator[_Table]:
@@ -335,7 +350,11 @@ def _ranges(ids: Sequence[int]) -> str:
 
 
 def _needs(view: _View) -> Iterator[_Table]:
-    needs = [(need.kind.value, need.what, view.holders(need.users)) for need in view.inventory.needs]
+    needs = [
+        (need.kind.value, need.what, view.holders(need.users))
+        for need in view.inventory.needs
+        if need.kind is not NeedKind.ESTABLISHED_TCP  # They have a table of their own.
+    ]
     yield _Table("Also needed", "", needs)
     mounts = [(escape(mount.mountpoint), escape(mount.source)) for mount in view.dump.mounts]
     yield _Table("Mounts", "the dump brings its own mount namespace", mounts)

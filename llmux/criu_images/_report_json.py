@@ -166,19 +166,22 @@ def _inet_socket(reference: PortReference, queues: Json) -> Json:
 
 def _memory(dump: Dump, inventory: Inventory) -> dict[str, Json]:
     memfds: list[Json] = [
-        {
-            "file": item.file.id,
-            "name": escape(item.file.name),
-            "size": item.file.size,
-            "users": _users(item.users),
-        }
-        for item in inventory.others
-        if isinstance(item.file, Memfd)
+        _memfd(item.file, item.users) for item in inventory.others if isinstance(item.file, Memfd)
     ]
     segments: list[Json] = [
         {"key": item.key, "id": item.id, "size": item.size, "mode": item.mode} for item in dump.sysv_segments
     ]
     return {"memfds": memfds, "sysv_segments": segments}
+
+
+def _memfd(file: Memfd, users: Iterable[User]) -> Json:
+    return {
+        "file": file.id,
+        "inode": file.inode,
+        "name": escape(file.name),
+        "size": file.size,
+        "users": _users(users),
+    }
 
 
 def _others(_: Dump, inventory: Inventory) -> dict[str, Json]:

@@ -12,8 +12,10 @@ def test_unescape_takes_escape_back(path):
 
 
 @given(st.binary())
-def test_an_escaped_path_is_one_printable_line(path):
-    assert escape(path).isprintable()
+def test_an_escaped_path_is_one_printable_line_that_can_be_seen_whole(path):
+    text = escape(path)
+    assert text.isprintable()
+    assert text == text.strip()
 
 
 @given(st.binary(), st.binary())

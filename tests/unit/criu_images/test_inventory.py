@@ -188,7 +188,7 @@ def test_what_else_a_restore_has_to_be_given(maker, inventory):
         (NeedKind.INHERITED_FILE, "file[1:2]"),
         (NeedKind.TERMINAL, "tty 0x5"),
         (NeedKind.FILE_TYPE, "EXT"),
-        (NeedKind.FILE_LOCK, "0+0"),
+        (NeedKind.FILE_LOCK, "flock, the whole file"),
     ]
 
 

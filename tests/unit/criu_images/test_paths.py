@@ -10,6 +10,8 @@ from llmux.criu_images._paths import escape, unescape
     [
         (b"/tmp/log", "/tmp/log"),
         (b"/a b", "/a b"),
+        (b" /a ", "\\x20/a\\x20"),
+        (b" ", "\\x20"),
         (b"/a\\b", "/a\\\\b"),
         (b"/a\nb", "/a\\nb"),
         (b"/a\tb", "/a\\x09b"),
