@@ -52,10 +52,10 @@ class Model:
 ENGINE_FIELDS: Mapping[str, Fields] = {
     "tiny": {"engine": "tiny"},
     # Memory and number format for vLLM's CPU build: CRIU doesn't restore the permission for AMX, which oneDNN takes
-    # for bfloat16.
+    # for bfloat16. The model is in the cache, and no hub may be asked for it.
     "vllm": {
         "extra_args": ["--dtype", "float32", "--max-model-len", "1024"],
-        "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+        "env": {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"},
     },
 }
 """What each engine needs beyond the README's form, by its name."""
