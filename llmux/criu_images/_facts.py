@@ -104,8 +104,8 @@ class Facts:
     ids: Mapping[int, str] = field(default_factory=dict)
     """Ids in use, with the holder's name."""
     ports: tuple[Port, ...] = ()
-    abstract_names: frozenset[bytes] = frozenset()
-    """As /proc/net/unix prints them, NUL as '@'."""
+    socket_names: frozenset[bytes] = frozenset()
+    """Of the Unix sockets of this network namespace, as /proc/net/unix prints them: an abstract one's NULs as '@'."""
     mounts: tuple[MountPoint, ...] = ()
     processor: Processor = Processor("", frozenset())
     kernel: str = ""

@@ -33,6 +33,10 @@ class Kind(enum.Enum):
     """A finished file, FIFO or link may have these names."""
     DIRECTORY_INTENDED = "directory intended"
     DIRECTORY = "directory"
+    SOCKET = "socket"
+    """Paths that were free and where the restore binds sockets; one that fails leaves them."""
+    LEFTOVER = "leftover"
+    """Names that were free and that only a restore of this dump makes."""
     MASK = "mask"
     """A mount over the first path, of the file that the second one names (outside the tree)."""
 

@@ -23,8 +23,9 @@ _PROC = Path("/proc")
 _ENGINES_MARKS = ("/.dockerenv", "/run/.containerenv")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 # A name may hold newlines, so it ends where the next socket's line, or the file, does.
-_ABSTRACT = re.compile(
-    rb"^[0-9a-f]+: (?:[0-9A-F]+ ){5} *[0-9]+ (@.*?)\n(?=[0-9a-f]+: [0-9A-F]{8} |\Z)", re.MULTILINE | re.DOTALL
+_SOCKET_NAME = re.compile(
+    rb"^[0-9a-f]+: (?:[0-9A-F]+ ){5} *[0-9]+ ([@/].*?)\n(?=[0-9a-f]+: [0-9A-F]{8} |\Z)",
+    re.MULTILINE | re.DOTALL,
 )
 _TCP_LISTEN = "0A"
 _IPPROTO = {
@@ -132,9 +133,12 @@ def _parse_address(text: str) -> tuple[int, str]:
     return family, socket.inet_ntop(family, b"".join(words))
 
 
-def read_abstract_names() -> frozenset[bytes]:
-    """Return the abstract socket names of this network namespace as the kernel prints them, each NUL as '@'; raises OSError."""
-    return frozenset(_ABSTRACT.findall((_PROC / "net" / "unix").read_bytes()))
+def read_socket_names() -> frozenset[bytes]:
+    """Return the names of the Unix sockets of this network namespace; raises OSError.
+
+    They are as the kernel prints them: paths as they were bound, abstract names with each NUL as '@'.
+    """
+    return frozenset(_SOCKET_NAME.findall((_PROC / "net" / "unix").read_bytes()))
 
 
 def has_private_mounts() -> bool:

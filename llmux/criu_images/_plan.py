@@ -69,6 +69,17 @@ def leftovers_of(name: FreeName) -> tuple[RawPath, ...]:
     return (fake_link, *(RawPath(directory + b"/" + ghost) for directory in directories))
 
 
+def free_paths(names: tuple[FreeName, ...], facts: Facts) -> tuple[RawPath, ...]:
+    """Return those paths of `names` at which nothing is now, so that what an undo finds there is the failed restore's."""
+    return tuple(name.path for name in names if _seen(facts, name.path) == _MISSING)
+
+
+def free_leftovers(names: tuple[FreeName, ...], facts: Facts) -> tuple[RawPath, ...]:
+    """Return the leftovers' names of `names` at which nothing is now."""
+    paths = (path for name in names for path in leftovers_of(name))
+    return tuple(path for path in paths if _seen(facts, path) == _MISSING)
+
+
 def _steps(manifest: Manifest, facts: Facts) -> Iterator[Step]:
     for name in manifest.free_names:
         yield from _plan_free_name(name, facts)
@@ -116,7 +127,7 @@ def _plan_directory(entry: DirectoryEntry, seen: Seen) -> Iterator[Step]:
     if seen.obstacle is not None:
         return
     if seen.inode is None:
-        yield MakeDirectory(entry, f"{entry.reason} there; missing here")
+        yield MakeDirectory(entry, f"{entry.reason}; missing here")
     elif not stat.S_ISDIR(seen.inode.mode):
         yield path_conflict(
             entry.path,
@@ -149,7 +160,7 @@ def _plan_fifo(entry: FifoEntry, seen: Seen) -> Iterator[Step]:
     if seen.obstacle is not None:
         return
     if seen.inode is None:
-        yield MakeFifo(entry, f"{entry.reason} there; missing here")
+        yield MakeFifo(entry, f"{entry.reason}; missing here")
     elif not stat.S_ISFIFO(seen.inode.mode):
         yield path_conflict(
             entry.path,

@@ -55,7 +55,7 @@ def _check_kept(entry: FileEntry, present: _Present) -> Iterator[Conflict]:
 
 def _plan_carried(entry: FileEntry, present: _Present, facts: Facts) -> Iterator[Step]:
     if not present:
-        yield PlaceFile(entry, entry.names, None, f"{entry.reason} there; missing here")
+        yield PlaceFile(entry, entry.names, None, f"{entry.reason}; missing here")
         return
     differences = [
         conflict
@@ -99,7 +99,7 @@ def _plan_group(entry: FileEntry, present: _Present) -> Iterator[Step]:
     elif partners:
         yield from _join(entry, partners)
     else:
-        yield PlaceFile(entry, entry.names, None, f"{entry.reason} there; missing here")
+        yield PlaceFile(entry, entry.names, None, f"{entry.reason}; missing here")
 
 
 def _join(entry: FileEntry, present: _Present) -> Iterator[Step]:

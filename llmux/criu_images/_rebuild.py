@@ -9,14 +9,15 @@ from pathlib import Path
 
 from llmux.criu_images._actions import Plan
 from llmux.criu_images._build import Builder
-from llmux.criu_images._journal import Journal, default_journal, locked, read_journal, settle
-from llmux.criu_images._plan import make_plan
+from llmux.criu_images._facts import Facts
+from llmux.criu_images._journal import Journal, Kind, Made, default_journal, locked, read_journal, settle
+from llmux.criu_images._plan import free_leftovers, free_paths, make_plan
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images._survey import survey
 from llmux.criu_images._undo import Undone, take_back
 from llmux.criu_images._verify import check_images, read_manifest
 from llmux.criu_images.errors import CriuImagesError, RebuildFailed, RebuildRefused
-from llmux.criu_images.manifest import SIDE_DIRECTORY
+from llmux.criu_images.manifest import SIDE_DIRECTORY, FreeKind, Manifest
 
 _ROOT = Path("/")
 
@@ -39,11 +40,11 @@ def rebuild(directory: Path, *, root: Path = _ROOT, journal: Path | None = None)
     check_images(directory, manifest)
     journal = journal or default_journal(manifest.seal)
     with locked(journal), Tree(root) as tree:
-        made = make_plan(manifest, survey(manifest, tree))
+        facts = survey(manifest, tree)
+        made = make_plan(manifest, facts)
         if made.conflicts:
             raise RebuildRefused(tuple(map(str, made.conflicts)))
-        if made.actions:
-            _carry_out(directory, made, tree, journal)
+        _carry_out(directory, made, _expected(manifest, facts), tree, journal)
     return made
 
 
@@ -59,21 +60,41 @@ def undo(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) ->
     return undone
 
 
-def _carry_out(directory: Path, plan_: Plan, tree: Tree, journal_path: Path) -> None:
-    journal = Journal(journal_path)
+def _expected(manifest: Manifest, facts: Facts) -> tuple[Made, ...]:
+    """Return what the restore itself is going to make, so that an undo also clears what a failed one leaves."""
+    sockets = tuple(name for name in manifest.free_names if name.kind is FreeKind.SOCKET)
+    lines = (
+        Made(Kind.SOCKET, free_paths(sockets, facts)),
+        Made(Kind.LEFTOVER, free_leftovers(manifest.free_names, facts)),
+    )
+    return tuple(line for line in lines if line.paths)
+
+
+def _carry_out(
+    directory: Path, plan_: Plan, expected: tuple[Made, ...], tree: Tree, journal_path: Path
+) -> None:
     already = len(read_journal(journal_path))
+    journal = Journal(journal_path)
     try:
         with _side_directory(directory) as side:
-            builder = Builder(tree, side, journal, journal_path.parent)
-            for action in plan_.actions:
-                with _explained(action.path):
-                    builder.do(action)
-            builder.finish()
+            _build(plan_, Builder(tree, side, journal, journal_path.parent))
+        for line in expected:
+            journal.add(line)
     except BaseException:
-        take_back(tree, read_journal(journal_path)[already:])
+        undone = take_back(tree, read_journal(journal_path)[already:])
+        if not undone.left and already == 0:
+            settle(journal_path)
         raise
     finally:
         journal.close()
+
+
+def _build(plan_: Plan, builder: Builder) -> None:
+    for action in plan_.actions:
+        with _explained(action.path):
+            builder.do(action)
+    with _explained(b"/"):
+        builder.finish()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def survey(manifest: Manifest, tree: Tree) -> Facts:
         paths=paths,
         ids=observe.read_ids(),
         ports=observe.read_ports(),
-        abstract_names=observe.read_abstract_names(),
+        socket_names=observe.read_socket_names(),
         mounts=observe.read_mounts(),
         processor=observe.read_processor(),
         kernel=os.uname().release,

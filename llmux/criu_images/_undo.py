@@ -13,6 +13,7 @@ from typing import assert_never
 from llmux.criu_images._facts import Inode
 from llmux.criu_images._journal import Kind, Made
 from llmux.criu_images._linux import unmount
+from llmux.criu_images._observe import read_socket_names
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import UnsafeLink
@@ -56,19 +57,40 @@ def _take_back_one(tree: Tree, made: Made, path: RawPath, undone: Undone) -> Non
         case Kind.TEMPORARY:
             _unlink(tree, path, undone)
         case Kind.NODE:
-            if _unchanged(made, inode):
-                _unlink(tree, path, undone)
-            elif inode.identity == (made.device, made.inode):
-                undone.left.append(Left(path, "it was changed since"))
+            _take_back_node(tree, made, path, inode, undone)
         case Kind.DIRECTORY_INTENDED:
             _remove_unfinished(tree, path, inode, undone)
         case Kind.DIRECTORY:
-            if inode.identity == (made.device, made.inode):
-                _remove_directory(tree, path, undone)
+            _take_back_directory(tree, made, path, inode, undone)
+        case Kind.SOCKET:
+            _remove_dead_socket(tree, path, inode, undone)
+        case Kind.LEFTOVER:
+            _remove_leftover(tree, path, inode, undone)
         case Kind.MASK:
             _unmask(tree, path, Path(os.fsdecode(made.paths[1])), undone)
         case _:
             assert_never(made.kind)
+
+
+def _take_back_node(tree: Tree, made: Made, path: RawPath, inode: Inode, undone: Undone) -> None:
+    if _unchanged(made, inode):
+        _unlink(tree, path, undone)
+    elif inode.identity == (made.device, made.inode):
+        undone.left.append(Left(path, "it was changed since"))
+
+
+def _remove_leftover(tree: Tree, path: RawPath, inode: Inode, undone: Undone) -> None:
+    if not stat.S_ISDIR(inode.mode):
+        _unlink(tree, path, undone)
+
+
+def _remove_dead_socket(tree: Tree, path: RawPath, inode: Inode, undone: Undone) -> None:
+    if not stat.S_ISSOCK(inode.mode):
+        return
+    if path in read_socket_names():
+        undone.left.append(Left(path, "a process has bound it"))
+    else:
+        _unlink(tree, path, undone)
 
 
 def _unchanged(made: Made, inode: Inode) -> bool:
@@ -93,7 +115,9 @@ def _remove_unfinished(tree: Tree, path: RawPath, inode: Inode, undone: Undone) 
         undone.removed.append(path)
 
 
-def _remove_directory(tree: Tree, path: RawPath, undone: Undone) -> None:
+def _take_back_directory(tree: Tree, made: Made, path: RawPath, inode: Inode, undone: Undone) -> None:
+    if inode.identity != (made.device, made.inode):
+        return
     if _rmdir(tree, path):
         undone.removed.append(path)
     else:

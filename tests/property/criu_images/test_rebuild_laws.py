@@ -1,6 +1,6 @@
 """Laws of capture, rebuild and undo over random trees, on a real file system and without CRIU."""
 
-# ruff: noqa: PTH - paths are raw bytes here, which pathlib does not take
+# ruff: noqa: PTH108, PTH112, PTH114 - raw bytes, which pathlib does not take
 
 from __future__ import annotations
 

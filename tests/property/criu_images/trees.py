@@ -1,6 +1,6 @@
 """Random trees of files on a real file system, and what of them must come back."""
 
-# ruff: noqa: PTH - paths are raw bytes here, which pathlib does not take
+# ruff: noqa: PTH101, PTH102, PTH115, PTH123, PTH211 - raw bytes, which pathlib does not take
 
 from __future__ import annotations
 

@@ -216,8 +216,8 @@ def test_ports(entry, taken, clash):
 
 def test_an_abstract_name_that_is_taken():
     made = manifest_of(socket_entry(b"\0a\0b"))
-    assert conflicts(made, facts(abstract_names=frozenset({b"@a@b"})))
-    assert not conflicts(made, facts(abstract_names=frozenset({b"@a"})))
+    assert conflicts(made, facts(socket_names=frozenset({b"@a@b"})))
+    assert not conflicts(made, facts(socket_names=frozenset({b"@a"})))
 
 
 def test_a_lesser_processor_is_a_conflict_and_a_greater_one_is_not():

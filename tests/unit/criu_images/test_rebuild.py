@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from manifests import raw
 from llmux.criu_images import _build, plan, read_manifest, rebuild, undo, verify
 from llmux.criu_images._capture import Subject, capture_subject, survey_place
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference
-from llmux.criu_images._records import Pid
+from llmux.criu_images._records import FileId, Pid, Remap, RemapType
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import (
     CaptureFailed,
@@ -232,6 +233,30 @@ def test_undo_leaves_what_was_changed_since(world):
     assert everything(world.here) == {"dir", "dir/changed", "dir/foreign"}
 
 
+def test_undo_clears_the_sockets_and_ghosts_of_a_failed_restore(world):
+    (world.there / "run").mkdir()
+    world.capture(
+        regular("/run/s", kind=PathKind.SOCKET),
+        PathReference(raw("/g"), PathKind.GHOST_NAME, (), remap=Remap(FileId(1), 26, RemapType.GHOST)),
+    )
+    (world.here / "s2").touch()
+    world.rebuild()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(world.here / "run/s"))
+    (world.here / "g.cr.1a.ghost").touch()
+    assert world.undo().left == []
+    assert everything(world.here) == {"s2"}
+
+
+def test_undo_leaves_a_socket_that_was_there_before(world):
+    world.capture(regular("/s", kind=PathKind.SOCKET))
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(world.here / "s"))
+    world.rebuild()
+    world.undo()
+    assert everything(world.here) == {"s"}
+
+
 def test_undo_without_a_rebuild_does_nothing(world):
     world.capture()
     assert world.undo().removed == []
@@ -312,7 +337,7 @@ class TestVerify:
         (captured.images / "llmux/0").unlink()
         with pytest.raises(SideFileDiffers, match="llmux/0: missing"):
             verify(captured.images)
-        with pytest.raises((SideFileDiffers, RebuildFailed), match="llmux/0|No such file"):
+        with pytest.raises((SideFileDiffers, RebuildFailed), match=r"llmux/0|No such file"):
             captured.rebuild()
         assert everything(captured.here) == set()
 
