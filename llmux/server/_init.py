@@ -250,8 +250,15 @@ def _become(order: Order, report: int) -> NoReturn:
             _install_filter(bytes.fromhex(order.filter))
         os.execvpe(order.argv[0], order.argv, order.env)  # noqa: S606 - an argument list, no shell
     except BaseException as error:  # noqa: BLE001 - this fork must never return into the init's loop
-        os.write(report, str(error).encode("utf-8", "replace")[:4096])
+        os.write(report, _reason(error).encode("utf-8", "replace")[:4096])
     os._exit(_NOT_EXECUTED)
+
+
+def _reason(error: BaseException) -> str:
+    # execvpe gives bytes, the last place of PATH that it tried, which misleads.
+    if isinstance(error, OSError) and not isinstance(error.filename, str):
+        return error.strerror or str(error)
+    return str(error)
 
 
 def _reap() -> None:

@@ -204,6 +204,9 @@ class Sandbox:
         )
         try:
             pid = await spawned
+        except NotStarted as error:
+            error.hint = f"Its PATH is {command.env.get('PATH', os.defpath)}"
+            raise
         finally:
             self._spawning.pop(number, None)
         return Child(self, pid, self._exit(pid))
