@@ -202,8 +202,13 @@ class Driver:
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)  # noqa: TID251 - the one place
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
         return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("a task failed that never should: this is a fault of llmux", exc_info=error)
 
     def _admit_held(self, model: Model) -> None:
         for ticket in model.held:

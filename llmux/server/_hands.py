@@ -67,6 +67,9 @@ class Life(Protocol):
     async def resume(self, weights: Weights) -> None:
         """Make it serve again after `quieten`, or make sure that it does."""
 
+    async def dump(self, directory: Path) -> None:
+        """Write it to `directory`; it is gone afterwards, and serves on where this fails."""
+
     async def close(self) -> None:
         """End everything that belongs to it. May be called again."""
 

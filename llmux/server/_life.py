@@ -6,51 +6,70 @@ It owns the sandbox, the engine in it, and the HTTP sessions that everything to 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 from yarl import URL
 
-from llmux.server import _engine
+from llmux.server import _criu, _engine
+from llmux.server._criu import CriuSettings
 from llmux.server._engine import Engine
 from llmux.server._log_tail import last_lines, size_of
 from llmux.server._model import Weights
+from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
 from llmux.server.errors import EngineEnded, EngineNotHealthy, Problem
+
+log = logging.getLogger(__name__)
 
 _TERM_GRACE = 2.0
 """Seconds between asking an engine to end and ending its sandbox."""
 _POLL_LEAST, _POLL_MOST = 0.01, 0.5
 """Seconds between two looks at /health: a restored engine answers at once, a cold one after a minute."""
+_DISCONNECT = 2.0
+"""Seconds for the engine to close its ends of connections that are over."""
+
+
+def _open_proxy_session() -> aiohttp.ClientSession:
+    """Return a session that adds nothing to what a client sends and keeps no connection, so that none is in a dump."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(force_close=True, limit=0),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+    )
 
 
 @dataclass(eq=False)
 class EngineLife:
     """An engine that runs in its sandbox."""
 
+    name: str
     engine: Engine
+    criu: CriuSettings
     sandbox: Sandbox
     child: Child
     log: Path
-    log_began: int
-    """How long the log was when this life began."""
     started_at: float
-    session: aiohttp.ClientSession
-    control: aiohttp.ClientSession
+    session: aiohttp.ClientSession = field(default_factory=_open_proxy_session)
+    control: aiohttp.ClientSession = field(default_factory=_engine.open_session)
+    log_began: int = field(init=False)
+    """How long the log was when this life began."""
 
-    @classmethod
-    def begin(
-        cls, engine: Engine, sandbox: Sandbox, child: Child, log: Path, started_at: float
-    ) -> EngineLife:
-        """Take charge of a child that has just been started or restored."""
-        control = _engine.open_session()
-        return cls(engine, sandbox, child, log, size_of(log), started_at, _open_proxy_session(), control)
+    def __post_init__(self) -> None:
+        self.log_began = size_of(self.log)
 
     @property
     def url(self) -> URL:
         return self.engine.url
+
+    @property
+    def port(self) -> int:
+        return self.url.port or 0
 
     @property
     def pid(self) -> int:
@@ -87,6 +106,11 @@ class EngineLife:
     async def resume(self, weights: Weights) -> None:
         await self.engine.wake(self.control, weights)
 
+    async def dump(self, directory: Path) -> None:
+        if not await wait_until_unconnected(self.port, _DISCONNECT):
+            log.warning("%s: connections to port %d are open at its dump", self.name, self.port)
+        await _criu.dump(self.criu, self.sandbox, self.pid, directory, self.name)
+
     async def close(self) -> None:
         await self.session.close()
         await self.control.close()
@@ -100,14 +124,3 @@ class EngineLife:
 
     def _last_words(self) -> str:
         return last_lines(self.log, self.log_began)
-
-
-def _open_proxy_session() -> aiohttp.ClientSession:
-    """Return a session that adds nothing to what a client sends and keeps no connection, so that none is in a dump."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True, limit=0),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-    )

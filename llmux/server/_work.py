@@ -18,15 +18,12 @@ from llmux.server._engine import LOOPBACK
 from llmux.server._hands import Life, Stored
 from llmux.server._life import EngineLife
 from llmux.server._model import Eviction, Process
-from llmux.server._ports import check_free, wait_until_unconnected
-from llmux.server._sandbox import Isolation, Sandbox
+from llmux.server._ports import check_free
+from llmux.server._sandbox import Child, Isolation, Sandbox
 from llmux.server.config import Config, eviction_fault
 from llmux.server.errors import CheckpointOfAnotherStart, NoCheckpoint, Problem, ServerError, StartRefused
 
 log = logging.getLogger(__name__)
-
-_DISCONNECT = 2.0
-"""Seconds for the engine to close its ends of connections that are over."""
 
 
 @dataclass(frozen=True)
@@ -86,19 +83,15 @@ class EngineHands:
         check_free(LOOPBACK, self._model.port)
         async with self._sandbox() as sandbox:
             child = await sandbox.start_engine(self._engine.command(os.environ))
-            life = EngineLife.begin(self._engine, sandbox, child, self._log, time.time())
+            life = self._life(sandbox, child, time.time())
             async with _closed_unless_serving(life):
                 await life.until_healthy(self._model.timeouts.start)
             return life
 
     async def dump(self, life: Life, eviction: Eviction, began: float) -> Stored:
-        if not isinstance(life, EngineLife):
-            raise TypeError(life)
-        if not await wait_until_unconnected(self._model.port, _DISCONNECT):
-            log.warning("%s: connections to port %d are open at its dump", self._name, self._model.port)
         generation = await asyncio.to_thread(self._store.begin, self._name)
         try:
-            await _criu.dump(self._criu.settings, life.sandbox, life.pid, generation.directory, self._name)
+            await life.dump(generation.directory)
         except BaseException:
             await asyncio.to_thread(self._store.discard, generation)
             raise
@@ -127,12 +120,15 @@ class EngineHands:
             child = await _criu.restore(
                 settings, sandbox, directory, max_id=checkpoint.max_id, name=self._name
             )
-            started_at = checkpoint.facts.engine_started_at
-            life = EngineLife.begin(self._engine, sandbox, child, self._log, started_at)
+            life = self._life(sandbox, child, checkpoint.facts.engine_started_at)
             async with _closed_unless_serving(life):
                 await life.until_healthy(self._model.timeouts.wake)
                 await life.resume(checkpoint.facts.eviction.weights)
             return life
+
+    def _life(self, sandbox: Sandbox, child: Child, started_at: float) -> EngineLife:
+        settings = self._criu.settings
+        return EngineLife(self._name, self._engine, settings, sandbox, child, self._log, started_at)
 
     async def _newest(self) -> Checkpoint:
         """Return the checkpoint to restore. Raises NoCheckpoint, CheckpointOfAnotherStart and the store's errors."""

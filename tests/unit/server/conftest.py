@@ -61,6 +61,9 @@ class FakeLife:
         await self.hands.step("resume")
         self.asleep = False
 
+    async def dump(self, _directory: Path) -> None:
+        await self.hands.step("dump")
+
     async def close(self) -> None:
         self.closed = True
         self._exit.set()
@@ -95,8 +98,8 @@ class FakeHands:
         await self.step("cold_start")
         return self._new_life()
 
-    async def dump(self, _life: FakeLife, _eviction: Eviction, _began: float) -> Stored:
-        await self.step("dump")
+    async def dump(self, life: FakeLife, _eviction: Eviction, _began: float) -> Stored:
+        await life.dump(Path("/images"))
         self.stored = STORED
         return STORED
 
