@@ -207,6 +207,11 @@ class Sandbox:
         except NotStarted as error:
             error.hint = f"Its PATH is {command.env.get('PATH', os.defpath)}"
             raise
+        except asyncio.CancelledError:
+            # The report may have come in this very turn of the loop; else `_spawned` finds nobody waiting.
+            if spawned.done() and not spawned.cancelled() and not spawned.exception():
+                self.signal(spawned.result(), signal.SIGKILL, group=True)
+            raise
         finally:
             self._spawning.pop(number, None)
         return Child(self, pid, self._exit(pid))
