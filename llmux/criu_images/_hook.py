@@ -12,6 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+JOURNALS = Path("/run/llmux/journals")
+"""`_journal.DEFAULT_DIRECTORY`, without the import."""
+
 
 def main() -> None:
     """Do what the stage asks for; exit 1 with the reason on stderr where that fails."""
@@ -86,7 +89,8 @@ def _settle() -> None:
     from contextlib import suppress  # noqa: PLC0415
 
     directory = Path(os.environ.get("CRTOOLS_IMAGE_DIR", ""))
-    with suppress(OSError, ValueError, KeyError):
-        seal = json.loads((directory / "llmux-manifest.json").read_bytes())["seal"]
-        if seal.isalnum():
-            Path(f"/run/llmux/journals/{seal}.json").unlink()
+    with suppress(OSError, ValueError):
+        manifest = json.loads((directory / "llmux-manifest.json").read_bytes())
+        seal = manifest.get("seal") if isinstance(manifest, dict) else None
+        if isinstance(seal, str) and seal.isalnum():
+            (JOURNALS / f"{seal}.json").unlink()

@@ -166,7 +166,7 @@ def find_container_start(root: Inode, mount: MountPoint) -> ContainerStart:
     for mark in _ENGINES_MARKS:
         with suppress(OSError):
             birth = _birth(mark)
-            if birth is not None:
+            if birth:  # a root made by a tool rather than by the kernel has births of 0
                 return ContainerStart(birth, f"birth of {mark}")
     return ContainerStart(_start_of_init(), "start of PID 1")
 

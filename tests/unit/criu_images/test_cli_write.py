@@ -1,0 +1,102 @@
+"""The commands' output and exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmux.criu_images._capture import Subject, capture_subject, survey_place
+from llmux.criu_images._cli import main
+from llmux.criu_images._inventory import Inventory, PathKind, PathReference
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images._records import Pid
+from llmux.criu_images._safefs import Tree
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["llmux.criu_images", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (int(ended.value.code), *capfd.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Give a captured directory of images, an empty root, and the options that name root and journal."""
+    images, there, here = (tmp_path / name for name in ("images", "there", "here"))
+    for directory in (images, there, here):
+        directory.mkdir()
+    (there / "a\nlog").write_text("logged")
+    inventory = Inventory(
+        (PathReference(RawPath(b"/a\nlog"), PathKind.REGULAR, (), 6),), (), (), (), (), (), ()
+    )
+    with Tree(there) as tree:
+        capture_subject(Subject(inventory, Pid(1), frozenset()), images, survey_place(tree, 0), None)
+    return images, here, tmp_path / "journals/j"
+
+
+def test_plan_rebuild_undo(run, places):
+    images, here, journal = places
+    code, out, _ = run("plan", images, "--root", here)
+    assert code == 0
+    assert out.startswith(
+        "place file  /a\\nlog  (born after the container was created; missing here)\n1 actions"
+    )
+    assert run("rebuild", images, "--root", here, "--journal", journal)[:2] == (0, out)
+    assert (here / "a\nlog").read_text() == "logged"
+    code, out, _ = run("undo", images, "--root", here, "--journal", journal, "--json")
+    assert (code, json.loads(out)) == (0, {"removed": ["/a\\nlog"], "left": []})
+
+
+def test_conflicts_exit_with_3(run, places):
+    images, here, journal = places
+    (here / "a\nlog").write_text("another")
+    code, out, _ = run("plan", images, "--root", here, "--json")
+    assert code == 3
+    (conflict,) = json.loads(out)["conflicts"]
+    assert conflict["subject"] == "/a\\nlog"
+    assert conflict["criu_says"] == "File a\\nlog has bad size 7 (expect 6)"
+    code, out, err = run("rebuild", images, "--root", here, "--journal", journal, "--json")
+    assert code == 3
+    assert json.loads(out)["conflicts"] == [conflict]
+    assert err.startswith("error: cannot restore here:")
+
+
+def test_verify(run, places):
+    images, *_ = places
+    code, out, _ = run("verify", images, "--json")
+    assert (code, json.loads(out)["carried"]) == (0, 1)
+    (images / "llmux/0").write_text("LOGGED")
+    code, _, err = run("verify", images)
+    assert code == 4
+    assert "side file llmux/0" in err
+
+
+@pytest.mark.parametrize("command", ["plan", "rebuild", "undo", "verify"])
+def test_no_manifest_exits_with_4(run, tmp_path, command):
+    code, _, err = run(command, tmp_path)
+    assert code == 4
+    assert "no manifest" in err
+
+
+def test_capture(maker, run, tmp_path):
+    path = tmp_path / "log"
+    path.write_text("logged")
+    maker.whole(maker.reg(3, str(path), size=6), fds={5: 3})
+    code, out, err = run("capture", maker.directory, "--container-started", "0")
+    assert (code, err) == (0, "")
+    assert f"carried  {path}  (" in out
+    assert Path(maker.directory, "llmux-manifest.json").exists()
+    assert Path(maker.directory, "llmux/0").exists()
+
+
+def test_wrong_use_exits_with_2(run, tmp_path):
+    assert run("plan", tmp_path / "none")[0] == 2
+    assert run("plan")[0] == 2

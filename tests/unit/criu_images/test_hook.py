@@ -1,0 +1,138 @@
+"""What CRIU sees of its action script: exit codes, lines on stderr, and that other stages cost nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmux.criu_images import _hook, _journal, read_manifest
+from llmux.criu_images._capture import Subject, capture_subject, survey_place
+from llmux.criu_images._inventory import Inventory, PathKind, PathReference
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images._records import Pid
+from llmux.criu_images._safefs import Tree
+
+HEAVY = ("pydantic", "google.protobuf", "click", "llmux.criu_images.manifest")
+
+
+@pytest.fixture
+def journals(tmp_path, monkeypatch):
+    directory = tmp_path / "journals"
+    monkeypatch.setattr(_journal, "DEFAULT_DIRECTORY", directory)
+    monkeypatch.setattr(_hook, "JOURNALS", directory)
+    return directory
+
+
+@pytest.fixture
+def hook(monkeypatch, capfd, journals):
+    """Run the hook for a stage; return its exit code and its errors."""
+
+    def run(stage: str | None, directory: Path | None = None):
+        for name, value in (("CRTOOLS_SCRIPT_ACTION", stage), ("CRTOOLS_IMAGE_DIR", directory)):
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, str(value))
+        try:
+            _hook.main()
+        except SystemExit as ended:
+            return int(ended.code), capfd.readouterr().err
+        return 0, capfd.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def captured(tmp_path):
+    """Give a file, gone since it was captured, and the images' directory."""
+    images = tmp_path / "images"
+    images.mkdir()
+    path = tmp_path / "app.log"
+    path.write_text("logged")
+    reference = PathReference(RawPath(os.fsencode(path)), PathKind.REGULAR, (), 6)
+    inventory = Inventory((reference,), (), (), (), (), (), ())
+    with Tree(Path("/")) as tree:
+        capture_subject(Subject(inventory, Pid(1), frozenset()), images, survey_place(tree, 0), None)
+    path.unlink()
+    return path, images
+
+
+def test_a_dump_is_captured(maker, tmp_path, hook):
+    log = tmp_path / "log"
+    log.write_text("logged")
+    maker.whole(maker.reg(3, str(log), size=6), fds={5: 3})
+    Path(maker.directory, "dump.log").write_text("(00.000001) Version: 4.2.1 (gitid 0)\n")
+    assert hook("post-dump", maker.directory) == (0, "")
+    manifest = read_manifest(Path(maker.directory))
+    assert manifest.host.criu == "4.2.1"
+    assert (os.fsencode(log),) in [entry.names for entry in manifest.files if entry.carried]
+
+
+def test_a_dump_that_lacks_a_file_fails(maker, hook):
+    maker.whole(maker.reg(3, "/none/log"), fds={5: 3})
+    code, errors = hook("post-dump", maker.directory)
+    assert code == 1
+    assert errors.startswith("llmux-criu-hook: cannot capture /none/log")
+
+
+def test_a_restore_is_prepared_and_settled(captured, hook, journals):
+    path, images = captured
+    assert hook("pre-restore", images)[0] == 0
+    assert path.read_text() == "logged"
+    assert len(list(journals.iterdir())) == 1
+    assert hook("pre-resume", images) == (0, "")
+    assert not list(journals.iterdir())
+
+
+def test_a_conflict_ends_the_restore(captured, hook):
+    path, images = captured
+    path.write_text("of another")
+    code, errors = hook("pre-restore", images)
+    assert code == 1
+    assert all(line.startswith("llmux-criu-hook: ") for line in errors.splitlines())
+    assert f"{path}: has 10 bytes, the dump has 6" in errors
+
+
+def test_a_directory_without_a_manifest_is_never_restored(tmp_path, hook):
+    code, errors = hook("pre-restore", tmp_path)
+    assert code == 1
+    assert "no manifest" in errors
+
+
+def test_without_criu(hook):
+    assert hook(None)[0] == 2
+    assert hook("post-dump")[0] == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"seal": "../../x"}', b'{"seal": 1}', b"[]"])
+def test_settling_never_fails(tmp_path, hook, content):
+    (tmp_path / "llmux-manifest.json").write_bytes(content)
+    assert hook("pre-resume", tmp_path) == (0, "")
+
+
+def test_other_stages_import_nothing_heavy():
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        for name in [
+            name for name in sys.modules if name.startswith(("llmux", "pydantic", "google", "click"))
+        ]:
+            del sys.modules[name]
+        os.environ["CRTOOLS_SCRIPT_ACTION"] = "network-lock"
+        from llmux.criu_images._hook import main  # noqa: PLC0415
+
+        main()
+        os.write(writer, json.dumps([name for name in HEAVY if name in sys.modules]).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        assert json.load(pipe) == []
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_journals_are_where_rebuild_puts_them():
+    assert _hook.JOURNALS == Path("/run/llmux/journals") == _journal.DEFAULT_DIRECTORY
