@@ -17,7 +17,7 @@ from yarl import URL
 from llmux.server import _criu, _engine
 from llmux.server._criu import CriuSettings
 from llmux.server._engine import Engine
-from llmux.server._log_tail import last_lines, size_of
+from llmux.server._log_tail import last_lines
 from llmux.server._model import Weights
 from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
@@ -54,14 +54,11 @@ class EngineLife:
     sandbox: Sandbox
     child: Child
     log: Path
+    log_began: int
+    """How long the log was when this life began."""
     started_at: float
     session: aiohttp.ClientSession = field(default_factory=_open_proxy_session)
     control: aiohttp.ClientSession = field(default_factory=_engine.open_session)
-    log_began: int = field(init=False)
-    """How long the log was when this life began."""
-
-    def __post_init__(self) -> None:
-        self.log_began = size_of(self.log)
 
     @property
     def url(self) -> URL:
@@ -85,7 +82,7 @@ class EngineLife:
 
     async def wait(self) -> Problem:
         await self.child.wait()
-        return self._ending().problem()
+        return (await self._ending()).problem()
 
     async def until_healthy(self, seconds: float) -> None:
         """Return once /health is good. Raises EngineEnded and EngineNotHealthy."""
@@ -93,10 +90,11 @@ class EngineLife:
         pause = _POLL_LEAST
         while not await self.engine.healthy(self.control):
             if self.ended:
-                raise self._ending()
+                raise await self._ending()
             if time.monotonic() > until:
                 hint = "If it only needs longer, raise timeouts.start"
-                raise EngineNotHealthy(str(self.url), seconds, str(self.log), self._last_words(), hint=hint)
+                words = await self._last_words()
+                raise EngineNotHealthy(str(self.url), seconds, str(self.log), words, hint=hint)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _POLL_MOST)
 
@@ -118,9 +116,9 @@ class EngineLife:
             await self.child.terminate(_TERM_GRACE)
         await self.sandbox.close()
 
-    def _ending(self) -> EngineEnded:
+    async def _ending(self) -> EngineEnded:
         hint = "The next request starts it again"
-        return EngineEnded(self.child.returncode or 0, str(self.log), self._last_words(), hint=hint)
+        return EngineEnded(self.child.returncode or 0, str(self.log), await self._last_words(), hint=hint)
 
-    def _last_words(self) -> str:
-        return last_lines(self.log, self.log_began)
+    async def _last_words(self) -> str:
+        return await asyncio.to_thread(last_lines, self.log, self.log_began)

@@ -8,7 +8,7 @@ from pathlib import Path
 _BYTES = 4096
 
 
-def last_lines(path: Path, since: int = 0, count: int = 8) -> str:
+def last_lines(path: Path, since: int = 0, count: int = 4) -> str:
     """Return the last `count` lines written after offset `since`, joined by " | "; empty where there are none."""
     try:
         with path.open("rb") as file:

@@ -17,6 +17,7 @@ from llmux.server._criu import CriuSettings
 from llmux.server._engine import LOOPBACK
 from llmux.server._hands import Life, Stored
 from llmux.server._life import EngineLife
+from llmux.server._log_tail import size_of
 from llmux.server._model import Eviction, Process
 from llmux.server._ports import check_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
@@ -81,9 +82,10 @@ class EngineHands:
 
     async def cold_start(self) -> Life:
         check_free(LOOPBACK, self._model.port)
+        log_began = await asyncio.to_thread(size_of, self._log)
         async with self._sandbox() as sandbox:
             child = await sandbox.start_engine(self._engine.command(os.environ))
-            life = self._life(sandbox, child, time.time())
+            life = self._life(sandbox, child, time.time(), log_began)
             async with _closed_unless_serving(life):
                 await life.until_healthy(self._model.timeouts.start)
             return life
@@ -115,20 +117,23 @@ class EngineHands:
         return life, None
 
     async def _restored(self, checkpoint: Checkpoint) -> EngineLife:
+        log_began = await asyncio.to_thread(size_of, self._log)
         async with self._sandbox() as sandbox:
             settings, directory = self._criu.settings, checkpoint.directory
             child = await _criu.restore(
                 settings, sandbox, directory, max_id=checkpoint.max_id, name=self._name
             )
-            life = self._life(sandbox, child, checkpoint.facts.engine_started_at)
+            life = self._life(sandbox, child, checkpoint.facts.engine_started_at, log_began)
             async with _closed_unless_serving(life):
                 await life.until_healthy(self._model.timeouts.wake)
                 await life.resume(checkpoint.facts.eviction.weights)
             return life
 
-    def _life(self, sandbox: Sandbox, child: Child, started_at: float) -> EngineLife:
+    def _life(self, sandbox: Sandbox, child: Child, started_at: float, log_began: int) -> EngineLife:
         settings = self._criu.settings
-        return EngineLife(self._name, self._engine, settings, sandbox, child, self._log, started_at)
+        return EngineLife(
+            self._name, self._engine, settings, sandbox, child, self._log, log_began, started_at
+        )
 
     async def _newest(self) -> Checkpoint:
         """Return the checkpoint to restore. Raises NoCheckpoint, CheckpointOfAnotherStart and the store's errors."""

@@ -1,0 +1,139 @@
+"""An engine's life before a real HTTP server; the process and the sandbox around it are stood in for."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from llmux.server import _engine, config
+from llmux.server._criu import CriuSettings
+from llmux.server._life import EngineLife
+from llmux.server._model import Weights
+from llmux.server.errors import EngineEnded, EngineNotHealthy
+
+
+class StandInChild:
+    """A child that ends when told."""
+
+    pid = 1000
+
+    def __init__(self):
+        self.exit = asyncio.get_running_loop().create_future()
+
+    @property
+    def returncode(self):
+        return self.exit.result() if self.exit.done() else None
+
+    async def wait(self):
+        return await asyncio.shield(self.exit)
+
+    async def terminate(self, _grace):
+        self.exit.set_result(-15)
+
+
+class StandInSandbox:
+    init_pid = 4711
+    closed = False
+
+    async def close(self):
+        self.closed = True
+
+
+class Api:
+    """vLLM's API as far as a life uses it; healthy after so many questions."""
+
+    def __init__(self, healthy_after=0):
+        self.healthy_after = healthy_after
+        self.called = []
+
+    def app(self):
+        app = web.Application()
+        app.add_routes([web.get("/health", self.health), web.post("/{path:.*}", self.note)])
+        return app
+
+    async def health(self, _request):
+        self.healthy_after -= 1
+        return web.Response(status=200 if self.healthy_after < 0 else 503)
+
+    async def note(self, request):
+        body = await request.read()
+        self.called.append(f"{request.path_qs} {body.decode()}".strip())
+        return web.Response()
+
+
+def say(life, words):
+    life.log.write_text("an earlier life\n" + words)
+
+
+@pytest.fixture
+async def living(serve, tmp_path):
+    """Give a function that makes a life before an API."""
+    lives = []
+
+    async def make(api) -> EngineLife:
+        url = await serve(api.app())
+        model = config.ModelConfig(model_path="x", port=url.port)
+        engine = _engine.make("m", model, tmp_path)
+        life = EngineLife(
+            "m", engine, CriuSettings(), StandInSandbox(), StandInChild(), tmp_path / "m.log", 16, 1.0
+        )
+        lives.append(life)
+        return life
+
+    yield make
+    for life in lives:
+        await life.close()
+        assert life.sandbox.closed
+        assert life.ended
+
+
+async def test_it_is_waited_for_until_it_is_healthy(living):
+    life = await living(Api(healthy_after=3))
+    await life.until_healthy(5)
+
+
+async def test_one_that_never_gets_healthy_is_given_up_with_its_last_words(living):
+    life = await living(Api(healthy_after=10_000))
+    say(life, "loading shard 3\n")
+    with pytest.raises(EngineNotHealthy, match=r"within 0\.1 s; the end of .*m\.log: loading shard 3"):
+        await life.until_healthy(0.1)
+
+
+async def test_one_that_ends_meanwhile_is_told_at_once(living):
+    life = await living(Api(healthy_after=10_000))
+    life.child.exit.set_result(-9)
+    with pytest.raises(EngineEnded, match="was killed by signal 9"):
+        await life.until_healthy(60)
+
+
+async def test_its_end_is_told_with_the_exit_code(living):
+    life = await living(Api())
+    life.child.exit.set_result(3)
+    problem = await life.wait()
+    assert problem.code == "engine_ended"
+    assert "ended with code 3" in problem.message
+
+
+async def test_discarded_weights_come_back_in_vllms_order(living):
+    api = Api()
+    life = await living(api)
+    await life.quieten(Weights.DISCARD)
+    await life.resume(Weights.DISCARD)
+    assert api.called == [
+        "/sleep?level=2",
+        "/wake_up?tags=weights",
+        '/collective_rpc {"method": "reload_weights"}',
+        "/wake_up?tags=kv_cache",
+        "/reset_prefix_cache",
+    ]
+
+
+async def test_no_connection_is_left_open_after_an_answer(living, serve):
+    api = Api()
+    life = await living(api)
+    async with life.session.get(life.url / "health") as response:
+        await response.read()
+    await life.until_healthy(1)
+    assert all(not session.connector._conns for session in (life.session, life.control))
