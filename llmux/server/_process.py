@@ -107,8 +107,10 @@ class Conversation:
         return self._child.ended
 
     def tell(self, line: bytes) -> None:
-        """Send one line. A program that has ended does not hear it."""
-        self._child.pipe_to_stdin().write(line + b"\n")
+        """Send one line. A program that has ended, or is being ended, does not hear it."""
+        pipe = self._child.pipe_to_stdin()
+        if not pipe.is_closing():
+            pipe.write(line + b"\n")
 
     async def end(self, grace: float) -> int:
         """Close its stdin, which is its order to exit, then TERM and KILL, each after `grace` seconds."""
