@@ -147,11 +147,15 @@ class CheckpointStore:
 
         Raises CheckpointInvalid if something is there but nothing that may be restored.
         """
-        found, problem = [], None
-        for directory in dict.fromkeys([self._root / model / PUBLISHED, *([also] if also else [])]):
+        found: list[Checkpoint] = []
+        problem: CheckpointInvalid | CheckpointPlaceRefused | None = None
+        own = self._root / model / PUBLISHED
+        for directory in dict.fromkeys([own, *([also] if also else [])]):
             if not os.path.lexists(directory):
                 continue
             try:
+                if directory == own:
+                    self._check(model)
                 found.append(_read(directory, model))
             except (CheckpointInvalid, CheckpointPlaceRefused) as error:
                 problem = problem or error
