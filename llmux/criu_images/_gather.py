@@ -218,9 +218,16 @@ class Gathering:
     def _add_free(self, reference: PathReference, kind: FreeKind, reason: str) -> None:
         self._add_directories(self._nearest_directory(_parent(reference.path)))
         remap_id = reference.remap.remap_id if reference.remap and kind is FreeKind.GHOST_NAME else None
-        self._free[reference.path, kind] = FreeName(
-            path=reference.path, kind=kind, reason=reason, remap_id=remap_id
-        )
+        path = self._without_dots(reference.path)
+        self._free[path, kind] = FreeName(path=path, kind=kind, reason=reason, remap_id=remap_id)
+
+    def _without_dots(self, path: RawPath) -> RawPath:
+        """Find the real path of a name with `..` in it, as a socket's may be: bind(2) took it as it was given."""
+        parent, _, name = path.rpartition(b"/")
+        if b".." not in path.split(b"/"):
+            return path
+        real, _ = self._place.tree.resolve(RawPath(parent))
+        return RawPath(real.rstrip(b"/") + b"/" + name)
 
     def _nearest_directory(self, path: RawPath) -> RawPath:
         """Return the deepest of `path` and its ancestors that is there: a lost file's directory may be lost too."""

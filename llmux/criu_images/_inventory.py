@@ -186,12 +186,15 @@ def take_inventory(dump: Dump) -> Inventory:
 
 
 def socket_path(socket: UnixSocket) -> RawPath | None:
-    """Return the absolute path of a socket's name; None for an unnamed or abstract one."""
+    """Return the absolute path of a socket's name; None for an unnamed or abstract one.
+
+    A name is whatever bind(2) was given, `./name` or `//dir//name` too. A `..` stays: what it means is up to the file system.
+    """
     if not socket.name or socket.abstract:
         return None
-    if socket.name.startswith(b"/"):
-        return socket.name
-    return RawPath((socket.name_dir or b"").rstrip(b"/") + b"/" + socket.name)
+    directory = b"" if socket.name.startswith(b"/") else socket.name_dir or b""
+    parts = (directory + b"/" + socket.name).split(b"/")
+    return RawPath(b"".join(b"/" + part for part in parts if part not in {b"", b"."}))
 
 
 def _merged(references: Iterable[PathReference]) -> tuple[PathReference, ...]:

@@ -177,7 +177,8 @@ class SocketEntry(_Frozen):
     type: str
     state: str
     name: RawBytes
-    bind_path: TreePath | None
+    bind_path: RawBytes | None
+    """Absolute, and as bind(2) was given it: it may hold `..`; FreeName has the real path."""
     abstract: bool
     external: bool
     peer: Natural | None

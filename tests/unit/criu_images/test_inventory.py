@@ -109,6 +109,20 @@ def test_only_listeners_and_datagram_sockets_demand_a_path(maker, inventory):
     assert [item.peer and item.peer.id for item in taken.sockets] == [None, 5, 4, None, None, None]
 
 
+def test_a_socket_keeps_the_name_that_bind_was_given_and_refers_to_a_path_without_dots(maker, inventory):
+    maker.whole(
+        maker.unix(3, b"./here", state=10, name_dir="/srv"),
+        maker.unix(4, b"//srv/./there//plain", state=10),
+        maker.unix(5, b"/srv/there/../up", state=10),
+        fds={3: 3, 4: 4, 5: 5},
+    )
+    assert [item.bind_path for item in inventory().sockets] == [
+        b"/srv/here",
+        b"/srv/there/plain",
+        b"/srv/there/../up",
+    ]
+
+
 def test_a_relative_socket_binds_below_its_directory_which_must_be_there(maker, inventory):
     maker.whole(
         maker.unix(3, b"a/s\0", state=10, name_dir="/run"), maker.unix(4, b"t\0", state=10, name_dir="/")
