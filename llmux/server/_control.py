@@ -144,7 +144,7 @@ def _problem_of(state: State) -> Problem | None:
     match state:
         case Failed(why=problem):
             return problem
-        case Running(sleep_failed=problem):
+        case Running(sleep_failed=problem) | Asleep(wake_failed=problem):
             return problem
         case _:
             return None

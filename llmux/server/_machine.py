@@ -2,7 +2,8 @@
 
 The rules behind it:
 - A request never fails because the model sleeps: it is held, and the model is started or woken for it.
-- A sleep that fails leaves the model running; a wake that fails becomes a cold start with the reason kept.
+- A sleep that fails leaves the model running; a wake that fails becomes a cold start with the reason kept; and where
+  that fails too, a model that sleeps on disk sleeps on.
 - An engine that is lost while requests are held is started again for them; otherwise it waits for the next request.
 """
 
@@ -100,6 +101,9 @@ def _starting(state: Starting, event: Event, now: float) -> Move:
             return Move(replace(state, held=_recount(state.held, event)))
         case Awake():
             return _serve(event, state.held, now)
+        case StartFailed(problem) | NoRoom(problem) if state.fallback:
+            asleep = Asleep(since=now, eviction=state.fallback, wake_failed=problem)
+            return Move(asleep, (RefuseHeld(problem),))
         case StartFailed(problem) | NoRoom(problem):
             return Move(Failed(since=now, why=problem), (RefuseHeld(problem),))
         case _:
@@ -180,9 +184,11 @@ def _waking(state: Waking, event: Event, now: float) -> Move:
         case Awake():
             return _serve(event, state.held, now)
         case WakeFailed(problem):
-            return _start(str(problem), state.held, now)
+            on_disk = state.eviction.process is Process.CHECKPOINT
+            return _start(str(problem), state.held, now, state.eviction if on_disk else None)
         case NoRoom(problem):
-            return Move(Asleep(since=now, eviction=state.eviction), (RefuseHeld(problem),))
+            asleep = Asleep(since=now, eviction=state.eviction, wake_failed=problem)
+            return Move(asleep, (RefuseHeld(problem),))
         case _:
             raise _illegal(state, event)
 
@@ -195,8 +201,8 @@ def _failed(state: Failed, event: Event, now: float) -> Move:
             raise _illegal(state, event)
 
 
-def _start(why: str, held: int, now: float) -> Move:
-    return Move(Starting(since=now, held=held, why=why), (StartEngine(why),))
+def _start(why: str, held: int, now: float, fallback: Eviction | None = None) -> Move:
+    return Move(Starting(since=now, held=held, why=why, fallback=fallback), (StartEngine(why),))
 
 
 def _wake(eviction: Eviction, held: int, now: float) -> Move:

@@ -84,6 +84,8 @@ class Starting(_Holding):
     """A cold start is under way; `why` says why it is a cold one."""
 
     why: str
+    fallback: Eviction | None = None
+    """The sleep that it goes back to if this start fails too: a wake has failed, and its checkpoint is still there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +113,10 @@ class GoingToSleep(_Holding):
 
 @dataclass(frozen=True, kw_only=True)
 class Asleep(_State):
-    """It sleeps, so deep."""
+    """It sleeps, so deep. `wake_failed` tells of the last attempt to wake it, if that failed."""
 
     eviction: Eviction
+    wake_failed: Problem | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

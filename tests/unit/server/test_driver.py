@@ -165,6 +165,19 @@ async def test_a_restore_that_fails_becomes_a_cold_start_with_the_reason(make_ha
         assert "restore is broken" in driver.models["m"].last_wake.reason
 
 
+async def test_a_restore_and_a_cold_start_that_both_fail_leave_the_checkpoint_to_be_tried_again(
+    make_hands, stored
+):
+    hands = make_hands(stored=stored, broken={"restore", "cold_start"})
+    async with driving(m=hands) as driver:
+        with pytest.raises(ModelUnavailable, match="cold_start is broken"):
+            await serves(driver)
+        assert driver.models["m"].state.wake_failed.message == "cold_start is broken"
+        hands.broken.clear()
+        await serves(driver)
+        assert driver.models["m"].last_wake.kind is WakeKind.RESTORED
+
+
 async def test_a_start_that_fails_is_told_to_all_who_wait_and_tried_again(make_hands):
     hands = make_hands(broken={"cold_start"})
     async with driving(m=hands) as driver:

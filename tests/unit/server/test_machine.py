@@ -126,8 +126,11 @@ LEGAL: dict[tuple[type, type], tuple[State, tuple[Effect, ...]]] = {
     (Waking, Requested): (replace(_waking, held=3), ()),
     (Waking, Withdrawn): (replace(_waking, held=1), ()),
     (Waking, Awake): (Running(since=NOW, in_flight=2), SERVING),
-    (Waking, WakeFailed): (Starting(since=NOW, held=2, why=str(WHY)), (StartEngine(str(WHY)),)),
-    (Waking, NoRoom): (Asleep(since=NOW, eviction=DISK), (RefuseHeld(WHY),)),
+    (Waking, WakeFailed): (
+        Starting(since=NOW, held=2, why=str(WHY), fallback=DISK),
+        (StartEngine(str(WHY)),),
+    ),
+    (Waking, NoRoom): (Asleep(since=NOW, eviction=DISK, wake_failed=WHY), (RefuseHeld(WHY),)),
     (Failed, Requested): (Starting(since=NOW, held=1, why=RESTART), (StartEngine(RESTART),)),
 }
 
@@ -178,6 +181,17 @@ def test_an_engine_that_is_lost_with_nobody_waiting_waits_for_the_next_request()
         move = step(state, EngineLost(WHY), NOW)
         assert move.state == Failed(since=NOW, why=WHY)
         assert EndEngine() in move.effects
+
+
+def test_a_wake_and_a_cold_start_that_both_fail_leave_it_asleep_on_disk():
+    move = step(Starting(since=THEN, held=2, why="x", fallback=DISK), StartFailed(WHY), NOW)
+    assert move.state == Asleep(since=NOW, eviction=DISK, wake_failed=WHY)
+    assert move.effects == (RefuseHeld(WHY),)
+
+
+def test_a_kept_process_whose_wake_fails_has_nothing_to_go_back_to():
+    move = step(Waking(since=THEN, held=1, eviction=WARM), WakeFailed(WHY), NOW)
+    assert move.state == Starting(since=NOW, held=1, why=str(WHY))
 
 
 def test_a_kept_process_can_be_lost_asleep_but_a_dumped_one_cannot():
