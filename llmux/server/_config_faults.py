@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 _LONGEST_VALUE = 80
+_PLAIN = {"missing": "is required and missing", "too_short": "must not be empty"}
 
 
 def describe(error: ValidationError, root: type[BaseModel]) -> list[str]:
@@ -20,16 +21,16 @@ def describe(error: ValidationError, root: type[BaseModel]) -> list[str]:
 
 def _line(details: ErrorDetails, root: type[BaseModel]) -> str:
     path = ".".join(str(part) for part in details["loc"] if part != "[key]")
-    return f"{path}: {_fault(details, root)}" if path else _fault(details, root)
+    return f"{path}: {_fault(details, root)}" if path else f"it {_fault(details, root)}"
 
 
 def _fault(details: ErrorDetails, root: type[BaseModel]) -> str:
     *parents, name = details["loc"] or ("",)
     match details["type"]:
+        case kind if kind in _PLAIN:
+            return _PLAIN[kind]
         case "extra_forbidden":
             return f"unknown field{_meant(str(name), _fields_at(root, parents))}"
-        case "missing":
-            return "is required and missing"
         case "literal_error":
             allowed = str(details.get("ctx", {}).get("expected", ""))
             choices = [each.strip("'") for each in allowed.replace(" or ", ", ").split(", ")]
@@ -38,8 +39,8 @@ def _fault(details: ErrorDetails, root: type[BaseModel]) -> str:
             )
         case "value_error":
             return str(details.get("ctx", {}).get("error", details["msg"]))
-        case "too_short":
-            return "must not be empty"
+        case "json_invalid":
+            return f"is not JSON: {details.get('ctx', {}).get('error', details['msg'])}"
         case _:
             message = details["msg"].removeprefix("Input should be ")
             return f"should be {message}, and is {_shown(details['input'])}"

@@ -49,9 +49,9 @@ class Operations:
 
     async def start(self, model: Model, why: str) -> None:
         """Start the engine cold, for the reason `why`."""
-        await self.end(model)
         began = time.monotonic()
         try:
+            await self.end(model)
             await self._places.enter(model)
             life = await model.hands.cold_start()
         except NoPlaceError as full:

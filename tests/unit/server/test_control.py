@@ -98,7 +98,7 @@ async def test_a_stop_needs_no_word_about_weights(call):
             "keeps no weights",
         ),
         ({"model": "m", "eviction": {"process": "cuda_suspend"}}, 400, "eviction_refused", "no driver"),
-        ([], 400, "invalid_request", "should be an object"),
+        ([], 400, "invalid_request", "it should be an object, and is []"),
     ],
 )
 async def test_a_wrong_sleep_is_refused(call, body, code, error_code, says):
@@ -110,6 +110,7 @@ async def test_a_wrong_sleep_is_refused(call, body, code, error_code, says):
 async def test_a_body_that_is_not_json_is_refused(call):
     status, answer = await call("POST", "/control/wake")
     assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    assert answer["error"]["message"].startswith("it is not JSON: EOF while parsing")
 
 
 async def test_a_sleep_that_fails_says_why_and_the_model_runs(call, hands):
