@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -147,6 +147,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         config.load(tmp_path / "latin.json")
 
 
+@settings(deadline=None)  # a busy machine is not a slow parser
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),

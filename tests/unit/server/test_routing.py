@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmux.server import _routing
@@ -54,6 +54,7 @@ def test_a_form_without_a_model_is_refused(content_type):
         _routing.model_in(content_type, FORM)
 
 
+@settings(deadline=None)  # a busy machine is not a slow parser
 @given(st.binary(max_size=200), st.sampled_from(["application/json", "multipart/form-data; boundary=x"]))
 def test_any_body_names_a_model_or_is_refused(body, content_type):
     with suppress(RequestInvalid):
