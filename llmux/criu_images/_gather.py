@@ -26,7 +26,8 @@ from llmux.criu_images.manifest import (
     SymlinkEntry,
 )
 
-_OF_A_PROCESS = re.compile(rb"/proc/(self|thread-self|[0-9]+)(/|\Z)")
+# A process's own files live with it; a terminal's slave is made with its master, or is the caller's (`--shell-job`).
+_COMES_AND_GOES = re.compile(rb"/proc/(self|thread-self|[0-9]+)(/|\Z)|/dev/pts/[0-9]+\Z|/dev/tty\Z")
 _FORMATS = {
     PathKind.REGULAR: stat.S_IFREG,
     PathKind.LINK_REMAP: stat.S_IFREG,
@@ -127,7 +128,7 @@ class Gathering:
             self._add_existing(reference, self._must_exist(reference, _FORMATS[kind]))
         elif kind is PathKind.WATCHED:
             self._add_watched(reference)
-        elif kind not in _NOT_OURS and not _OF_A_PROCESS.match(reference.path):
+        elif kind not in _NOT_OURS and not _COMES_AND_GOES.match(reference.path):
             self._add_node(reference, "the kernel or the container's engine makes it")
 
     def _add_existing(self, reference: PathReference, inode: Inode) -> None:

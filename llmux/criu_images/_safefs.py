@@ -110,7 +110,8 @@ class Tree:
     def names_of(self, directory: RawPath, inode: Inode) -> tuple[RawPath, ...]:
         """Return the paths in `directory` that are hard links to `inode`, sorted; raises OSError."""
         with self.open(directory, os.O_RDONLY | os.O_DIRECTORY) as fd, os.scandir(fd) as entries:
-            names = [os.fsencode(entry.name) for entry in entries if entry.inode() == inode.number]
+            # Each is looked at: on overlayfs a directory's own inode numbers may not be those of stat(2).
+            names = [os.fsencode(entry.name) for entry in entries]
             found = [name for name in names if _is_inode(fd, name, inode)]
         return tuple(sorted(RawPath(directory.rstrip(b"/") + b"/" + name) for name in found))
 
