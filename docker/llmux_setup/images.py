@@ -157,7 +157,7 @@ def _vllm(engine: Engine) -> str:
 
     def context() -> Path:
         prepared = _CONTEXTS / "vllm"
-        _wheels(inputs[0], "3.11", prepared)
+        _wheels(inputs[0], "3.11", prepared / "wheels")
         for file in inputs:
             shutil.copy(file, prepared)
         return prepared

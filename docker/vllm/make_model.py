@@ -97,9 +97,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    print(
-        write_snapshot(home / "hub" / f"models--{options.hub_name.replace('/', '--')}", options.seed)
-    )
+    print(write_snapshot(home / "hub" / f"models--{options.hub_name.replace('/', '--')}", options.seed))
 
 
 if __name__ == "__main__":
