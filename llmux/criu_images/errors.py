@@ -258,6 +258,7 @@ class RebuildRefused(WriteError):
 class RebuildFailed(WriteError):
     """An action of the plan could not be carried out; what was made before it has been taken back."""
 
+    exit_code: ClassVar[ExitCode] = ExitCode.CONFLICTS
     path: bytes
     why: str
 
@@ -269,6 +270,7 @@ class RebuildFailed(WriteError):
 class JournalInvalid(WriteError):
     """A rebuild's journal that cannot be used."""
 
+    exit_code: ClassVar[ExitCode] = ExitCode.WRONG_USE
     path: bytes
     why: str
 
