@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from llmux.criu_images._capture import capture
     from llmux.criu_images._dump import read_dump
     from llmux.criu_images._inventory import Inventory, take_inventory
+    from llmux.criu_images._observe import PRIVATE_MOUNTS_VARIABLE
     from llmux.criu_images._rebuild import plan, rebuild, undo
     from llmux.criu_images._records import Dump
     from llmux.criu_images._verify import read_manifest, verify
     from llmux.criu_images.manifest import Manifest
 
 __all__ = [
+    "PRIVATE_MOUNTS_VARIABLE",
     "CriuImagesError",
     "Dump",
     "ExitCode",
@@ -43,6 +45,7 @@ _MODULES = {
     "Dump": "_records",
     "Inventory": "_inventory",
     "Manifest": "manifest",
+    "PRIVATE_MOUNTS_VARIABLE": "_observe",
     "capture": "_capture",
     "plan": "_rebuild",
     "read_manifest": "_verify",

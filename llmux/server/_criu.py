@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmux.criu_images import CriuImagesError, errors, read_dump
+from llmux.criu_images import PRIVATE_MOUNTS_VARIABLE, CriuImagesError, errors, read_dump
 from llmux.server._criu_log import Diagnosis, diagnose, duration_of, version_of
 from llmux.server._effect_errors import (
     CriuMissing,
@@ -158,7 +158,9 @@ async def dump(
     async with _work_directory(settings) as work:
         argv = await asyncio.to_thread(dump_arguments, settings, pid, directory, work)
         try:
-            code = await sandbox.run(argv, log=log, timeout=settings.dump_timeout, env=_environment(settings))
+            code = await sandbox.run(
+                argv, log=log, timeout=settings.dump_timeout, env=_environment(settings, sandbox)
+            )
         except EffectError as error:
             raise DumpFailed(error.what(), (), str(log), hint=error.hint) from error
     text = await asyncio.to_thread(_read_log, log)
@@ -186,7 +188,11 @@ async def restore(
         argv = await asyncio.to_thread(restore_arguments, settings, directory, work, pidfile)
         try:
             code = await sandbox.run(
-                argv, log=log, timeout=settings.restore_timeout, last_pid=max_id, env=_environment(settings)
+                argv,
+                log=log,
+                timeout=settings.restore_timeout,
+                last_pid=max_id,
+                env=_environment(settings, sandbox),
             )
             if code == 0:
                 return sandbox.adopt(int(await asyncio.to_thread(pidfile.read_text, "ascii")))
@@ -233,9 +239,11 @@ def _plugin_arguments(directory: str | None) -> tuple[str, ...]:
     return ()
 
 
-def _environment(settings: CriuSettings) -> Mapping[str, str]:
-    """Return llmux's own environment without what would configure criu behind our back."""
+def _environment(settings: CriuSettings, sandbox: Sandbox) -> Mapping[str, str]:
+    """Return llmux's own environment without what would configure criu behind our back, for a program in `sandbox`."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("CRIU_", "CRTOOLS_"))}
+    # Lets a rebuild mount a copy over a file that has changed since the dump: nobody else sees this mount.
+    env[PRIVATE_MOUNTS_VARIABLE] = sandbox.mount_namespace
     if settings.cuda_checkpoint_path:
         env["PATH"] = f"{Path(settings.cuda_checkpoint_path).parent}:{env.get('PATH', os.defpath)}"
     return env
@@ -259,7 +267,7 @@ async def _undo(settings: CriuSettings, sandbox: Sandbox, directory: Path, log: 
     """Take back what the hook rebuilt; return what is left and why, or nothing."""
     argv = [sys.executable, "-m", "llmux.criu_images", "undo", str(directory)]
     try:
-        code = await sandbox.run(argv, log=log, timeout=_UNDO_TIMEOUT, env=_environment(settings))
+        code = await sandbox.run(argv, log=log, timeout=_UNDO_TIMEOUT, env=_environment(settings, sandbox))
     except (EffectError, TookTooLong) as error:
         return error.what()
     return f"`{' '.join(argv)}` ended with {code}" if code else ""

@@ -5,6 +5,7 @@ Interface (ids are those inside the sandbox, but for `init_pid`):
     Command(argv, env, cwd, log)         a program: its whole environment, its directory, the file it logs to
     await Sandbox.create(isolation, keep=()) -> Sandbox
         .init_pid                        the init's id as llmux sees it
+        .mount_namespace                 its name, as readlink(1) of /proc/PID/ns/mnt prints it
         .ended                           future: done when the sandbox is gone, however it ended
         await .start_engine(command) -> Child      ids from 1000 up, io_uring hidden
         await .run(argv, log=, timeout=, last_pid=None, env=None) -> int     criu and the like, no filter
@@ -98,6 +99,7 @@ class Sandbox:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.init_pid = 0
+        self.mount_namespace = ""
         self._ready: asyncio.Future[int] = loop.create_future()
         self._conversation: Conversation
         self._spawn_ids = itertools.count(1)
@@ -129,6 +131,7 @@ class Sandbox:
         sandbox._conversation.ended.add_done_callback(sandbox._lost)
         try:
             sandbox.init_pid = await asyncio.wait_for(sandbox._ready, _CREATE_TIMEOUT)
+            sandbox.mount_namespace = await asyncio.to_thread(_mount_namespace_of, sandbox.init_pid)
         except BaseException:
             await sandbox.close()
             raise
@@ -258,6 +261,10 @@ class Sandbox:
             _settle(spawned, SandboxEnded(self.init_pid))
         for exit_code in self._exit_codes.values():
             _settle(exit_code, _KILLED)
+
+
+def _mount_namespace_of(pid: int) -> str:
+    return str(Path(f"/proc/{pid}/ns/mnt").readlink())
 
 
 def _settle(future: asyncio.Future[int], outcome: int | Exception) -> None:

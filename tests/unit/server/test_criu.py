@@ -11,6 +11,7 @@ import pytest
 from llmux.server import _criu
 from llmux.server._criu import CriuSettings, check, dump_arguments, restore_arguments
 from llmux.server._effect_errors import CriuMissing, CriuTooOld, NotPermitted
+from llmux.server._sandbox import Sandbox
 
 STATUS = "Name:\tx\nCapEff:\t{caps}\nSeccomp:\t{seccomp}\n"
 ALL_BUT_SYS_RESOURCE = "000001fffeffffff"
@@ -58,12 +59,15 @@ def test_a_plugin_directory_is_used_where_it_holds_one(tmp_path, plugins, used):
     )
 
 
-def test_criu_is_configured_by_nobody_else_and_finds_cuda_checkpoint(monkeypatch):
+async def test_criu_is_configured_by_nobody_else_and_finds_cuda_checkpoint(monkeypatch):
     monkeypatch.setenv("CRIU_CONFIG_FILE", "/x")
     monkeypatch.setenv("CRTOOLS_SCRIPT_ACTION", "post-dump")
-    env = _criu._environment(CriuSettings(cuda_checkpoint_path="/opt/nvidia/cuda-checkpoint"))
+    sandbox = Sandbox()
+    sandbox.mount_namespace = "mnt:[1]"
+    env = _criu._environment(CriuSettings(cuda_checkpoint_path="/opt/nvidia/cuda-checkpoint"), sandbox)
     assert not [name for name in env if name.startswith(("CRIU_", "CRTOOLS_"))]
     assert env["PATH"].split(":")[0] == "/opt/nvidia"
+    assert env["LLMUX_PRIVATE_MOUNT_NAMESPACE"] == "mnt:[1]"
 
 
 @pytest.mark.parametrize(
