@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from proof.bench import MODEL, Node
 from proof.client import Document, Identity
@@ -19,16 +19,19 @@ class Sleeper:
     model: str
     identity: Identity
     answer: str
-    checkpoint: Document
+    checkpoint: Document = field(default_factory=dict)
     """What llmux said of the checkpoint."""
+
+
+def remember(node: Node, model: str = MODEL) -> Sleeper:
+    """Chat with a model and return what is to be found again after its sleep."""
+    return Sleeper(model, answer=node.llmux.chat(model), identity=node.identity(model))
 
 
 def put_to_sleep(node: Node, model: str = MODEL) -> Sleeper:
     """Chat with a model, put it to sleep, and return what is to be found again. Raises WrongError."""
-    answer = node.llmux.chat(model)
-    identity = node.identity(model)
-    slept = node.llmux.sleep(model)
-    return Sleeper(model, identity, answer, checkpoint_of(slept))
+    sleeper = remember(node, model)
+    return replace(sleeper, checkpoint=checkpoint_of(node.llmux.sleep(model)))
 
 
 def checkpoint_of(status: Document) -> Document:

@@ -6,14 +6,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from proof.bench import MODEL, Bench, Settings
-from proof.story import check_restored, put_to_sleep, wake_and_check
+from proof.bench import MODEL, Bench, Model, Node, Settings
+from proof.story import check_restored, put_to_sleep, remember
 
 pytestmark = pytest.mark.docker
 
 SETTINGS = Settings()
-LONG = 2000
-"""Tokens: enough for a sleep to be asked for while they come."""
+SLOW = Settings(models=(Model(fields={"extra_args": ["--token-delay", "0.02"]}),))
+LONG = 100
+"""Tokens: with SLOW, two seconds in which a sleep is asked for."""
 
 
 def test_streams_before_and_after(desk: Bench) -> None:
@@ -29,32 +30,34 @@ def test_streams_before_and_after(desk: Bench) -> None:
 
 
 def test_a_request_in_flight_finishes_before_the_sleep(desk: Bench) -> None:
-    with desk.node("a", SETTINGS) as a, ThreadPoolExecutor(1) as threads:
+    with desk.node("a", SLOW) as a, ThreadPoolExecutor(1) as threads:
+        sleeper = remember(a)
         whole = "".join(a.llmux.stream(MODEL, max_tokens=LONG))
         pieces = a.llmux.stream(MODEL, max_tokens=LONG)
         first = next(pieces)
         asked = threads.submit(a.llmux.sleep, MODEL)
-        until = time.monotonic() + 10
-        while a.llmux.status(MODEL)["state"] == "running" and time.monotonic() < until:
-            time.sleep(0.01)
-        assert a.llmux.status(MODEL)["state"] == "draining", "the answer was too short to be interrupted"
+        assert leaves(a, "running") == "draining"
         assert first + "".join(pieces) == whole
-        assert asked.result()["state"] == "asleep"
+        assert asked.result()["checkpoint"]
         assert a.llmux.status(MODEL)["state"] == "asleep"
-    with desk.node("b", SETTINGS) as b:
+    with desk.node("b", SLOW) as b:
         assert "".join(b.llmux.stream(MODEL, max_tokens=LONG)) == whole
-        sleeper_status = b.llmux.status(MODEL)
-        assert sleeper_status["last_wake"]["kind"] == "restored"
+        check_restored(b, sleeper)
 
 
 def test_a_request_that_comes_during_the_sleep_is_answered_after_a_wake(desk: Bench) -> None:
     with desk.node("a", SETTINGS) as a, ThreadPoolExecutor(1) as threads:
-        sleeper = put_to_sleep(a)
-        wake_and_check(a, sleeper)
+        sleeper = remember(a)
         asked = threads.submit(a.llmux.sleep, MODEL)
-        until = time.monotonic() + 10
-        while a.llmux.status(MODEL)["state"] == "running" and time.monotonic() < until:
-            time.sleep(0.005)
+        assert leaves(a, "running") == "going_to_sleep"
         assert a.llmux.chat(MODEL) == sleeper.answer
-        asked.result()
+        assert asked.result()["checkpoint"]
         check_restored(a, sleeper)
+
+
+def leaves(node: Node, state: str) -> str:
+    """Wait until the model leaves a state, and return the one that it has come to."""
+    until = time.monotonic() + 10
+    while (now := node.llmux.status(MODEL)["state"]) == state and time.monotonic() < until:
+        time.sleep(0.005)
+    return str(now)
