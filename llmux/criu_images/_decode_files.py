@@ -47,8 +47,9 @@ def decode_file(entry: Entry) -> File:
 
 def _regular_file(entry: Entry, file_id: FileId) -> RegularFile:
     name, external = entry.path("name"), entry.flag("ext")
-    if not external and not name.startswith(b"/"):
-        raise entry.damaged("name", f"{escape(name)!r} is not an absolute path")
+    # CRIU takes the name from the kernel (`readlink` of /proc/PID/fd), which resolves all of it.
+    if not external and (not name.startswith(b"/") or {b".", b".."} & set(name.split(b"/"))):
+        raise entry.damaged("name", f"{escape(name)!r} is not an absolute path without '.' and '..'")
     words = entry.numbers("build_id")
     return RegularFile(
         id=file_id,
