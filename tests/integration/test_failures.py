@@ -81,21 +81,37 @@ def connected_to_an_engines_socket(node: Node) -> Iterator[None]:
 # ---- a restore that cannot be ----
 
 
-def test_an_edited_manifest_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
+def test_an_edited_manifest_is_named_at_start_and_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
     sleeper = asleep_on(desk, SETTINGS)
-    edit(desk.checkpoints / MODEL / "images" / "llmux-manifest.json")
-    with desk.node("b", SETTINGS) as b:
-        b.llmux.wake(MODEL)
-        check_cold_start(b, sleeper, "manifest")
+    edit(manifest_of(desk), '"size": ', '"size": 1')
+    check_not_restored(desk, sleeper, "seal")
 
 
-def test_a_missing_image_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
+def test_a_manifest_of_another_version_is_named_and_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
     sleeper = asleep_on(desk, SETTINGS)
-    images = desk.checkpoints / MODEL / "images"
-    (images / "inventory.img").unlink()
+    edit(manifest_of(desk), '"version": 1', '"version": 2')
+    check_not_restored(desk, sleeper, "version 2")
+
+
+def test_a_missing_manifest_is_named_and_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
+    sleeper = asleep_on(desk, SETTINGS)
+    manifest_of(desk).unlink()
+    check_not_restored(desk, sleeper, "no manifest")
+
+
+def test_a_missing_image_is_named_and_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
+    sleeper = asleep_on(desk, SETTINGS)
+    (desk.checkpoints / MODEL / "images" / "inventory.img").unlink()
+    check_not_restored(desk, sleeper, "inventory.img")
+
+
+def check_not_restored(desk: Bench, sleeper: Sleeper, reason: str) -> None:
+    """Check that B serves after a cold start, having said why."""
     with desk.node("b", SETTINGS) as b:
+        problem = b.llmux.status(MODEL)["checkpoint_problem"]
+        assert problem is None or reason in problem["message"]
         b.llmux.wake(MODEL)
-        check_cold_start(b, sleeper, "inventory.img")
+        check_cold_start(b, sleeper, reason)
 
 
 def test_images_of_another_dump_lead_to_a_cold_start(desk: Bench, asleep_on) -> None:
@@ -103,9 +119,7 @@ def test_images_of_another_dump_lead_to_a_cold_start(desk: Bench, asleep_on) -> 
     images = desk.checkpoints / MODEL / "images"
     core = next(images.glob("core-*.img"))
     core.write_bytes(core.read_bytes() + b"\0")
-    with desk.node("b", SETTINGS) as b:
-        b.llmux.wake(MODEL)
-        check_cold_start(b, sleeper, core.name)
+    check_not_restored(desk, sleeper, core.name)
 
 
 def test_another_build_of_the_image_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
@@ -124,7 +138,7 @@ def test_another_build_of_the_image_leads_to_a_cold_start(desk: Bench, asleep_on
 
 def mapped_library(desk: Bench) -> tuple[str, str]:
     """Return the path and the build-id of a library of the image that the engine has mapped."""
-    manifest = json.loads((desk.checkpoints / MODEL / "images" / "llmux-manifest.json").read_text())
+    manifest = json.loads(manifest_of(desk).read_text())
     files = [file for file in manifest["files"] if file["origin"] == "image" and file["build_id"]]
     return next((file["names"][0], file["build_id"]) for file in files if "libzmq" in file["names"][0])
 
@@ -159,9 +173,13 @@ def test_a_read_only_checkpoint_still_wakes(desk: Bench, asleep_on) -> None:
         wake_and_check(b, sleeper)
 
 
-def edit(manifest: Path) -> None:
-    """Change one recorded size, as a person with an editor would."""
+def manifest_of(desk: Bench) -> Path:
+    """Return the path of the checkpoint's manifest."""
+    return desk.checkpoints / MODEL / "images" / "llmux-manifest.json"
+
+
+def edit(manifest: Path, before: str, after: str) -> None:
+    """Change one place, as a person with an editor would."""
     text = manifest.read_text()
-    assert '"size"' in text
-    head, _, tail = text.partition('"size": ')
-    manifest.write_text(f'{head}"size": 1{tail}')
+    assert before in text
+    manifest.write_text(text.replace(before, after, 1))
