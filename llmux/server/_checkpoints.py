@@ -32,7 +32,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -45,6 +45,7 @@ from llmux.criu_images import CriuImagesError, Manifest, read_manifest
 from llmux.criu_images.manifest import MANIFEST_NAME
 from llmux.server._effect_errors import CheckpointInvalid, CheckpointPlaceRefused
 from llmux.server._exchange import put_in_place
+from llmux.server._locks import Lock, locked, make_locked
 from llmux.server._model import Eviction, Process, Weights
 
 FACTS_NAME = "llmux-checkpoint.json"
@@ -52,7 +53,6 @@ PUBLISHED = "images"
 
 _GENERATION = re.compile(r"\.generation-([0-9]{1,18})")
 _UNFINISHED = 0
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -90,7 +90,7 @@ class Generation:
     model: str
     directory: Path
     number: int
-    lock: _Lock
+    lock: Lock
 
 
 class _Document(BaseModel):
@@ -134,7 +134,7 @@ class CheckpointStore:
         published = home / PUBLISHED
         done = []
         with contextlib.ExitStack() as locks:
-            free = [path for path in _generations(home) if locks.enter_context(_locked(path))]
+            free = [path for path in _generations(home) if locks.enter_context(locked(path))]
             newest = max(free, key=_finished, default=published)
             if _finished(newest) > _finished(published):
                 put_in_place(newest, published)
@@ -169,13 +169,14 @@ class CheckpointStore:
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check(model)
-            taken = [_number(path) for path in _generations(home)]
-            number = 1 + max([*taken, _finished(home / PUBLISHED)])
-            directory = home / f".generation-{number}"
-            directory.mkdir(mode=0o700)
+            while True:
+                taken = [_number(path) for path in _generations(home)]
+                number = 1 + max([*taken, _finished(home / PUBLISHED)])
+                directory = home / f".generation-{number}"
+                if lock := make_locked(directory):
+                    return Generation(model, directory, number, lock)
         except OSError as error:
             raise _unwritable(home, error) from error
-        return Generation(model, directory, number, _Lock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB))
 
     def publish(self, generation: Generation, facts: Facts) -> Checkpoint:
         """Put a generation whose dump has succeeded into place, and remove the one that it replaces."""
@@ -209,25 +210,32 @@ class CheckpointStore:
         _remove(generation.directory)
 
     def remove(self, model: str) -> None:
-        """Remove the published checkpoint. Its facts go first, so that a half-removed one is never published again."""
+        """Remove the published checkpoint, unless another container is restoring it: that one then removes it.
+
+        Its facts go first, so that a half-removed one is never published again.
+        """
         published = self._root / model / PUBLISHED
-        number = _finished(published)
-        if number == _UNFINISHED:
-            return
-        (published / FACTS_NAME).unlink()
-        left = published.with_name(f".generation-{number}")
-        published.rename(left)
-        _remove(left)
+        with locked(published) as ours:
+            number = _finished(published)
+            if not ours or number == _UNFINISHED:
+                return
+            (published / FACTS_NAME).unlink()
+            left = published.with_name(f".generation-{number}")
+            published.rename(left)
+            shutil.rmtree(left)
 
     @contextlib.contextmanager
     def in_use(self, checkpoint: Checkpoint) -> Iterator[None]:
         """Keep everybody from removing a checkpoint while it is read."""
         try:
-            lock = _Lock(checkpoint.directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            lock = Lock(checkpoint.directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
             reason = f"it is being replaced at this moment ({error.strerror})"
             raise CheckpointInvalid(str(checkpoint.directory), reason, hint="Try again") from error
         with contextlib.closing(lock):
+            if _finished(checkpoint.directory) != checkpoint.generation:
+                reason = "it was replaced at this moment"
+                raise CheckpointInvalid(str(checkpoint.directory), reason, hint="Try again")
             yield
 
     def _check(self, model: str) -> None:
@@ -239,30 +247,33 @@ class CheckpointStore:
         _check_own(self._root / model)
 
 
-def _check_own(directory: Path) -> None:
-    """Refuse a directory that is not ours alone to write."""
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        reason = "it is a symbolic link" if stat.S_ISLNK(found.st_mode) else "it is no directory"
+def _check_own(path: Path, is_kind: Callable[[int], bool] = stat.S_ISDIR) -> None:
+    """Refuse a directory, or a file, that is not ours alone to write."""
+    found = path.lstat()
+    if not is_kind(found.st_mode):
+        kind = "directory" if is_kind is stat.S_ISDIR else "regular file"
+        reason = "it is a symbolic link" if stat.S_ISLNK(found.st_mode) else f"it is no {kind}"
     elif found.st_uid != os.geteuid():
         reason = f"it belongs to user {found.st_uid} and llmux runs as user {os.geteuid()}"
     elif found.st_mode & _OTHERS_WRITE:
         reason = f"others may write to it (mode {stat.S_IMODE(found.st_mode):04o})"
     else:
         return
-    hint = (
-        f"Remove it, or if you trust what is in it: chown {os.geteuid()} {directory}; chmod 0700 {directory}"
-    )
-    raise CheckpointPlaceRefused(str(directory), reason, hint=hint)
+    hint = f"Remove it, or if you trust what is in it: chown {os.geteuid()} {path}; chmod go-w {path}"
+    raise CheckpointPlaceRefused(str(path), reason, hint=hint)
 
 
 def _read(directory: Path, model: str) -> Checkpoint:
     """Read a finished checkpoint. Raises CheckpointInvalid, CheckpointPlaceRefused."""
-    _check_own(directory)
     try:
+        _check_own(directory)
+        for name in (MANIFEST_NAME, FACTS_NAME):
+            if os.path.lexists(directory / name):
+                _check_own(directory / name, stat.S_ISREG)
         manifest = read_manifest(directory)
         document = _Document.model_validate_json((directory / FACTS_NAME).read_bytes())
         _check_sizes(directory, manifest)
+        size = _size(directory)
     except CriuImagesError as error:
         raise CheckpointInvalid(str(directory), error.what(), hint=error.hint) from error
     except ValidationError as error:
@@ -277,16 +288,17 @@ def _read(directory: Path, model: str) -> Checkpoint:
         directory,
         document.generation,
         document.created_at,
-        _size(directory),
+        size,
         manifest.max_id,
         document.facts(),
     )
 
 
 def _check_sizes(directory: Path, manifest: Manifest) -> None:
-    """Find a cut-off image now: the digests are criu's hook's to compare, at the restore."""
+    """Find a cut-off image, or one that others may write to, now: digests are criu's hook's to compare, at the restore."""
     for image in manifest.images:
-        size = (directory / image.name).stat().st_size
+        _check_own(directory / image.name, stat.S_ISREG)
+        size = (directory / image.name).lstat().st_size
         if size != image.size:
             raise CheckpointInvalid(
                 str(directory), f"{image.name} has {size} bytes, but had {image.size} when it was made"
@@ -320,42 +332,9 @@ def _number(path: Path) -> int:
     return int(path.name.removeprefix(".generation-"))
 
 
-class _Lock:
-    """A flock(2) on a directory, held until closed. File systems that know no locks are taken on trust."""
-
-    def __init__(self, directory: Path, kind: int) -> None:
-        """Raise BlockingIOError where somebody else holds it and `kind` says not to wait."""
-        self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(self._fd, kind)
-        except BlockingIOError:
-            self.close()
-            raise
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                self.close()
-                raise
-
-    def close(self) -> None:
-        """Let go."""
-        os.close(self._fd)
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[bool]:
-    """Hold a directory for oneself; gives False where somebody else uses it or it has vanished."""
-    try:
-        lock = _Lock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, FileNotFoundError):
-        yield False
-        return
-    with contextlib.closing(lock):
-        yield True
-
-
 def _remove(directory: Path) -> bool:
     """Remove a directory unless somebody uses it; say whether it is gone."""
-    with _locked(directory) as ours:
+    with locked(directory) as ours:
         if ours:
             shutil.rmtree(directory)
         return ours

@@ -21,12 +21,24 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def put_in_place(new: Path, place: Path) -> None:
     """Give `new` the name `place`, and what has that name now the name `new`. Raises OSError."""
-    if not os.path.lexists(place):
-        new.rename(place)
-    elif not _exchange(new, place):
+    if _is_taken(new, place) and not _exchange(new, place):
         place.rename(aside(place))
         new.rename(place)
         aside(place).rename(new)
+
+
+def _is_taken(new: Path, place: Path) -> bool:
+    """Give `new` the name `place` if nothing has it yet; say whether something has."""
+    if not os.path.lexists(place):
+        try:
+            new.rename(place)
+        except OSError as error:
+            # Another container has put its own there in this moment.
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+        else:
+            return False
+    return True
 
 
 def aside(place: Path) -> Path:

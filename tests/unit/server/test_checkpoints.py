@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from llmux.criu_images.manifest import MANIFEST_NAME, Host, ImageEntry, Manifest
-from llmux.server import _exchange
+from llmux.server import _exchange, _locks
 from llmux.server._checkpoints import FACTS_NAME, Checkpoint, CheckpointStore, Facts, Generation, fingerprint
 from llmux.server._effect_errors import CheckpointInvalid, CheckpointPlaceRefused
 from llmux.server._model import Eviction, Process, Weights
@@ -212,10 +213,58 @@ def test_removing_removes(store, home):
     assert store.newest(MODEL) is None
 
 
+def test_what_another_container_restores_is_not_removed(store, home):
+    with store.in_use(made(store)):
+        store.remove(MODEL)
+    assert store.newest(MODEL).generation == 1
+    assert names(home) == ["images"]
+
+
+def test_a_checkpoint_that_was_replaced_since_it_was_read_is_not_restored(store):
+    old = made(store)
+    made(store)
+    with pytest.raises(CheckpointInvalid, match="replaced at this moment"), store.in_use(old):
+        pass
+
+
+def test_containers_that_sleep_at_once_do_not_meet(store, home):
+    begun = [CheckpointStore(home.parent).begin(MODEL) for _ in range(4)]
+    for generation in begun:
+        dump_into(generation.directory)
+    with ThreadPoolExecutor() as pool:
+        published = list(pool.map(store.publish, begun, [FACTS] * 4))
+    assert {each.generation for each in published} == {1, 2, 3, 4}
+    assert store.newest(MODEL).directory == home / "images"
+    store.recover(MODEL)
+    assert names(home) == ["images"]
+
+
+def test_containers_that_begin_at_once_get_a_generation_each(store, home):
+    with ThreadPoolExecutor(8) as pool:
+        begun = list(pool.map(lambda _: CheckpointStore(home.parent).begin(MODEL), range(8)))
+    assert {each.number for each in begun} == set(range(1, 9))
+    for generation in begun:
+        store.discard(generation)
+
+
+def test_a_generation_that_another_container_clears_away_is_begun_again(store, home, monkeypatch):
+    """Another llmux's start comes between the making of the directory and its lock."""
+    made_locked = _locks.Lock
+
+    class Late(made_locked):
+        def __init__(self, directory, kind):
+            monkeypatch.setattr(_locks, "Lock", made_locked)
+            assert CheckpointStore(home.parent).recover(MODEL) == ("removed the left-over .generation-1",)
+            super().__init__(directory, kind)
+
+    monkeypatch.setattr(_locks, "Lock", Late)
+    assert store.begin(MODEL).directory.is_dir()
+
+
 def test_a_half_removed_one_is_never_published_again(store, home, monkeypatch):
     made(store)
     with monkeypatch.context() as patched:
-        patched.setattr("llmux.server._checkpoints._remove", lambda _: False)
+        patched.setattr("shutil.rmtree", lambda _: None)
         store.remove(MODEL)
     assert store.recover(MODEL) == ("removed the left-over .generation-1",)
     assert store.newest(MODEL) is None
@@ -289,6 +338,23 @@ def test_a_place_that_others_could_fill_is_refused(store, home, spoil, reason, w
     if which == ".":
         with pytest.raises(CheckpointPlaceRefused, match=reason):
             store.begin(MODEL)
+
+
+@pytest.mark.parametrize("name", ["pages-1.img", MANIFEST_NAME, FACTS_NAME])
+def test_a_file_that_others_could_change_is_refused(store, home, name):
+    made(store)
+    (home / "images" / name).chmod(0o666)
+    with pytest.raises(CheckpointPlaceRefused, match=rf"{name}: others may write to it \(mode 0666\)"):
+        store.newest(MODEL)
+
+
+def test_an_image_that_is_a_link_is_refused(store, home):
+    made(store)
+    image = home / "images" / "pages-1.img"
+    image.rename(home / "elsewhere")
+    image.symlink_to(home / "elsewhere")
+    with pytest.raises(CheckpointPlaceRefused, match="it is a symbolic link"):
+        store.newest(MODEL)
 
 
 def test_a_root_that_everybody_may_write_to_is_refused_unless_it_is_sticky(store, home):
