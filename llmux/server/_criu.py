@@ -19,7 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,6 @@ from llmux.server._effect_errors import (
     ProgramMissing,
     PycriuMissing,
     RestoreFailed,
-    TookTooLong,
 )
 from llmux.server._process import run
 from llmux.server._sandbox import Child, Sandbox
@@ -48,6 +47,9 @@ _LOG_LIMIT = 64 << 20
 _LEAST_ROOM = 1 << 20
 """Bytes: criu fails to write a page's worth of an image while there is still this little left."""
 _HOOK = "llmux-criu-hook"
+STAGES = Path(__file__).with_name("criu_stages.sh")
+"""criu's action script: calls the hook, whose path is in HOOK_VARIABLE, at the stages that need it."""
+HOOK_VARIABLE = "LLMUX_CRIU_HOOK"
 
 # linux/capability.h. CAP_SYS_ADMIN includes CAP_CHECKPOINT_RESTORE.
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 19: "CAP_SYS_PTRACE", 21: "CAP_SYS_ADMIN"}
@@ -157,16 +159,16 @@ async def dump(
     began = time.monotonic()
     async with _work_directory(settings) as work:
         argv = await asyncio.to_thread(dump_arguments, settings, pid, directory, work)
+        env = _environment(settings, sandbox)
+        kept = settings.log_dir / f"{name or directory.parent.name}.dump.log"
         try:
-            code = await sandbox.run(
-                argv, log=log, timeout=settings.dump_timeout, env=_environment(settings, sandbox)
-            )
+            code = await sandbox.run(argv, log=log, timeout=settings.dump_timeout, env=env)
         except EffectError as error:
-            raise DumpFailed(error.what(), (), str(log), hint=error.hint) from error
+            await asyncio.to_thread(_move, log, kept)
+            raise DumpFailed(error.what(), (), str(kept), hint=error.hint) from error
     text = await asyncio.to_thread(_read_log, log)
     if code != 0:
-        full = _full_disk(directory)
-        kept = settings.log_dir / f"{name or directory.parent.name}.dump.log"
+        full = await asyncio.to_thread(_full_disk, directory)
         await asyncio.to_thread(_move, log, kept)
         found = full or diagnose(text)
         raise DumpFailed(found.reason, found.errors, str(kept), hint=found.hint)
@@ -183,26 +185,34 @@ async def restore(
     """
     log = settings.log_dir / f"{name or directory.parent.name}.restore.log"
     await asyncio.to_thread(_begin_log, log)
-    async with _work_directory(settings) as work:
-        pidfile = work / "pid"
-        argv = await asyncio.to_thread(restore_arguments, settings, directory, work, pidfile)
-        try:
-            code = await sandbox.run(
-                argv,
-                log=log,
-                timeout=settings.restore_timeout,
-                last_pid=max_id,
-                env=_environment(settings, sandbox),
-            )
-            if code == 0:
-                return sandbox.adopt(int(await asyncio.to_thread(pidfile.read_text, "ascii")))
-        except (EffectError, OSError, ValueError) as error:
-            left = await _undo(settings, sandbox, directory, log)
-            reason = error.what() if isinstance(error, EffectError) else f"criu named no root task: {error}"
-            raise RestoreFailed(reason, (), str(log), left=left) from error
+    try:
+        async with _work_directory(settings) as work:
+            return await _restore(settings, sandbox, directory, max_id, work, log)
+    except RestoreFailed as failed:
+        failed.left = await _take_back(settings, sandbox, directory, log)
+        raise
+    except BaseException:  # llmux is told to stop, most likely
+        await _take_back(settings, sandbox, directory, log)
+        raise
+
+
+async def _restore(  # noqa: PLR0913, PLR0917 - what one run of criu is told
+    settings: CriuSettings, sandbox: Sandbox, directory: Path, max_id: int, work: Path, log: Path
+) -> Child:
+    """Run criu once, and leave behind what it leaves behind. Raises RestoreFailed."""
+    pidfile = work / "pid"
+    argv = await asyncio.to_thread(restore_arguments, settings, directory, work, pidfile)
+    env = _environment(settings, sandbox)
+    try:
+        code = await sandbox.run(argv, log=log, timeout=settings.restore_timeout, last_pid=max_id, env=env)
+        if code == 0:
+            return sandbox.adopt(int(await asyncio.to_thread(pidfile.read_text, "ascii")))
+    except EffectError as error:
+        raise RestoreFailed(error.what(), (), str(log), hint=error.hint) from error
+    except (OSError, ValueError) as error:
+        raise RestoreFailed(f"criu named no root task: {error}", (), str(log)) from error
     found = diagnose(await asyncio.to_thread(_read_log, log))
-    left = await _undo(settings, sandbox, directory, log)
-    raise RestoreFailed(found.reason, found.errors, str(log), hint=found.hint, left=left)
+    raise RestoreFailed(found.reason, found.errors, str(log), hint=found.hint)
 
 
 def dump_arguments(settings: CriuSettings, pid: int, directory: Path, work: Path) -> tuple[str, ...]:
@@ -229,7 +239,7 @@ def restore_arguments(settings: CriuSettings, directory: Path, work: Path, pidfi
 
 def _common_arguments(settings: CriuSettings, directory: Path, work: Path) -> tuple[str, ...]:
     # Statistics and pidfile go to the work directory: the images may be read-only, and shared by containers.
-    places = ("--images-dir", str(directory), "--work-dir", str(work), "--action-script", settings.hook_path)
+    places = ("--images-dir", str(directory), "--work-dir", str(work), "--action-script", str(STAGES))
     return (*places, *_BOTH, *_plugin_arguments(settings.cuda_plugin_dir))
 
 
@@ -244,6 +254,7 @@ def _environment(settings: CriuSettings, sandbox: Sandbox) -> Mapping[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("CRIU_", "CRTOOLS_"))}
     # Lets a rebuild mount a copy over a file that has changed since the dump: nobody else sees this mount.
     env[PRIVATE_MOUNTS_VARIABLE] = sandbox.mount_namespace
+    env[HOOK_VARIABLE] = settings.hook_path
     if settings.cuda_checkpoint_path:
         env["PATH"] = f"{Path(settings.cuda_checkpoint_path).parent}:{env.get('PATH', os.defpath)}"
     return env
@@ -263,14 +274,27 @@ def _make_work_directory(run_dir: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="criu-", dir=run_dir))
 
 
-async def _undo(settings: CriuSettings, sandbox: Sandbox, directory: Path, log: Path) -> str:
-    """Take back what the hook rebuilt; return what is left and why, or nothing."""
-    argv = [sys.executable, "-m", "llmux.criu_images", "undo", str(directory)]
+async def _take_back(settings: CriuSettings, sandbox: Sandbox, directory: Path, log: Path) -> str:
+    """End what a failed restore left running, and undo what the hook rebuilt; return what is left and why, or nothing."""
+    argv = (sys.executable, "-m", "llmux.criu_images", "undo", str(directory))
+    sandbox.clear()
     try:
         code = await sandbox.run(argv, log=log, timeout=_UNDO_TIMEOUT, env=_environment(settings, sandbox))
-    except (EffectError, TookTooLong) as error:
+    except EffectError as error:
+        left = error.what()
+    else:
+        left = f"`{' '.join(argv)}` ended with {code}" if code else ""
+    # With a sandbox its mounts and private directories have gone; all else that was made is seen from here too.
+    return await _undo_outside(argv) if left and sandbox.ended.done() else left
+
+
+async def _undo_outside(argv: Sequence[str]) -> str:
+    try:
+        done = await run(argv, timeout=_UNDO_TIMEOUT)
+    except EffectError as error:
         return error.what()
-    return f"`{' '.join(argv)}` ended with {code}" if code else ""
+    said = done.stderr.decode("utf-8", "replace").strip()
+    return f"`{' '.join(argv)}` ended with {done.code}: {said}" if done.code else ""
 
 
 async def _check_version(settings: CriuSettings) -> CriuVersion:
@@ -313,9 +337,10 @@ def _check_rights(status: str, user: int) -> None:
 
 
 def _check_library(settings: CriuSettings) -> None:
-    if not os.access(settings.hook_path, os.X_OK):
-        hint = "Install llmux with its console scripts, as pip does"
-        raise CriuMissing(settings.hook_path, "it does not exist or is no program", hint=hint)
+    for program in (settings.hook_path, str(STAGES)):
+        if not os.access(program, os.X_OK):
+            hint = "Install llmux with its console scripts, as pip does"
+            raise CriuMissing(program, "it does not exist or is no program", hint=hint)
     _check_pycriu()
 
 
@@ -356,4 +381,5 @@ def _move(log: Path, place: Path) -> None:
     """Keep a failed dump's log: its directory will be removed. A log that is lost must not hide the failure itself."""
     with contextlib.suppress(OSError):
         place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)  # a copy to another file system would be written through a link
         shutil.move(log, place)

@@ -9,6 +9,7 @@ It is spoken to in JSON lines. On stdin:
     {"do": "spawn", "id": 1, "argv": [...], "env": {...}, "cwd": "/", "log": "/x.log",
      "filter": "<hex of the seccomp program, or empty>", "last_pid": 999 or null}
     {"do": "signal", "pid": 1000, "number": 15, "group": false}
+    {"do": "clear"}      kills every other process of the namespace and reaps them before the next order is read
 
 On stdout, ids being those inside the sandbox except `ready`'s, which is the init's own as its maker sees it:
 
@@ -33,6 +34,7 @@ import json
 import os
 import select
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
@@ -208,6 +210,13 @@ def _signal(pid: int, number: int, *, group: bool) -> None:
         os.kill(-pid if group else pid, number)
 
 
+def _clear() -> None:
+    """Kill all that runs here, and wait for its end: whoever comes next finds no file or socket in use."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    _reap(options=0)
+
+
 def _spawn(**message: Any) -> None:
     """Fork and exec; the report pipe closes unread at a successful exec."""
     order = Order(**message)
@@ -240,9 +249,7 @@ def _become(order: Order, report: int) -> NoReturn:
         _default_signals()
         os.umask(0o022)
         os.dup2(os.open("/dev/null", os.O_RDWR), 0)
-        # Append only, for one thing because CRIU then stores no size for it, and a log that grew still restores.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NOCTTY
-        log = os.open(order.log, flags, 0o640)
+        log = _open_log(order.log)
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.chdir(order.cwd)
@@ -254,6 +261,18 @@ def _become(order: Order, report: int) -> NoReturn:
     os._exit(_NOT_EXECUTED)
 
 
+def _open_log(path: str) -> int:
+    """Open a log to append to; nothing but a regular file with one name, whoever else may write to its directory."""
+    # Append only, for one thing because CRIU then stores no size for it, and a log that grew still restores.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NOCTTY
+    log = os.open(path, flags | os.O_NONBLOCK, 0o640)  # the open of a FIFO would wait for a reader
+    found = os.fstat(log)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        raise OSError(errno.EINVAL, "the log is no regular file with this one name", path)
+    os.set_blocking(log, True)
+    return log
+
+
 def _reason(error: BaseException) -> str:
     # execvpe gives bytes, the last place of PATH that it tried, which misleads.
     if isinstance(error, OSError) and not isinstance(error.filename, str):
@@ -261,10 +280,10 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-def _reap() -> None:
+def _reap(options: int = os.WNOHANG) -> None:
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, options)
         except ChildProcessError:
             return
         if pid == 0:
@@ -336,7 +355,7 @@ def _tell(**message: object) -> None:
         os._exit(0)
 
 
-_ORDERS: dict[str, Callable[..., None]] = {"spawn": _spawn, "signal": _signal}
+_ORDERS: dict[str, Callable[..., None]] = {"spawn": _spawn, "signal": _signal, "clear": _clear}
 
 if __name__ == "__main__":
     main()

@@ -10,6 +10,7 @@ Interface (ids are those inside the sandbox, but for `init_pid`):
         await .start_engine(command) -> Child      ids from 1000 up, io_uring hidden
         await .run(argv, log=, timeout=, last_pid=None, env=None) -> int     criu and the like, no filter
         .adopt(pid) -> Child             a restored root
+        .clear()                         ends everything in it but its init, before the next program is run
         await .close()                   ends everything in it; may be called again
     Child: .pid, .returncode, await .wait() -> code (a signal negated), await .terminate(grace) -> code
 
@@ -185,6 +186,11 @@ class Sandbox:
         """Signal a process of the sandbox, or the group that it leads; one that is gone feels nothing."""
         if not self.ended.done():
             self._tell(do="signal", pid=pid, number=int(number), group=group)
+
+    def clear(self) -> None:
+        """End every process in the sandbox but its init; whatever is run next starts when they are gone."""
+        if not self.ended.done():
+            self._tell(do="clear")
 
     async def close(self) -> None:
         """End everything in the sandbox: its init exits and the kernel kills the rest."""

@@ -11,6 +11,7 @@ import pytest
 from llmux.server import _criu
 from llmux.server._criu import CriuSettings, check, dump_arguments, restore_arguments
 from llmux.server._effect_errors import CriuMissing, CriuTooOld, NotPermitted
+from llmux.server._process import run
 from llmux.server._sandbox import Sandbox
 
 STATUS = "Name:\tx\nCapEff:\t{caps}\nSeccomp:\t{seccomp}\n"
@@ -19,15 +20,13 @@ DOCKERS_DEFAULT = "00000000a80425fb"
 
 
 def test_a_dump_names_tree_images_work_directory_and_hook(tmp_path):
-    argv = dump_arguments(
-        CriuSettings("/bin/criu", hook_path="/bin/hook"), 1000, Path("/c/images"), Path("/run/w")
-    )
+    argv = dump_arguments(CriuSettings("/bin/criu"), 1000, Path("/c/images"), Path("/run/w"))
     assert argv[:2] == ("/bin/criu", "dump")
     for pair in [
         ("--tree", "1000"),
         ("--images-dir", "/c/images"),
         ("--work-dir", "/run/w"),
-        ("--action-script", "/bin/hook"),
+        ("--action-script", str(_criu.STAGES)),
         ("--network-lock", "skip"),
     ]:
         assert pair in pairwise(argv)
@@ -68,6 +67,15 @@ async def test_criu_is_configured_by_nobody_else_and_finds_cuda_checkpoint(monke
     assert not [name for name in env if name.startswith(("CRIU_", "CRTOOLS_"))]
     assert env["PATH"].split(":")[0] == "/opt/nvidia"
     assert env["LLMUX_PRIVATE_MOUNT_NAMESPACE"] == "mnt:[1]"
+
+
+@pytest.mark.parametrize(
+    ("stage", "code"), [("post-dump", 7), ("pre-restore", 7), ("pre-resume", 7), ("post-restore", 0), ("", 0)]
+)
+async def test_the_hook_is_called_where_it_has_work_to_do_and_its_verdict_is_passed_on(tmp_path, stage, code):
+    hook = program(tmp_path / "hook", "exit 7")
+    env = {"CRTOOLS_SCRIPT_ACTION": stage, _criu.HOOK_VARIABLE: hook}
+    assert (await run([str(_criu.STAGES)], timeout=5, env=env)).code == code
 
 
 @pytest.mark.parametrize(
