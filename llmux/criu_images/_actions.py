@@ -18,6 +18,8 @@ class RemoveStale:
     identity: tuple[int, int]
     """Device and inode number of what was seen; nothing else is unlinked."""
     reason: str
+    unused: bool = False
+    """Only if nobody has it open at that moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class PlaceFile:
     names: tuple[RawPath, ...]
     existing: RawPath | None
     reason: str
+    identity: tuple[int, int] | None = None
+    """Device and inode number of what was seen at `existing`; nothing else gets the names."""
 
     @property
     def path(self) -> RawPath:

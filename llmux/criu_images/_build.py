@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ from llmux.criu_images._actions import (
 )
 from llmux.criu_images._digest import ShortReadError, algorithm_of, copy_file
 from llmux.criu_images._journal import Journal, Kind, Made
-from llmux.criu_images._linux import bind_mount
-from llmux.criu_images._paths import RawPath
+from llmux.criu_images._linux import bind_mount, mount_memory, unmount
+from llmux.criu_images._observe import is_held
+from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._safefs import Tree, apply_metadata, apply_times, inspect_fd, secret_name
 from llmux.criu_images.errors import SideFileDiffers
 from llmux.criu_images.manifest import DirectoryEntry, FifoEntry, FileEntry, Metadata, SymlinkEntry
@@ -33,7 +35,7 @@ class Builder:
     """One run over a plan's actions."""
 
     def __init__(self, tree: Tree, side: int, journal: Journal, masks: Path) -> None:
-        """`side` is the open directory of side files; `masks` a directory for the copies that are mounted over files."""
+        """`side` is the open directory of side files; `masks` a place where nothing is, for copies that are mounted over files."""
         self._tree = tree
         self._side = side
         self._journal = journal
@@ -51,8 +53,10 @@ class Builder:
                 self._make_symlink(entry)
             case MakeFifo(entry):
                 self._make_fifo(entry)
-            case PlaceFile(entry, names, existing):
-                self._place_file(entry, names, existing)
+            case PlaceFile(_, names, bytes() as existing, _, identity):
+                self._add_names(names, existing, identity)
+            case PlaceFile(entry, names):
+                self._place_file(entry, names)
             case MaskWithCopy(entry):
                 self._mask(entry)
             case _:
@@ -65,6 +69,10 @@ class Builder:
                 apply_times(fd, entry.metadata)
 
     def _remove_stale(self, action: RemoveStale) -> None:
+        if action.unused:
+            with self._tree.open_file(action.path, os.O_RDONLY) as fd:
+                if is_held(fd) is not False:
+                    raise OSError(errno.EBUSY, "a process has opened it just now")
         with self._tree.way_to(action.path) as way:
             status = os.stat(way.name, dir_fd=way.directory, follow_symlinks=False)
             if (status.st_dev, status.st_ino) == action.identity:
@@ -104,11 +112,15 @@ class Builder:
         finally:
             os.close(fd)
 
-    def _place_file(self, entry: FileEntry, names: tuple[RawPath, ...], existing: RawPath | None) -> None:
-        if existing is not None:
-            with self._tree.open(existing, os.O_PATH) as fd:
-                self._link(fd, names)
-            return
+    def _add_names(
+        self, names: tuple[RawPath, ...], existing: RawPath, identity: tuple[int, int] | None
+    ) -> None:
+        with self._tree.open(existing, os.O_PATH) as fd:
+            if inspect_fd(fd).identity != identity:
+                raise OSError(errno.ESTALE, f"somebody has replaced {escape(existing)}")
+            self._link(fd, names)
+
+    def _place_file(self, entry: FileEntry, names: tuple[RawPath, ...]) -> None:
         with self._temporary(names[0]) as (directory, name):
             fd = os.open(name, _NEW_FILE, 0o600, dir_fd=directory)
             try:
@@ -157,17 +169,42 @@ class Builder:
                     os.unlink(name, dir_fd=way.directory)
 
     def _mask(self, entry: FileEntry) -> None:
+        """Mount a copy in memory over the file: it is gone with the mount namespace, whoever ends that, and needs no name elsewhere."""
         path = entry.names[0]
-        copy = self._masks / os.fsdecode(secret_name())
-        self._journal.add(Made(Kind.MASK, (path, RawPath(os.fsencode(copy)))))
-        fd = os.open(copy, _NEW_FILE, 0o600)
+        with self._memory() as memory:
+            fd = os.open("copy", _NEW_FILE, 0o600, dir_fd=memory)
+            try:
+                self._fill(fd, entry)
+                apply_metadata(fd, entry.metadata)
+                self._journal.add(Made.of(Kind.MASK, (path,), inspect_fd(fd)))
+                with self._tree.open(path, os.O_PATH) as target:
+                    bind_mount(fd, target)
+            finally:
+                os.close(fd)
+
+    @contextmanager
+    def _memory(self) -> Iterator[int]:
+        """Give a directory in memory; what is mounted from it elsewhere stays when the directory goes."""
+        self._journal.add(Made(Kind.MASKS_PLACE, (RawPath(os.fsencode(self._masks)),)))
+        clear_masks_place(self._masks)
+        self._masks.mkdir(mode=0o700)
         try:
-            self._fill(fd, entry)
-            apply_metadata(fd, entry.metadata)
-            with self._tree.open(path, os.O_PATH) as target:
-                bind_mount(fd, target)
+            mount_memory(self._masks)
+            fd = os.open(self._masks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
         finally:
-            os.close(fd)
+            clear_masks_place(self._masks)
+
+
+def clear_masks_place(place: Path) -> None:
+    """Unmount what is mounted on the place for copies, and remove it; raises OSError."""
+    with suppress(FileNotFoundError):
+        while place.is_mount():
+            unmount(place)
+        place.rmdir()
 
 
 def _check_own(fd: int, kind: int) -> None:

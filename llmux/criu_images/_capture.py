@@ -168,7 +168,7 @@ def _carry(target: int, tree: Tree, gathered: tuple[GatheredFile, ...]) -> tuple
 def _carry_one(side: int, name: str, tree: Tree, file: GatheredFile) -> FileEntry:
     path = file.entry.names[0]
     try:
-        with tree.open(path, os.O_RDONLY | os.O_NOATIME) as source:
+        with tree.open_file(path, os.O_RDONLY | os.O_NOATIME) as source:
             digest = _copy_to_side(side, name, source, file)
     except ShortReadError as error:
         raise CaptureFailed(path, f"it is shorter than the {file.entry.size} bytes of the dump") from error
@@ -197,7 +197,7 @@ def list_images(directory: int) -> tuple[ImageEntry, ...]:
 
 
 def _image_entry(directory: int, name: str) -> ImageEntry:
-    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
         size = os.fstat(fd).st_size
         algorithm = Algorithm.WHOLE if size <= _WHOLE_IMAGE else Algorithm.SAMPLED

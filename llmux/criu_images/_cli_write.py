@@ -75,7 +75,7 @@ def rebuild(directory: Path, root: Path, journal: Path | None, *, as_json: bool)
         made = _rebuild.rebuild(directory, root=root, journal=journal)
     except RebuildRefused:
         if as_json:  # the same form as without conflicts; the text goes to stderr
-            _tell_plan(_rebuild.plan(directory, root=root), as_json=True)
+            _tell_plan(_rebuild.plan(directory, root=root, journal=journal), as_json=True)
         raise
     _tell_plan(made, as_json=as_json)
 

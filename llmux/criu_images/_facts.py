@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from llmux.criu_images._paths import RawPath
 
@@ -38,6 +39,14 @@ class Inode:
     def identity(self) -> tuple[int, int]:
         return self.device, self.number
 
+    @property
+    def born(self) -> Born:
+        """Return the identity that no later inode gets again."""
+        return self.device, self.number, self.birth_ns or 0
+
+
+Born: TypeAlias = tuple[int, int, int]
+"""Device, inode number and birth time in nanoseconds: numbers are used again, but not born at the same time."""
 
 _KINDS = {
     stat.S_IFREG: "regular file",
@@ -63,6 +72,8 @@ class Seen:
     build_id: str | None = None
     target: RawPath | None = None
     """A symbolic link's."""
+    held: bool | None = None
+    """Of a file in memory: whether some process has it open or mapped; None where that was not asked or cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,13 @@ class MountPoint:
     mountpoint: RawPath
     fstype: str
     source: RawPath
+    shared: bool = False
+    """A mount made below it shows up in other mount namespaces too (mount_namespaces(7))."""
+
+    @property
+    def in_memory(self) -> bool:
+        """Tell whether what is on it lasts no longer than the machine runs: shared memory, semaphores, scratch files."""
+        return self.fstype in {"tmpfs", "ramfs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +127,7 @@ class Facts:
     mounts: tuple[MountPoint, ...] = ()
     processor: Processor = Processor("", frozenset())
     kernel: str = ""
+    made: frozenset[tuple[RawPath, Born]] = frozenset()
+    """Files in memory that earlier rebuilds have made here."""
     private_mounts: bool = False
     """This mount namespace is not the container's main one, so a mount made here is seen by the restored tree alone."""

@@ -90,6 +90,7 @@ class Gathering:
         self._files: dict[tuple[int, int], _Uses] = {}
         self._fifos: dict[RawPath, FifoEntry] = {}
         self._nodes: dict[RawPath, NodeEntry] = {}
+        self._links: dict[RawPath, Mapping[tuple[int, int], tuple[RawPath, ...]]] = {}
         self._free: dict[tuple[RawPath, FreeKind], FreeName] = {}
 
     @property
@@ -301,14 +302,15 @@ class Gathering:
 
     def _linked_names(self, uses: _Uses) -> set[RawPath]:
         """Find the file's other names: in the directories of those that are known, where `sem_open` and its like put them."""
-        directories = {_parent(name) for name in uses.names}
-        found = {
-            name for directory in directories for name in self._place.tree.names_of(directory, uses.inode)
-        }
-        return uses.names | found
+        found = set(uses.names)
+        for directory in {_parent(name) for name in uses.names}:
+            if directory not in self._links:
+                self._links[directory] = self._place.tree.links_in(directory)
+            found.update(self._links[directory].get(uses.inode.identity, ()))
+        return found
 
     def _sample(self, path: RawPath, size: int) -> str:
-        with self._place.tree.open(path, os.O_RDONLY) as fd:
+        with self._place.tree.open_file(path, os.O_RDONLY) as fd:
             return digest_file(fd, size, Algorithm.SAMPLED)
 
 

@@ -14,14 +14,15 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmux.criu_images._facts import Inode
+from llmux.criu_images._facts import Born, Inode
 from llmux.criu_images._paths import RawPath, escape, unescape
 from llmux.criu_images.errors import JournalInvalid
 
 DEFAULT_DIRECTORY = Path("/run/llmux/journals")
+_REMOVE = "Remove it if no restore of this dump is under way"
 
 
 class Kind(enum.Enum):
@@ -38,7 +39,9 @@ class Kind(enum.Enum):
     LEFTOVER = "leftover"
     """Names that were free and that only a restore of this dump makes."""
     MASK = "mask"
-    """A mount over the first path, of the file that the second one names (outside the tree)."""
+    """A mount over the path, of a copy with the identity given."""
+    MASKS_PLACE = "masks' place"
+    """A directory outside the tree on which memory for copies may be mounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,16 @@ class Made:
     inode: int = 0
     size: int = 0
     mtime_ns: int = 0
+    birth_ns: int = 0
 
     @classmethod
     def of(cls, kind: Kind, paths: tuple[RawPath, ...], inode: Inode) -> Made:
         """Describe what is `inode` now, so that it is known again."""
-        return cls(kind, paths, inode.device, inode.number, inode.size, inode.mtime_ns)
+        return cls(kind, paths, inode.device, inode.number, inode.size, inode.mtime_ns, inode.birth_ns or 0)
+
+    @property
+    def born(self) -> Born:
+        return self.device, self.inode, self.birth_ns
 
 
 def default_journal(seal: str) -> Path:
@@ -69,11 +77,9 @@ def locked(journal: Path) -> Iterator[None]:
 
     Two models that wake at once may need the same directories. Raises JournalInvalid.
     """
-    try:
+    with _named(journal.parent):
         journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(journal.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise JournalInvalid(os.fsencode(journal.parent), error.strerror or str(error)) from error
     try:
         _check_private(journal.parent, os.fstat(fd))
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -96,29 +102,37 @@ class Journal:
     """The open journal of one rebuild, appended to."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file; raises JournalInvalid."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
+        """Open or make the file, and cut off the last line of one whose writer was killed; raises JournalInvalid."""
+        self._path = path
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _named(path):
             self._fd = os.open(path, flags, 0o600)
-        except OSError as error:
-            raise JournalInvalid(os.fsencode(path), error.strerror or str(error)) from error
+            os.ftruncate(self._fd, path.read_bytes().rfind(b"\n") + 1)
 
     def add(self, made: Made) -> None:
-        """Append one line; raises OSError."""
-        line = {
-            "kind": made.kind.value,
-            "paths": [escape(path) for path in made.paths],
-            "device": made.device,
-            "inode": made.inode,
-            "size": made.size,
-            "mtime_ns": made.mtime_ns,
-        }
-        data = (json.dumps(line) + "\n").encode()
-        if os.write(self._fd, data) != len(data):
-            raise OSError("the journal's file system is full")
+        """Append one line; raises JournalInvalid."""
+        data = format_line(made)
+        with _named(self._path):
+            while data:
+                data = data[os.write(self._fd, data) :]
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def format_line(made: Made) -> bytes:
+    """Return a journal's line."""
+    line = asdict(made) | {"kind": made.kind.value, "paths": [escape(path) for path in made.paths]}
+    return json.dumps(line).encode() + b"\n"
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what the operating system says into a JournalInvalid about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise JournalInvalid(os.fsencode(path), error.strerror or str(error)) from error
 
 
 def read_journal(path: Path) -> tuple[Made, ...]:
@@ -133,7 +147,7 @@ def read_journal(path: Path) -> tuple[Made, ...]:
     try:
         return tuple(map(_parse, lines))
     except (ValueError, KeyError, TypeError) as error:
-        raise JournalInvalid(os.fsencode(path), f"not a journal of llmux ({error})") from error
+        raise JournalInvalid(os.fsencode(path), f"not a journal of llmux ({error})", hint=_REMOVE) from error
 
 
 def _parse(line: bytes) -> Made:
@@ -145,6 +159,7 @@ def _parse(line: bytes) -> Made:
         int(raw["inode"]),
         int(raw["size"]),
         int(raw["mtime_ns"]),
+        int(raw["birth_ns"]),
     )
 
 

@@ -1,10 +1,11 @@
-"""The three system calls that Python 3.11 has no function for, and nothing else."""
+"""The system calls that Python 3.11 has no function for, and nothing else."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import struct
+from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -42,9 +43,16 @@ def bind_mount(source_fd: int, target_fd: int) -> None:
         raise _last_error()
 
 
-def unmount(target_fd: int) -> None:
-    """Take the topmost mount off what `target_fd` refers to, at once for new users (MNT_DETACH); raises OSError."""
-    if _LIBC.umount2(f"/proc/self/fd/{target_fd}".encode(), _MNT_DETACH) != 0:
+def mount_memory(directory: Path) -> None:
+    """Mount an empty tmpfs for root alone on `directory`; raises OSError."""
+    if _LIBC.mount(b"tmpfs", os.fsencode(directory), b"tmpfs", ctypes.c_ulong(0), b"mode=0700") != 0:
+        raise _last_error()
+
+
+def unmount(target: int | Path) -> None:
+    """Take the topmost mount off a path or what a descriptor refers to, at once for new users (MNT_DETACH); raises OSError."""
+    path = f"/proc/self/fd/{target}".encode() if isinstance(target, int) else os.fsencode(target)
+    if _LIBC.umount2(path, _MNT_DETACH) != 0:
         raise _last_error()
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -63,6 +66,7 @@ def _parse_mount(line: bytes) -> MountPoint:
         mountpoint=_unoctal(fields[4]),
         fstype=fields[end + 1].decode(),
         source=_unoctal(fields[end + 2]),
+        shared=any(field.startswith(b"shared:") for field in fields[6:end]),
     )
 
 
@@ -152,6 +156,21 @@ def has_private_mounts() -> bool:
         return True
     with suppress(OSError):
         return str((_PROC / "1/ns/mnt").readlink()) != here
+    return False
+
+
+def is_held(fd: int) -> bool | None:
+    """Tell whether anybody else has the regular file `fd` open or mapped, in whatever namespace; None where that can't be told.
+
+    The kernel grants a write lease to a file's only user alone (F_SETLEASE of fcntl(2)), so we ask for one and give it back.
+    """
+    try:
+        # Should somebody open the file in between, the kernel sends a signal: one that is ignored by default.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError as error:
+        return True if error.errno == errno.EAGAIN else None
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False
 
 

@@ -11,7 +11,6 @@ _KERNEL_FILE_SYSTEMS = frozenset({
     "proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "mqueue", "securityfs", "debugfs", "tracefs", "bpf", "pstore",
     "binfmt_misc", "hugetlbfs", "configfs", "efivarfs", "fusectl", "nsfs",
 })  # fmt: skip
-_MEMORY_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs"})
 
 MOST_DOUBTFUL = 16 << 20
 """A file that a fresh container may or may not have is carried up to this size, in bytes."""
@@ -62,7 +61,7 @@ def judge(
 
 
 def _judge_mounted(inode: Inode, mount: MountPoint, *, changed: bool) -> Verdict:
-    if mount.fstype in _MEMORY_FILE_SYSTEMS:
+    if mount.in_memory:
         return Verdict(Origin.RUN_TIME, True, f"on a {mount.fstype}, which a fresh container gets empty")
     if changed and inode.size <= MOST_DOUBTFUL:
         return Verdict(Origin.VOLUME, True, "on a volume, and made or written by this container")

@@ -19,7 +19,7 @@ from llmux.criu_images._actions import (
     path_conflict,
 )
 from llmux.criu_images._facts import Facts, Inode, Seen
-from llmux.criu_images._paths import RawPath
+from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._plan_files import Step, plan_file
 from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
 from llmux.criu_images.manifest import (
@@ -48,7 +48,7 @@ def make_plan(manifest: Manifest, facts: Facts) -> Plan:
     return Plan(
         tuple(actions),
         (*conflicts, *machine_conflicts(manifest, facts)),
-        (*manifest.warnings, *machine_warnings(manifest, facts)),
+        (*manifest.warnings, *_shared_memory(manifest, facts), *machine_warnings(manifest, facts)),
     )
 
 
@@ -224,6 +224,12 @@ def _plan_files(manifest: Manifest, facts: Facts) -> Iterator[Step]:
             "Can't open file {} on restore: No such file or directory",
             "Start the container with this volume.",
         )
+
+
+def _shared_memory(manifest: Manifest, facts: Facts) -> Iterator[str]:
+    for file in manifest.files:
+        if file.written and any(_seen(facts, name).held for name in file.names):
+            yield f"{escape(file.names[0])} is open in another process, and the restored tree will share it"
 
 
 def _lost_with_volume(file: FileEntry, facts: Facts, here: set[RawPath]) -> bool:

@@ -13,6 +13,8 @@ from llmux.criu_images.manifest import FileEntry, Origin
 
 Step: TypeAlias = Action | Conflict
 
+_LEFT = "left in memory by an earlier restore, changed since, and no process has it open"
+_OWN_MEMORY = "restore in a mount namespace with a tmpfs of its own there"
 _NOT_FOUND = "Can't open file {} on restore: No such file or directory"
 _Present: TypeAlias = Mapping[RawPath, tuple[Inode, Seen]]
 
@@ -26,10 +28,14 @@ def plan_file(entry: FileEntry, facts: Facts) -> Iterator[Step]:
         yield from blocked
     elif entry.carried is None:
         yield from _check_kept(entry, present)
-    elif entry.consumed:
-        yield from _plan_group(entry, present)
     else:
-        yield from _plan_carried(entry, present, facts)
+        left = _left_in_memory(entry, present, facts)
+        yield from (RemoveStale(name, present[name][0].identity, _LEFT, unused=True) for name in left)
+        present = {name: one for name, one in present.items() if name not in left}
+        if entry.consumed:
+            yield from _plan_group(entry, present)
+        else:
+            yield from _plan_carried(entry, present, facts)
 
 
 def _blocked(seen: Mapping[RawPath, Seen]) -> Iterator[Conflict]:
@@ -39,6 +45,22 @@ def _blocked(seen: Mapping[RawPath, Seen]) -> Iterator[Conflict]:
         elif one.inode is not None and not stat.S_ISREG(one.inode.mode):
             found = f"a {one.inode.kind}, the dump has a regular file here"
             yield path_conflict(name, found, "Can't open file {}", "Move it away.")
+
+
+def _left_in_memory(entry: FileEntry, present: _Present, facts: Facts) -> list[RawPath]:
+    """Return the names of what an earlier restore has left, if that is all that differs: made by a rebuild, and used by nobody now.
+
+    Only in memory: a changed file on a disk may hold what somebody wants.
+    """
+    wrong = [
+        name
+        for name, (inode, seen) in sorted(present.items())
+        if name not in entry.consumed and any(_differences(entry, name, inode, seen, ""))
+    ]
+    ours = all(
+        (name, present[name][0].born) in facts.made and present[name][1].held is False for name in wrong
+    )
+    return wrong if ours else []
 
 
 def _check_kept(entry: FileEntry, present: _Present) -> Iterator[Conflict]:
@@ -60,7 +82,7 @@ def _plan_carried(entry: FileEntry, present: _Present, facts: Facts) -> Iterator
     differences = [
         conflict
         for name, (inode, seen) in present.items()
-        for conflict in _differences(entry, name, inode, seen, "Move it away if nobody needs it.")
+        for conflict in _differences(entry, name, inode, seen, _advice(seen))
     ]
     if differences and _can_mask(entry, present, facts):
         yield MaskWithCopy(entry, "changed since the dump; the restored tree gets a copy of its own")
@@ -76,8 +98,14 @@ def _can_mask(entry: FileEntry, present: _Present, facts: Facts) -> bool:
         facts.private_mounts
         and entry.written
         and len(entry.names) == 1
+        and not _on_shared_mount(present, facts)
         and all(not _wrong_mode(entry, inode) for inode, _ in present.values())
     )
+
+
+def _on_shared_mount(present: _Present, facts: Facts) -> bool:
+    mounts = {inode.mount for inode, _ in present.values()}
+    return any(mount.shared for mount in facts.mounts if mount.id in mounts)
 
 
 def _plan_group(entry: FileEntry, present: _Present) -> Iterator[Step]:
@@ -115,7 +143,8 @@ def _join(entry: FileEntry, present: _Present) -> Iterator[Step]:
         return
     lacking = tuple(name for name in entry.names if name not in present)
     if lacking:
-        yield PlaceFile(entry, lacking, first, "a hard link in the dump; this name of it is missing here")
+        reason = "a hard link in the dump; this name of it is missing here"
+        yield PlaceFile(entry, lacking, first, reason, present[first][0].identity)
 
 
 def _identities(present: _Present) -> set[tuple[int, int]]:
@@ -123,12 +152,21 @@ def _identities(present: _Present) -> set[tuple[int, int]]:
 
 
 def _all_differences(entry: FileEntry, present: _Present) -> list[Conflict]:
-    advice = "A process uses it, or one left it: stop that one and move the file away, or restore with a /dev/shm of its own."
     return [
         conflict
         for name, (inode, seen) in present.items()
-        for conflict in _differences(entry, name, inode, seen, advice)
+        for conflict in _differences(entry, name, inode, seen, _advice(seen))
     ]
+
+
+def _advice(seen: Seen) -> str:
+    match seen.held:
+        case True:
+            return f"A process has it open: stop that one and remove the file, or {_OWN_MEMORY}."
+        case False:
+            return f"No process has it open: remove it if nobody needs it, or {_OWN_MEMORY}."
+        case None:
+            return "Move it away if nobody needs it."
 
 
 def _differences(

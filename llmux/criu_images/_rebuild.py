@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmux.criu_images._actions import Plan
 from llmux.criu_images._build import Builder
 from llmux.criu_images._facts import Facts
-from llmux.criu_images._journal import Journal, Kind, Made, default_journal, locked, read_journal, settle
+from llmux.criu_images._journal import (
+    Journal,
+    Kind,
+    Made,
+    default_journal,
+    locked,
+    read_journal,
+    settle,
+)
+from llmux.criu_images._ledger import read_made, remember
 from llmux.criu_images._plan import free_leftovers, free_paths, make_plan
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images._survey import survey
@@ -22,11 +31,12 @@ from llmux.criu_images.manifest import SIDE_DIRECTORY, FreeKind, Manifest
 _ROOT = Path("/")
 
 
-def plan(directory: Path, *, root: Path = _ROOT) -> Plan:
+def plan(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) -> Plan:
     """Work out what `rebuild` would do here and now, and change nothing. Raises what `read_manifest` raises."""
     manifest = read_manifest(directory)
+    made = read_made((journal or default_journal(manifest.seal)).parent)
     with Tree(root) as tree:
-        return make_plan(manifest, survey(manifest, tree))
+        return make_plan(manifest, survey(manifest, tree, made))
 
 
 def rebuild(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) -> Plan:
@@ -40,11 +50,13 @@ def rebuild(directory: Path, *, root: Path = _ROOT, journal: Path | None = None)
     check_images(directory, manifest)
     journal = journal or default_journal(manifest.seal)
     with locked(journal), Tree(root) as tree:
-        facts = survey(manifest, tree)
+        facts = survey(manifest, tree, read_made(journal.parent))
         made = make_plan(manifest, facts)
         if made.conflicts:
             raise RebuildRefused(tuple(map(str, made.conflicts)))
         _carry_out(directory, made, _expected(manifest, facts), tree, journal)
+        with suppress(OSError):  # not known to be made, it is not replaced: a conflict next time, and no harm
+            remember(journal.parent, tree, read_journal(journal), facts.mounts)
     return made
 
 
@@ -77,7 +89,7 @@ def _carry_out(
     journal = Journal(journal_path)
     try:
         with _side_directory(directory) as side:
-            _build(plan_, Builder(tree, side, journal, journal_path.parent))
+            _build(plan_, Builder(tree, side, journal, journal_path.parent / "masks"))
         for line in expected:
             journal.add(line)
     except BaseException:

@@ -13,8 +13,8 @@ import errno
 import os
 import secrets
 import stat
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +94,21 @@ class Tree:
         finally:
             os.close(fd)
 
+    @contextmanager
+    def open_file(self, path: RawPath, flags: int) -> Iterator[int]:
+        """Open the regular file at `path`: nothing else, whose opening might wait (a FIFO) or do something (a device).
+
+        Raises as `open`, and OSError (EINVAL) where something else is there.
+        """
+        with self.open(path, os.O_PATH) as place:
+            if not stat.S_ISREG(os.fstat(place).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file any more", os.fsdecode(path))
+            fd = os.open(_by_fd(place), flags | os.O_CLOEXEC)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
     def inspect(self, path: RawPath) -> Inode | None:
         """Return what is at `path`, or None; raises UnsafeLink, NotADirectoryError, OSError."""
         try:
@@ -107,13 +122,18 @@ class Tree:
         with self.open(path, os.O_PATH) as fd:
             return RawPath(os.readlink(b"", dir_fd=fd))
 
-    def names_of(self, directory: RawPath, inode: Inode) -> tuple[RawPath, ...]:
-        """Return the paths in `directory` that are hard links to `inode`, sorted; raises OSError."""
+    def links_in(self, directory: RawPath) -> Mapping[tuple[int, int], tuple[RawPath, ...]]:
+        """Return the paths of the files in `directory` that have more than one name, by device and inode number; raises OSError."""
+        links: defaultdict[tuple[int, int], list[RawPath]] = defaultdict(list)
         with self.open(directory, os.O_RDONLY | os.O_DIRECTORY) as fd, os.scandir(fd) as entries:
-            # Each is looked at: on overlayfs a directory's own inode numbers may not be those of stat(2).
-            names = [os.fsencode(entry.name) for entry in entries]
-            found = [name for name in names if _is_inode(fd, name, inode)]
-        return tuple(sorted(RawPath(directory.rstrip(b"/") + b"/" + name) for name in found))
+            for entry in entries:
+                # Each is looked at: on overlayfs a directory's own inode numbers may not be those of stat(2).
+                with suppress(FileNotFoundError):
+                    status = os.stat(entry.name, dir_fd=fd, follow_symlinks=False)
+                    if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+                        path = RawPath(directory.rstrip(b"/") + b"/" + os.fsencode(entry.name))
+                        links[status.st_dev, status.st_ino].append(path)
+        return {identity: tuple(sorted(paths)) for identity, paths in links.items()}
 
 
 class _Walk:
@@ -177,13 +197,6 @@ class _Walk:
 
 def _split(path: bytes) -> list[bytes]:
     return [part for part in path.split(b"/") if part not in {b"", b"."}]
-
-
-def _is_inode(directory: int, name: bytes, inode: Inode) -> bool:
-    with suppress(FileNotFoundError):
-        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        return (status.st_dev, status.st_ino) == inode.identity
-    return False
 
 
 def inspect_fd(fd: int) -> Inode:

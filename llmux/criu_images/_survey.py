@@ -9,27 +9,33 @@ from collections.abc import Iterator
 from llmux.criu_images import _observe as observe
 from llmux.criu_images._digest import ShortReadError, algorithm_of, digest_file
 from llmux.criu_images._elf import read_build_id
-from llmux.criu_images._facts import Facts, Inode, Seen
+from llmux.criu_images._facts import Born, Facts, Inode, Seen
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._plan import leftovers_of
-from llmux.criu_images._safefs import Tree
+from llmux.criu_images._safefs import Tree, inspect_fd
 from llmux.criu_images.errors import UnsafeLink
 from llmux.criu_images.manifest import FileEntry, Manifest
 
 
-def survey(manifest: Manifest, tree: Tree) -> Facts:
-    """Observe all that `make_plan` compares with `manifest`; raises OSError where /proc cannot be read."""
+def survey(manifest: Manifest, tree: Tree, made: frozenset[tuple[RawPath, Born]] = frozenset()) -> Facts:
+    """Observe all that `make_plan` compares with `manifest`; raises OSError where /proc cannot be read.
+
+    `made` are the files in memory that earlier rebuilds have made.
+    """
+    mounts = observe.read_mounts()
+    memory = frozenset(mount.id for mount in mounts if mount.in_memory)
     paths = {path: _look(tree, path) for path in _plain_paths(manifest)}
     for file in manifest.files:
-        paths.update((name, _look_at_file(tree, name, file)) for name in file.names)
+        paths.update((name, _look_at_file(tree, name, file, memory)) for name in file.names)
     return Facts(
         paths=paths,
         ids=observe.read_ids(),
         ports=observe.read_ports(),
         socket_names=observe.read_socket_names(),
-        mounts=observe.read_mounts(),
+        mounts=mounts,
         processor=observe.read_processor(),
         kernel=os.uname().release,
+        made=made,
         private_mounts=observe.has_private_mounts(),
     )
 
@@ -55,20 +61,26 @@ def _look(tree: Tree, path: RawPath) -> Seen:
     return Seen(inode, target=target)
 
 
-def _look_at_file(tree: Tree, path: RawPath, entry: FileEntry) -> Seen:
+def _look_at_file(tree: Tree, path: RawPath, entry: FileEntry, memory: frozenset[int]) -> Seen:
     seen = _look(tree, path)
     if seen.inode is None or not stat.S_ISREG(seen.inode.mode):
         return seen
     try:
-        with tree.open(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
-            return Seen(seen.inode, None, _digest(fd, seen.inode, entry), _build_id(fd, seen.inode, entry))
+        with tree.open_file(path, os.O_RDONLY) as fd:
+            inode = inspect_fd(fd)
+            return Seen(
+                inode,
+                digest=_digest(fd, inode, entry),
+                build_id=_build_id(fd, inode, entry),
+                held=observe.is_held(fd) if inode.mount in memory else None,
+            )
     except (UnsafeLink, OSError) as error:
         return Seen(obstacle=str(error))
 
 
 def _digest(fd: int, inode: Inode, entry: FileEntry) -> str | None:
     """Digest a file whose content matters and whose size leaves the question open."""
-    if entry.digest is None or inode.size < entry.size:
+    if entry.digest is None or inode.size != entry.demanded_size:
         return None
     try:
         return digest_file(fd, entry.size, algorithm_of(entry.digest))

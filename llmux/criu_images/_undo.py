@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+from llmux.criu_images._build import clear_masks_place
 from llmux.criu_images._facts import Inode
 from llmux.criu_images._journal import Kind, Made
 from llmux.criu_images._linux import unmount
 from llmux.criu_images._observe import read_socket_names
 from llmux.criu_images._paths import RawPath
-from llmux.criu_images._safefs import Tree
+from llmux.criu_images._safefs import Tree, inspect_fd
 from llmux.criu_images.errors import UnsafeLink
 
 
@@ -39,7 +40,7 @@ def take_back(tree: Tree, lines: Iterable[Made]) -> Undone:
     """Undo a journal's lines from the last to the first. What is gone is fine: a restore consumes its link remaps."""
     undone = Undone([], [])
     for made in reversed(list(lines)):
-        for path in reversed(made.paths[:1] if made.kind is Kind.MASK else made.paths):
+        for path in reversed(made.paths):
             try:
                 _take_back_one(tree, made, path, undone)
             except FileNotFoundError:
@@ -50,6 +51,9 @@ def take_back(tree: Tree, lines: Iterable[Made]) -> Undone:
 
 
 def _take_back_one(tree: Tree, made: Made, path: RawPath, undone: Undone) -> None:
+    if made.kind is Kind.MASKS_PLACE:
+        clear_masks_place(Path(os.fsdecode(path)))
+        return
     inode = tree.inspect(path)
     if inode is None:
         return
@@ -67,7 +71,7 @@ def _take_back_one(tree: Tree, made: Made, path: RawPath, undone: Undone) -> Non
         case Kind.LEFTOVER:
             _remove_leftover(tree, path, inode, undone)
         case Kind.MASK:
-            _unmask(tree, path, Path(os.fsdecode(made.paths[1])), undone)
+            _unmask(tree, made, path, undone)
         case _:
             assert_never(made.kind)
 
@@ -136,12 +140,9 @@ def _rmdir(tree: Tree, path: RawPath) -> bool:
     return True
 
 
-def _unmask(tree: Tree, path: RawPath, copy: Path, undone: Undone) -> None:
+def _unmask(tree: Tree, made: Made, path: RawPath, undone: Undone) -> None:
     """Unmount the copy, if it is what is mounted there."""
-    status = copy.stat()
     with tree.open(path, os.O_PATH) as fd:
-        here = os.fstat(fd)
-        if (here.st_dev, here.st_ino) == (status.st_dev, status.st_ino):
+        if inspect_fd(fd).born == made.born:
             unmount(fd)
             undone.removed.append(path)
-    copy.unlink()

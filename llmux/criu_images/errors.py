@@ -273,6 +273,10 @@ class JournalInvalid(WriteError):
     exit_code: ClassVar[ExitCode] = ExitCode.WRONG_USE
     path: bytes
     why: str
+    hint: str = field(
+        default="Make room there and let root write there (in a read-only container: a tmpfs at /run), or give another file with --journal",
+        kw_only=True,
+    )
 
     def what(self) -> str:
         return f"journal {escape(self.path)}: {self.why}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmux.criu_images import _observe, plan, rebuild, undo
+from llmux.criu_images import _build, _observe, plan, rebuild, undo
 from llmux.criu_images._actions import MaskWithCopy
 from llmux.criu_images._capture import Subject, capture_subject, survey_place
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference
@@ -71,10 +71,25 @@ def test_a_changed_file_is_masked_for_one_namespace(tmp_path):
         assert plan(images, root=root).actions
         database.write_text("recorded")
         assert rebuild(images, root=root, journal=journal).actions == ()
+        assert database.stat().st_nlink == 1  # a file without a name would be a ghost to the next dump
+        assert [path.name for path in journal.parent.iterdir()] == ["j"]
         assert undo(images, root=root, journal=journal).left == []
         assert database.read_text() == "recorded and grown"
 
+    def killed_while_masking() -> None:
+        child = os.fork()
+        if child == 0:
+            _build.bind_mount = lambda *_: os._exit(9)
+            rebuild(images, root=root, journal=journal)
+        os.waitpid(child, 0)
+        assert (journal.parent / "masks").is_mount()
+        assert undo(images, root=root, journal=journal).left == []
+        assert rebuild(images, root=root, journal=journal).actions
+        assert database.read_text() == "recorded"
+        assert undo(images, root=root, journal=journal).removed == [b"/database"]
+
     in_own_mounts(masked)
+    in_own_mounts(killed_while_masking)
     assert database.read_text() == "recorded and grown"
     assert not list(journal.parent.iterdir())
     assert plan(images, root=root).conflicts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 import time
@@ -22,8 +23,29 @@ from llmux.criu_images.manifest import Origin
 def test_a_mount_line_with_odd_names():
     line = rb"36 35 98:0 /mnt1 /a\040b\134c\012d rw,noatime master:1 shared:2 - ext3 /dev/ro\134ot rw"
     assert observe._parse_mount(line) == MountPoint(
-        36, 35, "98:0", RawPath(b"/mnt1"), RawPath(b"/a b\\c\nd"), "ext3", RawPath(b"/dev/ro\\ot")
+        36,
+        35,
+        "98:0",
+        RawPath(b"/mnt1"),
+        RawPath(b"/a b\\c\nd"),
+        "ext3",
+        RawPath(b"/dev/ro\\ot"),
+        shared=True,
     )
+
+
+def test_whoever_has_a_file_open_or_mapped_is_seen(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with path.open("rb") as ours:
+        assert observe.is_held(ours.fileno()) is False
+        with path.open("rb"):
+            assert observe.is_held(ours.fileno()) is True
+        with path.open("r+b") as other:
+            mapping = mmap.mmap(other.fileno(), 0)
+        assert observe.is_held(ours.fileno()) is True
+        mapping.close()
+        assert observe.is_held(ours.fileno()) is False
 
 
 def test_every_file_has_a_mount_of_this_namespace(tmp_path):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from manifests import raw
 from llmux.criu_images import _build, plan, read_manifest, rebuild, undo, verify
 from llmux.criu_images._capture import Subject, capture_subject, survey_place
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference
+from llmux.criu_images._journal import settle
 from llmux.criu_images._records import FileId, Pid, Remap, RemapType
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import (
@@ -49,6 +52,9 @@ class World:
 
     def rebuild(self):
         return rebuild(self.images, root=self.here, journal=self.journal)
+
+    def plan(self):
+        return plan(self.images, root=self.here, journal=self.journal)
 
     def undo(self):
         return undo(self.images, root=self.here, journal=self.journal)
@@ -106,6 +112,112 @@ def test_a_link_remap_comes_back_with_its_group(world):
     (world.here / "shm/link_remap.7").unlink()  # as a restore does
     world.rebuild()
     assert (world.here / "shm/link_remap.7").samefile(world.here / "shm/sem.mp-1")
+
+
+@pytest.fixture
+def in_memory():
+    """Yield a world whose `here` is on a tmpfs."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield World(Path(directory))
+
+
+class TestWhatAnEarlierRestoreLeftInMemory:
+    @pytest.fixture
+    def restored(self, in_memory):
+        """Yield a world in which a restore has consumed its link remap, its tree has worked and is gone."""
+        world = in_memory
+        (world.there / "sem.a").write_bytes(b"1")
+        (world.there / "link_remap.7").hardlink_to(world.there / "sem.a")
+        (world.there / "ring").write_bytes(b"ring")
+        world.capture(
+            regular("/link_remap.7", 1, kind=PathKind.LINK_REMAP), regular("/ring", 4, flags=os.O_RDWR)
+        )
+        world.rebuild()
+        (world.here / "link_remap.7").unlink()
+        (world.here / "sem.a").write_bytes(b"0")
+        (world.here / "ring").write_bytes(b"RING")
+        settle(world.journal)
+        return world
+
+    def test_makes_room_for_the_next(self, restored):
+        restored.rebuild()
+        assert (restored.here / "sem.a").read_bytes() == b"1"
+        assert (restored.here / "link_remap.7").samefile(restored.here / "sem.a")
+        assert (restored.here / "ring").read_bytes() == b"ring"
+        assert restored.plan().actions == ()
+
+    @pytest.mark.parametrize("name", ["sem.a", "ring"])
+    def test_stays_while_a_process_has_it_open(self, restored, name):
+        with (restored.here / name).open("rb"):
+            with pytest.raises(RebuildRefused, match="A process has it open: stop that one"):
+                restored.rebuild()
+            assert (restored.here / name).read_bytes() in {b"0", b"RING"}
+        restored.rebuild()
+
+    @pytest.mark.parametrize("name", ["sem.a", "ring"])
+    def test_stays_if_somebody_else_made_it_since(self, restored, name):
+        path = restored.here / name
+        path.rename(restored.here / "aside")
+        path.write_bytes(b"X" * (restored.here / "aside").stat().st_size)
+        with pytest.raises(RebuildRefused, match="No process has it open: remove it if nobody needs it"):
+            restored.rebuild()
+        assert path.read_bytes().startswith(b"X")
+
+    def test_is_forgotten_once_it_is_gone(self, restored):
+        made = restored.journal.parent / "in-memory"
+        assert made.exists()
+        for path in restored.here.iterdir():
+            path.unlink()
+        restored.capture()
+        restored.rebuild()
+        assert not made.exists()
+
+
+def test_what_another_process_shares_is_a_warning(in_memory):
+    (in_memory.there / "ring").write_bytes(b"ring")
+    in_memory.capture(regular("/ring", 4, flags=os.O_RDWR))
+    in_memory.rebuild()
+    with (in_memory.here / "ring").open("rb"):
+        assert any("/ring is open in another process" in warning for warning in in_memory.plan().warnings)
+    assert not any("/ring" in warning for warning in in_memory.plan().warnings)
+
+
+def test_what_an_earlier_restore_left_on_a_disk_stays(world):
+    (world.there / "data").write_bytes(b"data")
+    world.capture(regular("/data", 4))
+    world.rebuild()
+    settle(world.journal)
+    (world.here / "data").write_bytes(b"DATA")
+    with pytest.raises(RebuildRefused, match="/data: has other content"):
+        world.rebuild()
+
+
+def test_a_journal_whose_last_line_was_cut_goes_on(world):
+    (world.there / "a").mkdir()
+    (world.there / "a/file").write_text("x")
+    world.capture(regular("/a/file", 1))
+    world.rebuild()
+    with world.journal.open("ab") as journal:
+        journal.write(b'{"kind": "no')
+    (world.here / "a/file").unlink()
+    world.rebuild()
+    assert world.undo().left == []
+    assert everything(world.here) == set()
+
+
+def test_a_full_journal_fails_before_anything_is_made(world):
+    (world.there / "dir").mkdir()
+    (world.there / "dir/x").write_text("x")
+    world.capture(regular("/dir/x", 1))
+    world.journal.parent.mkdir(mode=0o700)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+    try:
+        with pytest.raises(JournalInvalid, match=r"j\.json: File too large"):
+            world.rebuild()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert everything(world.here) == set()
 
 
 def test_hard_links_out_of_reach_are_a_warning(world):

@@ -103,13 +103,24 @@ def test_a_link_swapped_in_after_the_walk_changes_nothing(root, tree):
     assert not (root.parent / "new").exists()
 
 
-def test_names_of_an_inode(root, tree):
+def test_links_in_a_directory(root, tree):
     (root / "dir/second").hardlink_to(root / "dir/file")
     (root / "dir/other").write_text("inside")
     inode = tree.inspect(raw("/dir/file"))
     assert inode is not None
-    assert tree.names_of(raw("/dir"), inode) == (b"/dir/file", b"/dir/second")
-    assert tree.names_of(raw("/"), inode) == ()
+    assert tree.links_in(raw("/dir")) == {inode.identity: (b"/dir/file", b"/dir/second")}
+    assert tree.links_in(raw("/")) == {}
+
+
+@pytest.mark.timeout(10)
+def test_only_a_regular_file_is_opened_as_one(root, tree):
+    os.mkfifo(root / "pipe")
+    (root / "dir/link").symlink_to("file")
+    for path in ("/pipe", "/dir", "/dir/link"):
+        with pytest.raises(OSError, match="no regular file"), tree.open_file(raw(path), os.O_RDONLY):
+            pass
+    with tree.open_file(raw("/dir/file"), os.O_RDONLY) as fd:
+        assert os.read(fd, 1)
 
 
 def test_metadata_round_trip(root):
