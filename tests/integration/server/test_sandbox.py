@@ -119,8 +119,9 @@ async def test_shared_memory_is_the_sandboxs_own(sandbox, log):
 async def test_a_private_tmp_leaves_the_checkpoints_below_it_reachable(log):
     place = Path("/tmp", f"llmux-test-{uuid.uuid4()}")
     kept = place / "checkpoints"  # not made yet, as at the first start of llmux
+    python = Path(sys.prefix)  # in a checkout below /tmp
     try:
-        async with await Sandbox.create(Isolation(tmp=True), keep=[kept, log.parent]) as sandbox:
+        async with await Sandbox.create(Isolation(tmp=True), keep=[kept, log.parent, python]) as sandbox:
             await told(
                 sandbox,
                 log,
