@@ -121,6 +121,8 @@ class Driver:
         not allow it, ModelUnavailable where the sleep failed.
         """
         model = self.find(name)
+        if self._stopping:
+            raise ModelUnavailable(name, _STOPPING)
         eviction = eviction or model.hands.eviction
         if refusal := model.hands.refusal(eviction):
             raise EvictionRefused(refusal)

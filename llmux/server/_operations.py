@@ -91,11 +91,16 @@ class Operations:
         """End what runs of the engine."""
         life, model.life = model.life, None
         if life:
-            await life.close()
+            try:
+                await life.close()
+            except (
+                Exception
+            ):  # a task's boundary: what comes next says if something of it is still in the way
+                log.exception("%s: its engine could not be ended properly", model.name)
 
     async def until_lost(self, model: Model, life: Life) -> None:
         """Tell the machine if this engine ends while no operation is at work on it."""
-        why = await life.wait()
+        why = await _ending(model, life)
         while model.operation and not model.operation.done():
             await asyncio.wait((model.operation,))
         kept = isinstance(model.state, Asleep) and model.state.eviction.process is Process.KEEP_RUNNING
@@ -137,6 +142,13 @@ class Operations:
             self._feed(model, EngineLost(lost))
         else:
             self._feed(model, SleepFailed(problem))
+
+
+async def _ending(model: Model, life: Life) -> Problem:
+    try:
+        return await life.wait()
+    except Exception as error:  # noqa: BLE001 - a task's boundary: an engine that cannot be watched is as good as lost
+        return _problem(model, "watching the engine", error)
 
 
 def _living(model: Model) -> Life:

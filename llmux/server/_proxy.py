@@ -47,6 +47,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
 
     A cancelled handler (the client has gone) closes the connection to the engine, which cancels the request there.
     """
+    _routing.check_path(request.path)
     body = await request.read()
     if len(body) < _PARSED_AT_ONCE:
         name = _model_of(request, body)
@@ -71,6 +72,8 @@ def _model_of(request: web.Request, body: bytes) -> str:
 
 
 async def _pass_on(request: web.Request, body: bytes, life: Life) -> web.StreamResponse:
+    if life.session.closed:
+        return _gone("it has just ended")
     asked = life.session.request(
         request.method,
         URL(f"{life.url.origin()}{request.rel_url.raw_path_qs}", encoded=True),
@@ -81,12 +84,16 @@ async def _pass_on(request: web.Request, body: bytes, life: Life) -> web.StreamR
     try:
         answer = await asked
     except aiohttp.ClientError as error:
-        hint = "Ask again: an engine that has ended is started again for the next request"
-        problem = Problem("engine_gone", f"the engine did not answer: {error}", hint)
-        return web.json_response(_routing.error_body(problem, "server_error"), status=502)
+        return _gone(str(error))
     # Left by an exception or a cancellation, this closes the connection: that is how the engine learns of it.
     async with answer:
         return await _stream(request, answer)
+
+
+def _gone(why: str) -> web.Response:
+    hint = "Ask again: an engine that has ended is started again for the next request"
+    problem = Problem("engine_gone", f"the engine did not answer: {why}", hint)
+    return web.json_response(_routing.error_body(problem, "server_error"), status=502)
 
 
 async def _stream(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:

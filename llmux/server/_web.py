@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -22,6 +23,8 @@ DRIVER = web.AppKey("driver", Driver)
 STARTED = web.AppKey("started", int)
 """When llmux started, in seconds since the epoch."""
 
+log = logging.getLogger(__name__)
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -39,6 +42,10 @@ async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamR
         headers = {"Allow": allow} if (allow := error.headers.get("Allow")) else None
         body = _routing.error_body(problem, "invalid_request_error")
         return web.json_response(body, status=error.status, headers=headers)
+    except Exception:
+        log.exception("%s %s failed unforeseen", request.method, request.path)
+        problem = Problem("internal_error", "llmux failed unforeseen", "See llmux's log")
+        return web.json_response(_routing.error_body(problem, "server_error"), status=500)
 
 
 def error_response(error: ServerError) -> web.Response:

@@ -51,6 +51,7 @@ class FakeLife:
 
     async def wait(self) -> Problem:
         await self._exit.wait()
+        await self.hands.step("wait")
         return Problem("engine_exited", "the engine ended with exit code 1", "its last lines: boom")
 
     async def quieten(self, _weights: Weights) -> None:
@@ -68,6 +69,7 @@ class FakeLife:
         self.closed = True
         self._exit.set()
         await self.session.close()
+        await self.hands.step("close")
 
 
 @dataclass
@@ -79,6 +81,8 @@ class FakeHands:
     drain_timeout: float = 5.0
     stored: Stored | Problem | None = None
     broken: set[str] = field(default_factory=set)
+    fault: Exception | None = None
+    """What a broken step raises instead of an error of our own."""
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     lives: list[FakeLife] = field(default_factory=list)
 
@@ -86,7 +90,7 @@ class FakeHands:
         if name in self.gates:
             await self.gates[name].wait()
         if name in self.broken:
-            raise StartRefused(f"{name} is broken", hint="mend it")
+            raise self.fault or StartRefused(f"{name} is broken", hint="mend it")
 
     def refusal(self, eviction: Eviction) -> str:
         return "no driver" if eviction.process is Process.CUDA_SUSPEND else ""

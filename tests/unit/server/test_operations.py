@@ -1,0 +1,117 @@
+"""Every step of every operation fails in every way, or its engine dies in it: no state is left half way, nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from llmux.server._driver import Driver
+from llmux.server._model import Asleep, Eviction, Failed, NotStarted, Process, Running, Weights
+from llmux.server.errors import ModelUnavailable, ServerError
+
+STEPS = ("cold_start", "quieten", "dump", "resume", "restore", "close", "wait")
+FAULTS = (None, OSError(28, "No space left on device"), ValueError("nobody thought of that"), TimeoutError())
+SLEEPS = tuple(
+    Eviction(Weights.DISCARD, process) for process in (Process.KEEP_RUNNING, Process.CHECKPOINT, Process.STOP)
+)
+AT_REST = NotStarted | Running | Asleep | Failed
+
+
+@asynccontextmanager
+async def driving(hands, max_awake=None):
+    driver = Driver(hands, max_awake)
+    await driver.open()
+    try:
+        async with asyncio.timeout(5):
+            yield driver
+    finally:
+        await driver.close()
+
+
+async def serves(driver):
+    async with driver.admit("m") as life:
+        return life.number
+
+
+async def come_to_rest(model):
+    while model.operation and not model.operation.done():
+        await asyncio.wait((model.operation,))
+
+
+async def outcome(waiting):
+    """Return what an action gives or refuses with; anything but an error of ours is the test's to see."""
+    try:
+        return await waiting
+    except ServerError as error:
+        return error
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("sleep", SLEEPS, ids=lambda sleep: sleep.process.value)
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_step_that_fails_leaves_a_state_at_rest_and_is_told(make_hands, step, sleep, fault):
+    hands = make_hands(broken={step}, fault=fault)
+    async with driving({"m": hands}) as driver:
+        model = driver.models["m"]
+        for act in (
+            serves,
+            lambda driver: driver.sleep("m", sleep),
+            serves,
+            lambda driver: driver.sleep("m", sleep),
+        ):
+            told = await outcome(act(driver))
+            if isinstance(told, ModelUnavailable):
+                assert told.problem().message
+            await come_to_rest(model)
+            assert isinstance(model.state, AT_REST), model.state
+            assert not model.held
+            assert not model.sleepers
+        hands.broken.clear()
+        await serves(driver)
+        assert model.state.in_flight == 0
+        assert not hands.lives[-1].closed
+        assert all(life.closed for life in hands.lives[:-1])
+
+
+@pytest.mark.parametrize("sleep", SLEEPS, ids=lambda sleep: sleep.process.value)
+@pytest.mark.parametrize("step", ["quieten", "dump", "resume", "close"])
+async def test_an_engine_that_dies_in_a_step_is_started_again(make_hands, step, sleep):
+    """The step fails as the steps of a dead engine do; whoever was held meanwhile is served by the next life."""
+    hands = make_hands(gates={step: asyncio.Event()})
+    async with driving({"m": hands}) as driver:
+        await serves(driver)
+        asleep = asyncio.ensure_future(outcome(driver.sleep("m", sleep)))  # noqa: TID251 - a client, not the server
+        await asyncio.sleep(0.02)
+        held = asyncio.ensure_future(serves(driver))  # noqa: TID251
+        await asyncio.sleep(0.02)
+        hands.lives[0].die()
+        hands.broken.add(step)
+        hands.gates.pop(step).set()
+        await asyncio.sleep(0.02)
+        hands.broken.clear()
+        await asyncio.gather(asleep, outcome(held))
+        assert isinstance(await serves(driver), int)
+        await come_to_rest(driver.models["m"])
+        assert isinstance(driver.models["m"].state, Running)
+
+
+async def test_a_sleep_is_refused_while_llmux_stops(make_hands):
+    async with driving({"m": make_hands()}) as driver:
+        await serves(driver)
+        await driver.close()
+        with pytest.raises(ModelUnavailable, match="stopping"):
+            await driver.sleep("m")
+
+
+async def test_a_watch_that_fails_counts_as_a_lost_engine(make_hands):
+    hands = make_hands(broken={"wait"}, fault=ValueError("what is that"))
+    async with driving({"m": hands}) as driver:
+        await serves(driver)
+        hands.lives[0].die()
+        while not isinstance(driver.models["m"].state, Failed):  # noqa: ASYNC110 - a state has no event here
+            await asyncio.sleep(0)
+        assert "watching the engine failed: ValueError: what is that" in driver.models["m"].state.why.message
+        hands.broken.clear()
+        assert await serves(driver) == 2
