@@ -7,10 +7,11 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmux.criu_images import CriuImagesError, escape, undo
 from llmux.server import _criu, _engine
 from llmux.server._checkpoints import Checkpoint, CheckpointStore, Facts, Generation, fingerprint
 from llmux.server._criu import CriuSettings
@@ -25,6 +26,16 @@ from llmux.server.config import Config, eviction_fault
 from llmux.server.errors import CheckpointOfAnotherStart, NoCheckpoint, Problem, ServerError, StartRefused
 
 log = logging.getLogger(__name__)
+
+_CACHE_VARIABLES = (
+    "HOME",
+    "XDG_CACHE_HOME",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "VLLM_CACHE_ROOT",
+)
+"""Where engines keep models and what they have compiled; another engine of this container may share it."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +77,25 @@ class EngineHands:
     async def find(self) -> Stored | Problem | None:
         await self._recover()
         try:
-            return _stored(await self._newest())
+            checkpoint = await self._newest()
         except NoCheckpoint:
             return None
         except ServerError as error:
             return error.problem()
+        except OSError as error:  # another container is replacing it at this moment
+            return Problem("checkpoint_unreadable", str(error), "The next request looks again")
+        await self._undo(checkpoint.directory)
+        return _stored(checkpoint)
+
+    async def _undo(self, directory: Path) -> None:
+        """Take back what a restore had made when its llmux was killed in the middle of it."""
+        try:
+            undone = await asyncio.to_thread(undo, directory)
+        except (CriuImagesError, OSError) as error:
+            log.warning("%s: what an earlier restore made here is left: %s", self._name, error)
+            return
+        for path in undone.removed:
+            log.info("%s: removed %s, left by a restore that was killed", self._name, escape(path))
 
     async def _recover(self) -> None:
         """Clean what a crash left among the checkpoints; where that cannot be done, what can be read still serves."""
@@ -109,7 +134,8 @@ class EngineHands:
 
     async def restore(self) -> tuple[Life, Stored | None]:
         checkpoint = await self._newest()
-        with self._store.in_use(checkpoint):
+        with ExitStack() as reading:
+            await asyncio.to_thread(reading.enter_context, self._store.in_use(checkpoint))
             life = await self._restored(checkpoint)
         if self._config.checkpoint.keep_images:
             return life, _stored(checkpoint)
@@ -167,11 +193,13 @@ class EngineHands:
         _make_directory(self._config.log_dir)
         with suppress(OSError):  # the store says so when a checkpoint is to be written
             self._config.checkpoint.images_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        environment = {**os.environ, **self._model.env}
+        caches = [environment[name] for name in _CACHE_VARIABLES if environment.get(name)]
         wanted = (
             self._config.log_dir,
             self._config.checkpoint.images_dir,
             self._model.checkpoint_path,
-            Path(self._model.model_path),
+            *map(Path, (self._model.model_path, *caches)),
         )
         return tuple(path for path in wanted if path and path.is_absolute() and path.is_dir())
 
