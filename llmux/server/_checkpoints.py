@@ -45,7 +45,7 @@ from llmux.criu_images import CriuImagesError, Manifest, read_manifest
 from llmux.criu_images.manifest import MANIFEST_NAME
 from llmux.server._effect_errors import CheckpointInvalid, CheckpointPlaceRefused
 from llmux.server._exchange import put_in_place
-from llmux.server._locks import Lock, locked, make_locked
+from llmux.server._locks import Lock, locked, make_locked, remove_unlocked
 from llmux.server._model import Eviction, Process, Weights
 
 FACTS_NAME = "llmux-checkpoint.json"
@@ -139,7 +139,7 @@ class CheckpointStore:
             if _finished(newest) > _finished(published):
                 put_in_place(newest, published)
                 done.append("published a checkpoint that a crash had kept from that")
-        done += [f"removed the left-over {path.name}" for path in _generations(home) if _remove(path)]
+        done += [f"removed the left-over {path.name}" for path in _generations(home) if remove_unlocked(path)]
         return tuple(done)
 
     def newest(self, model: str, also: Path | None = None) -> Checkpoint | None:
@@ -201,13 +201,13 @@ class CheckpointStore:
         generation.lock.close()
         # What cannot be removed now is left to the next start: the new one is published already.
         with contextlib.suppress(OSError):
-            _remove(generation.directory)
+            remove_unlocked(generation.directory)
         return replace(checkpoint, directory=published)
 
     def discard(self, generation: Generation) -> None:
         """Remove a generation whose dump has failed."""
         generation.lock.close()
-        _remove(generation.directory)
+        remove_unlocked(generation.directory)
 
     def remove(self, model: str) -> None:
         """Remove the published checkpoint, unless another container is restoring it: that one then removes it.
@@ -330,14 +330,6 @@ def _generations(home: Path) -> list[Path]:
 
 def _number(path: Path) -> int:
     return int(path.name.removeprefix(".generation-"))
-
-
-def _remove(directory: Path) -> bool:
-    """Remove a directory unless somebody uses it; say whether it is gone."""
-    with locked(directory) as ours:
-        if ours:
-            shutil.rmtree(directory)
-        return ours
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import sys
@@ -35,6 +36,7 @@ from llmux.server._effect_errors import (
     PycriuMissing,
     RestoreFailed,
 )
+from llmux.server._locks import Lock, remove_unlocked
 from llmux.server._process import run
 from llmux.server._sandbox import Child, Sandbox
 
@@ -46,6 +48,7 @@ _UNDO_TIMEOUT = 120.0
 _LOG_LIMIT = 64 << 20
 _LEAST_ROOM = 1 << 20
 """Bytes: criu fails to write a page's worth of an image while there is still this little left."""
+_WORK_PREFIX = "criu-"
 _HOOK = "llmux-criu-hook"
 STAGES = Path(__file__).with_name("criu_stages.sh")
 """criu's action script: calls the hook, whose path is in HOOK_VARIABLE, at the stages that need it."""
@@ -135,6 +138,7 @@ async def check(settings: CriuSettings) -> CriuVersion:
 
     Raises CriuMissing, CriuTooOld, PycriuMissing, NotPermitted.
     """
+    await asyncio.to_thread(_clean_work_directories, settings.run_dir)
     await asyncio.to_thread(_check_rights_here)
     version = await _check_version(settings)
     await asyncio.to_thread(_check_library, settings)
@@ -262,16 +266,25 @@ def _environment(settings: CriuSettings, sandbox: Sandbox) -> Mapping[str, str]:
 
 @contextlib.asynccontextmanager
 async def _work_directory(settings: CriuSettings) -> AsyncIterator[Path]:
-    work = await asyncio.to_thread(_make_work_directory, settings.run_dir)
+    work, lock = await asyncio.to_thread(_make_work_directory, settings.run_dir)
     try:
         yield work
     finally:
+        lock.close()
         await asyncio.to_thread(shutil.rmtree, work)
 
 
-def _make_work_directory(run_dir: Path) -> Path:
+def _make_work_directory(run_dir: Path) -> tuple[Path, Lock]:
+    """Make a directory for one run of criu; the lock keeps `_clean_work_directories` of another llmux from it."""
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="criu-", dir=run_dir))
+    work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=run_dir))
+    return work, Lock(work, fcntl.LOCK_SH)
+
+
+def _clean_work_directories(run_dir: Path) -> None:
+    """Remove those of an llmux that was killed."""
+    for work in run_dir.glob(f"{_WORK_PREFIX}*"):
+        remove_unlocked(work)
 
 
 async def _take_back(settings: CriuSettings, sandbox: Sandbox, directory: Path, log: Path) -> str:

@@ -1,6 +1,6 @@
 """flock(2) on directories: how several containers share one store without removing what another one makes or reads.
 
-Interface: `Lock(directory, kind)`, `locked(directory)`, `make_locked(directory)`.
+Interface: `Lock(directory, kind)`, `locked(directory)`, `make_locked(directory)`, `remove_unlocked(directory)`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,3 +64,11 @@ def make_locked(directory: Path) -> Lock | None:
         lock.close()
         return None
     return lock
+
+
+def remove_unlocked(directory: Path) -> bool:
+    """Remove a directory unless somebody uses it; say whether it is gone."""
+    with locked(directory) as ours:
+        if ours:
+            shutil.rmtree(directory)
+        return ours

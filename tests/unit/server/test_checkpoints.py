@@ -137,7 +137,7 @@ def test_a_crash_before_the_exchange_publishes_at_the_next_start(store, home, mo
 def test_a_crash_after_the_exchange_removes_the_old_one_at_the_next_start(store, home, monkeypatch):
     made(store, b"old")
     with monkeypatch.context() as patched:
-        patched.setattr("llmux.server._checkpoints._remove", lambda _: False)
+        patched.setattr("llmux.server._checkpoints.remove_unlocked", lambda _: False)
         made(store, b"new")
     assert names(home) == [".generation-2", "images"]
     assert store.recover(MODEL) == ("removed the left-over .generation-2",)
