@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from llmux.server import _app
 from llmux.server._driver import Driver
@@ -118,6 +120,48 @@ async def test_a_body_larger_than_aiohttps_default_passes(client, upstream):
     async with client.post(CHAT, data=body) as response:
         assert response.status == 418
     assert len(upstream.asked[0][3]) > 8 << 20
+
+
+async def test_a_packed_body_is_routed_and_goes_on_unpacked(client, upstream):
+    """Engines do not unpack bodies, and llmux has to read them anyway."""
+    body = json.dumps({"model": "m"}).encode()
+    async with client.post(CHAT, data=gzip.compress(body), headers={"Content-Encoding": "gzip"}) as response:
+        assert response.status == 418
+    _, _, headers, got = upstream.asked[0]
+    assert got == body
+    assert "Content-Encoding" not in headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/../sleep?level=2", "/v1/%2e%2e/sleep", "/v1/x/..%2f..%2fcollective_rpc", "/v1/."]
+)
+async def test_no_path_leads_out_of_v1(client, upstream, path):
+    url = URL(f"{client._base_url}".rstrip("/") + path, encoded=True)
+    async with client.post(url, json={"model": "m"}) as response:
+        assert response.status in {400, 404}
+        assert (await response.json())["error"]["message"]
+    assert not upstream.asked
+
+
+async def test_head_and_get_pass_without_a_body(client, upstream):
+    for method in ("HEAD", "GET", "DELETE"):
+        async with client.request(method, "/v1/files/7?model=m") as response:
+            assert response.status == 418
+            assert bool(await response.read()) is (method != "HEAD")
+    assert [(method, body) for method, _, _, body in upstream.asked] == [
+        ("HEAD", b""),
+        ("GET", b""),
+        ("DELETE", b""),
+    ]
+
+
+async def test_a_request_to_an_engine_that_ends_at_its_admission_is_a_502(client):
+    async with asking(client, CHAT):
+        pass
+    await client.driver_.models["m"].life.session.close()
+    async with asking(client, CHAT) as response:
+        assert response.status == 502
+        assert (await response.json())["error"]["code"] == "engine_gone"
 
 
 async def test_a_stream_comes_piece_by_piece(client, upstream):
