@@ -10,6 +10,7 @@ import socket
 import subprocess  # noqa: TID251 - llmux as a process of its own, to be killed
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def trained(tmp_path_factory) -> Path:
     train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
     subprocess.run(train, check=True, capture_output=True)
     return directory
+
+
+@pytest.fixture(autouse=True)
+def sockets_of_the_killed() -> Iterator[None]:
+    """Remove the sockets in /tmp of engines that a test kills, as every sandbox's end does: nobody else is left to."""
+    before = set(sockets())
+    yield
+    for socket_node in set(sockets()) - before:
+        socket_node.unlink(missing_ok=True)
+
+
+def sockets() -> Iterator[Path]:
+    return (path for path in Path("/tmp").iterdir() if path.is_socket())
 
 
 def free_port() -> int:
@@ -123,7 +137,8 @@ async def until(condition, seconds=10):
 
 
 async def test_a_chat_starts_the_engine_and_a_stream_comes_in_pieces(tmp_path, trained):
-    async with serving(configuration(tmp_path, trained)) as caller:
+    unhurried = ["--token-delay", "0.02"]
+    async with serving(configuration(tmp_path, trained, extra_args=unhurried)) as caller:
         whole = await caller.answer()
         async with caller.session.post(CHAT, json=QUESTION | {"stream": True}) as response:
             chunks = [chunk async for chunk in response.content.iter_any()]
