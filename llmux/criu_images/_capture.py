@@ -78,9 +78,12 @@ def capture(
         file.name for file in dump.files.values() if isinstance(file, RegularFile) and file.flags & _WRITING
     )
     subject = Subject(take_inventory(dump), dump.root_task, frozenset(written))
-    with Tree(root) as tree:
-        place = survey_place(tree, container_started_ns)
-        return capture_subject(subject, directory, place, criu_version)
+    try:
+        with Tree(root) as tree:
+            place = survey_place(tree, container_started_ns)
+            return capture_subject(subject, directory, place, criu_version)
+    except OSError as error:  # of the images' directory: what goes wrong with a captured path already says so
+        raise CaptureFailed(os.fsencode(directory), error.strerror or str(error)) from error
 
 
 def survey_place(tree: Tree, container_started_ns: int | None) -> Place:
@@ -209,9 +212,13 @@ def _image_entry(directory: int, name: str) -> ImageEntry:
 def _write_manifest(target: int, manifest: Manifest) -> None:
     temporary = secret_name()
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
-    with os.fdopen(fd, "wb") as file:
-        file.write(manifest.to_json())
-    os.rename(temporary, MANIFEST_NAME, src_dir_fd=target, dst_dir_fd=target)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(manifest.to_json())
+        os.rename(temporary, MANIFEST_NAME, src_dir_fd=target, dst_dir_fd=target)
+    except BaseException:
+        os.unlink(temporary, dir_fd=target)
+        raise
 
 
 def _host(criu_version: str | None) -> Host:

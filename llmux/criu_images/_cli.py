@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -26,7 +27,7 @@ _MODULES = {
 _EXIT_CODES = """\b
 Exit codes:
   0  fine
-  2  wrong use, or pycriu is missing
+  2  wrong use, pycriu is missing, or the journal or what it needs of /proc is out of reach
   3  conflicts: the dump can't be restored here; each says what to do
   4  the images, or what was captured beside them, are damaged or not ours
 """
@@ -60,8 +61,16 @@ def main() -> NoReturn:
         cli.main(prog_name="python -m llmux.criu_images", standalone_mode=False)
     except CriuImagesError as error:
         _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(ExitCode.WRONG_USE)
     except click.ClickException as error:
         _fail(error.format_message(), ExitCode.WRONG_USE)
+    except BrokenPipeError:  # whoever reads what we print has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.FINE)
+    except OSError as error:
+        _fail(str(error), ExitCode.WRONG_USE)
     except click.Abort:
         _fail("interrupted", 130)
     sys.exit(ExitCode.FINE)

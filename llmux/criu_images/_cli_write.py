@@ -46,7 +46,10 @@ _JOURNAL = click.option(
 )
 @_JSON
 def capture(directory: Path, root: Path, container_started: float | None, *, as_json: bool) -> None:
-    """Copy what a fresh container lacks into DIR, while the dumped tree is still frozen."""
+    """Copy into DIR what a fresh container lacks.
+
+    Run it after the dump while the tree is still frozen, in its mount namespace: CRIU's stage post-dump, at which llmux-criu-hook does this.
+    """
     started = None if container_started is None else int(container_started * 10**9)
     manifest = capture_dump(directory, root=root, container_started_ns=started)
     _tell_manifest(manifest, as_json=as_json)
@@ -57,7 +60,10 @@ def capture(directory: Path, root: Path, container_started: float | None, *, as_
 @_ROOT
 @_JSON
 def plan(directory: Path, root: Path, *, as_json: bool) -> None:
-    """Say what a rebuild would do here and now, and what stands in its way; change nothing."""
+    """Say what rebuild would do; change nothing.
+
+    Here and now: run it in the mount and PID namespace of the restore. What stands in its way is listed, each with what to do.
+    """
     made = _rebuild.plan(directory, root=root)
     _tell_plan(made, as_json=as_json)
     if made.conflicts:
@@ -70,7 +76,10 @@ def plan(directory: Path, root: Path, *, as_json: bool) -> None:
 @_JOURNAL
 @_JSON
 def rebuild(directory: Path, root: Path, journal: Path | None, *, as_json: bool) -> None:
-    """Make what the dump needs and is missing here; touch nothing else."""
+    """Make what the dump needs and lacks here.
+
+    Nothing that exists is changed. With conflicts nothing is made. A journal says what was, for undo.
+    """
     try:
         made = _rebuild.rebuild(directory, root=root, journal=journal)
     except RebuildRefused:
@@ -86,7 +95,10 @@ def rebuild(directory: Path, root: Path, journal: Path | None, *, as_json: bool)
 @_JOURNAL
 @_JSON
 def undo(directory: Path, root: Path, journal: Path | None, *, as_json: bool) -> None:
-    """Take back what rebuild made, where nobody has changed it since."""
+    """Take back what rebuild made.
+
+    What somebody has changed since stays and is listed. Not for use under a tree that was restored from it.
+    """
     _tell_undone(_rebuild.undo(directory, root=root, journal=journal), as_json=as_json)
 
 
@@ -94,7 +106,7 @@ def undo(directory: Path, root: Path, journal: Path | None, *, as_json: bool) ->
 @_DIRECTORY
 @_JSON
 def verify(directory: Path, *, as_json: bool) -> None:
-    """Check the images and the side files in DIR against the manifest."""
+    """Check images and side files by the manifest."""
     _tell_manifest(verify_dump(directory), as_json=as_json)
 
 

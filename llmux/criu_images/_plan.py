@@ -45,10 +45,12 @@ def make_plan(manifest: Manifest, facts: Facts) -> Plan:
     conflicts = [step for step in steps if isinstance(step, Conflict)]
     # What is stale goes first, because its name may be needed; the sort keeps the order of the rest.
     actions.sort(key=lambda action: not isinstance(action, RemoveStale))
+    conflicts += machine_conflicts(manifest, facts)
+    shared = () if conflicts else _shared_memory(manifest, facts)
     return Plan(
         tuple(actions),
-        (*conflicts, *machine_conflicts(manifest, facts)),
-        (*manifest.warnings, *_shared_memory(manifest, facts), *machine_warnings(manifest, facts)),
+        tuple(conflicts),
+        (*manifest.warnings, *shared, *machine_warnings(manifest, facts)),
     )
 
 

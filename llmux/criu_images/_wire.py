@@ -211,6 +211,11 @@ def _rewrite(message: DescriptorProto) -> None:
             field.ClearField("default_value")
 
 
+def check_pycriu() -> None:
+    """Find out now whether images can be read at all; raises PycriuMissing or PycriuIncompatible."""
+    load_schema().message(INVENTORY.message)
+
+
 @functools.cache
 def load_schema() -> Schema:
     """Load pycriu's description of the images, once.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from llmux.criu_images import _observe
 from llmux.criu_images._capture import Subject, capture_subject, survey_place
 from llmux.criu_images._cli import main
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference
@@ -100,3 +101,25 @@ def test_capture(maker, run, tmp_path):
 def test_wrong_use_exits_with_2(run, tmp_path):
     assert run("plan", tmp_path / "none")[0] == 2
     assert run("plan")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["capture", "plan", "rebuild", "undo", "verify", "show", "graph"])
+def test_each_command_tells_in_one_line_that_a_directory_is_no_dump(run, tmp_path, command):
+    code, out, errors = run(command, tmp_path)
+    assert (code, out) == (4, "")
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+
+
+def test_without_a_command_the_help_is_shown(run):
+    code, out, errors = run()
+    assert (code, out) == (2, "")
+    assert errors.startswith("Usage: ")
+
+
+def test_what_the_operating_system_refuses_is_no_traceback(run, places, monkeypatch):
+    images, here, _ = places
+    monkeypatch.setattr(_observe, "_PROC", here / "proc")
+    code, _, errors = run("plan", images, "--root", here)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "No such file or directory" in errors

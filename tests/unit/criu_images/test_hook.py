@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from llmux.criu_images import _hook, _journal, read_manifest
+from llmux.criu_images import _hook, _journal, capture, read_manifest
 from llmux.criu_images._capture import Subject, capture_subject, survey_place
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._records import Pid
 from llmux.criu_images._safefs import Tree
+from llmux.criu_images.errors import CaptureFailed
 
 HEAVY = ("pydantic", "google.protobuf", "click", "llmux.criu_images.manifest")
 
@@ -70,6 +71,15 @@ def test_a_dump_is_captured(maker, tmp_path, hook):
     manifest = read_manifest(Path(maker.directory))
     assert manifest.host.criu == "4.2.1"
     assert (os.fsencode(log),) in [entry.names for entry in manifest.files if entry.carried]
+
+
+def test_what_the_images_directory_refuses_fails_the_capture(maker, tmp_path):
+    log = tmp_path / "log"
+    log.write_text("logged")
+    maker.whole(maker.reg(3, str(log), size=6), fds={5: 3})
+    Path(maker.directory, "llmux").touch()
+    with pytest.raises(CaptureFailed, match=f"cannot capture {maker.directory}: Not a directory"):
+        capture(Path(maker.directory))
 
 
 def test_a_dump_that_lacks_a_file_fails(maker, hook):

@@ -182,6 +182,16 @@ def test_what_another_process_shares_is_a_warning(in_memory):
     assert not any("/ring" in warning for warning in in_memory.plan().warnings)
 
 
+@pytest.mark.parametrize("name", ["", "llmux", "llmux-manifest.json"])
+def test_a_checkpoint_that_everybody_may_write_to_is_refused(world, name):
+    (world.there / "x").write_text("x")
+    world.capture(regular("/x", 1))
+    (world.images / name).chmod(0o1777)
+    with pytest.raises(RebuildRefused, match=rf"{name}: every user may write to the checkpoint"):
+        world.rebuild()
+    assert everything(world.here) == set()
+
+
 def test_what_an_earlier_restore_left_on_a_disk_stays(world):
     (world.there / "data").write_bytes(b"data")
     world.capture(regular("/data", 4))
