@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import http.client
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from proof.bench import (
 )
 from proof.client import RefusedError
 from proof.containers import UnreadyError, check_image
+from proof.dialing import is_taken
 from proof.story import Sleeper, WrongError, check_restored, checkpoint_of
 from proof.table import Row, render
 from proof.traces import Traces
@@ -190,6 +192,10 @@ def prove(options: argparse.Namespace) -> None:
     check_image(image)
     if not cache.is_dir():
         raise UnreadyError(f"there is no model cache at {cache}", "run `make setup`")
+    if options.network == "host" and (
+        taken := [port for port in (options.port, options.engine_port) if is_taken(port)]
+    ):
+        raise UnreadyError(f"port {taken[0]} is taken", "stop what listens there, or choose another (--help)")
     before, clock = Traces.seen(), Clock()
     with bench(image, cache.resolve()) as here:
         tell(here, settings, options.network, clock)
@@ -201,8 +207,12 @@ def prove(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    # Ends like Ctrl-C: containers and directories are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         prove(arguments())
+    except KeyboardInterrupt:
+        return 130
     except UnreadyError as error:
         print(error, file=sys.stderr)
         return 2

@@ -167,9 +167,9 @@ class Bench:
         with started(options, label) as container:
             try:
                 node = Node(container, settings, Llmux(Http(container.dialer(), settings.port)))
-                node.llmux.wait_until_it_answers()
+                node.llmux.wait_until_it_answers(lives=lambda: container.running)
                 yield node
-            except BaseException:
+            except Exception:
                 report(container)
                 raise
 
@@ -198,7 +198,7 @@ def report(container: Container, to: TextIO = sys.stderr) -> None:
     """Print what llmux and the engines in a container wrote, for whoever looks into a failure."""
     print(f"--- llmux in {container.name}", file=to)
     print(container.logs(), file=to)
-    tails = "find /var/log/llmux /run/llmux /tmp -name '*.log' -exec tail -v -n 60 {} +"
+    tails = "find /var/log/llmux /tmp -name '*.log' -exec tail -v -n 60 {} + 2>/dev/null"
     done = container.attempt("sh", "-c", tails)
     print(done.output, done.errors, file=to)
 

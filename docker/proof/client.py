@@ -6,7 +6,7 @@ import hashlib
 import http.client
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,13 +97,15 @@ class Llmux:
 
     http: Http
 
-    def wait_until_it_answers(self, seconds: float = 30) -> None:
-        """Return when GET /health answers. Raises TimeoutError."""
+    def wait_until_it_answers(self, seconds: float = 30, lives: Callable[[], bool] = lambda: True) -> None:
+        """Return when GET /health answers. Raises TimeoutError, and ConnectionError once it no longer `lives`."""
         until = time.monotonic() + seconds
         while True:
             try:
                 self.http.text("GET", "/health", timeout=5)
             except (OSError, http.client.HTTPException) as error:
+                if not lives():
+                    raise ConnectionError("llmux has ended") from error
                 if time.monotonic() > until:
                     raise TimeoutError(f"llmux doesn't answer on port {self.http.port}: {error}") from error
                 time.sleep(0.05)

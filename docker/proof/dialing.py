@@ -45,6 +45,12 @@ def _dial_inside(pid: int, port: int, timeout: float) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout)
 
 
+def is_taken(port: int) -> bool:
+    """Tell whether something on this host listens on a TCP port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_ports(count: int) -> tuple[int, ...]:
     """Return TCP ports that nothing on this host listens on just now."""
     with socket.socket() as first:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -28,6 +29,8 @@ AsleepOn = Callable[[Bench, Settings], Sleeper]
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """Fail the session if its containers, networks, processes, mounts, shared memory or directories outlive it."""
+    # A session that is told to end cleans up, as it does on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     before = Traces.seen()
     yield
     assert not Traces.seen() - before
