@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess  # noqa: TID251 - programs beside llmux's own
@@ -95,6 +96,37 @@ async def test_the_log_is_appended_to_and_hidden_from_others(sandbox, log):
     assert await sandbox.run(["sh", "-c", "echo two >&2"], log=log, timeout=5) == 0
     assert log.read_text() == "one\ntwo\n"
     assert log.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "symbolic link", "hard link", "directory"])
+async def test_a_log_that_somebody_has_laid_out_as_a_trap_is_refused(sandbox, log, kind, tmp_path):
+    prey = tmp_path / "prey"
+    prey.write_text("untouched")
+    make = {
+        "FIFO": lambda: os.mkfifo(log),
+        "symbolic link": lambda: log.symlink_to(prey),
+        "hard link": lambda: log.hardlink_to(prey),
+        "directory": log.mkdir,
+    }
+    make[kind]()
+    async with asyncio.timeout(5):
+        with pytest.raises(NotStarted):
+            await start(sandbox, log, "print('gotcha')")
+    assert prey.read_text() == "untouched"
+
+
+async def test_clearing_ends_everything_but_the_init_before_anything_else_is_run(sandbox, log):
+    spawner = (
+        "import os, time; os.setsid() if os.fork() == 0 else None; print('up', flush=True); time.sleep(600)"
+    )
+    child = await start(sandbox, log, spawner)
+    await until(lambda: log.read_text().count("up") == 2)
+    sandbox.clear()
+    seen = log.with_name("seen")
+    count = "import os; print(*(p for p in os.listdir('/proc') if p.isdigit() and p not in {'1', str(os.getpid())}))"
+    assert await sandbox.run([sys.executable, "-c", count], log=seen, timeout=10) == 0
+    assert seen.read_text().strip() == ""
+    assert await child.wait() == -signal.SIGKILL
 
 
 async def test_io_uring_does_not_exist_for_the_engine_only(sandbox, log):
@@ -288,7 +320,7 @@ def test_whatever_kills_llmux_takes_the_engines_with_it(log, number):
         time.sleep(0.02)
 
 
-async def test_the_init_survives_a_garbage_line():
+async def test_the_init_survives_a_garbage_line(log):
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     argv = [sys.executable, "-I", "-S", _init.__file__, '{"shm": false, "tmp": false, "keep": []}']
     conversation = await Conversation.start(argv, on_line=heard.put_nowait)
@@ -305,9 +337,8 @@ async def test_the_init_survives_a_garbage_line():
         ):
             conversation.tell(garbage)
             assert b'"refused"' in await asyncio.wait_for(heard.get(), 5)
-        conversation.tell(
-            b'{"do": "spawn", "id": 9, "argv": ["true"], "env": {"PATH": "/bin"}, "cwd": "/", "log": "/dev/null", "filter": "", "last_pid": null}'
-        )
+        order = {"argv": ["true"], "env": {"PATH": "/bin"}, "cwd": "/", "log": str(log), "filter": ""}
+        conversation.tell(json.dumps({"do": "spawn", "id": 9, "last_pid": None, **order}).encode())
         assert b'"spawned", "id": 9' in await asyncio.wait_for(heard.get(), 5)
     finally:
         await conversation.end(5)
