@@ -125,20 +125,24 @@ def _plan_free_name(name: FreeName, facts: Facts) -> Iterator[Step]:
 
 
 def _plan_directory(entry: DirectoryEntry, seen: Seen) -> Iterator[Step]:
-    yield from _obstacle(entry.path, seen)
+    action = MakeDirectory(entry, f"{entry.reason}; missing here")
+    yield from _make_or_check(action, "directory", "Can't open file {}", entry.demanded_mode, seen)
+
+
+def _make_or_check(
+    action: MakeDirectory | MakeFifo, kind: str, criu_says: str, demanded_mode: int | None, seen: Seen
+) -> Iterator[Step]:
+    """Make a node that is missing; compare one that is there."""
+    yield from _obstacle(action.path, seen)
     if seen.obstacle is not None:
         return
     if seen.inode is None:
-        yield MakeDirectory(entry, f"{entry.reason}; missing here")
-    elif not stat.S_ISDIR(seen.inode.mode):
-        yield path_conflict(
-            entry.path,
-            f"a {seen.inode.kind}, the dump has a directory here",
-            "Can't open file {}",
-            "Move it away.",
-        )
+        yield action
+    elif seen.inode.kind != kind:
+        found = f"a {seen.inode.kind}, the dump has a {kind} here"
+        yield path_conflict(action.path, found, criu_says, "Move it away.")
     else:
-        yield from _mode_conflict(entry.path, seen.inode, entry.demanded_mode)
+        yield from _mode_conflict(action.path, seen.inode, demanded_mode)
 
 
 def _mode_conflict(path: RawPath, inode: Inode, demanded: int | None) -> Iterator[Conflict]:
@@ -158,20 +162,8 @@ def _plan_symlink(entry: SymlinkEntry, seen: Seen) -> Iterator[Step]:
 
 
 def _plan_fifo(entry: FifoEntry, seen: Seen) -> Iterator[Step]:
-    yield from _obstacle(entry.path, seen)
-    if seen.obstacle is not None:
-        return
-    if seen.inode is None:
-        yield MakeFifo(entry, f"{entry.reason}; missing here")
-    elif not stat.S_ISFIFO(seen.inode.mode):
-        yield path_conflict(
-            entry.path,
-            f"a {seen.inode.kind}, the dump has a fifo here",
-            "Can't open fake fifo",
-            "Move it away.",
-        )
-    else:
-        yield from _mode_conflict(entry.path, seen.inode, entry.metadata.mode)
+    action = MakeFifo(entry, f"{entry.reason}; missing here")
+    yield from _make_or_check(action, "fifo", "Can't open fake fifo", entry.metadata.mode, seen)
 
 
 def _plan_node(entry: NodeEntry, seen: Seen) -> Iterator[Step]:

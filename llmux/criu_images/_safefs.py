@@ -103,7 +103,8 @@ class Tree:
         with self.open(path, os.O_PATH) as place:
             if not stat.S_ISREG(os.fstat(place).st_mode):
                 raise OSError(errno.EINVAL, "it is no regular file any more", os.fsdecode(path))
-            fd = os.open(_by_fd(place), flags | os.O_CLOEXEC)
+            # Somebody's lease (F_SETLEASE of fcntl(2)) would make us wait for as long as he likes.
+            fd = os.open(_by_fd(place), flags | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             yield fd
         finally:
