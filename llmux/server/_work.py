@@ -109,7 +109,7 @@ class EngineHands:
         check_free(LOOPBACK, self._model.port)
         log_began = await asyncio.to_thread(size_of, self._log)
         async with self._sandbox() as sandbox:
-            child = await sandbox.start_engine(self._engine.command(os.environ))
+            child = await sandbox.start_engine(await asyncio.to_thread(self._engine.command, os.environ))
             life = self._life(sandbox, child, time.time(), log_began)
             async with _closed_unless_serving(life):
                 await life.until_healthy(self._model.timeouts.start)
@@ -213,7 +213,7 @@ async def make_hands(config: Config) -> Mapping[str, EngineHands]:
     if criu.lack and any(model.eviction.process == "checkpoint" for model in config.models.values()):
         raise criu.lack
     store = CheckpointStore(config.checkpoint.images_dir)
-    return {name: EngineHands(name, config, store, criu) for name in config.models}
+    return {name: await asyncio.to_thread(EngineHands, name, config, store, criu) for name in config.models}
 
 
 async def _prepare_criu(config: Config) -> Criu:

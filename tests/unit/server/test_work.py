@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -34,13 +35,14 @@ def make(tmp_path: Path):
 
 
 async def test_nothing_is_found_where_nothing_was_made(make):
-    assert await make().find() is None
+    hands = await asyncio.to_thread(make)
+    assert await hands.find() is None
 
 
 async def test_what_is_no_checkpoint_is_found_as_a_problem(make, tmp_path):
     images = tmp_path / "images" / "m" / "images"
     images.mkdir(parents=True, mode=0o755)
-    found = await make().find()
+    found = await (await asyncio.to_thread(make)).find()
     assert isinstance(found, Problem)
     assert (found.code, "manifest" in found.message) == ("checkpoint_invalid", True)
 
