@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmux.criu_images import PRIVATE_MOUNTS_VARIABLE, CriuImagesError, errors, read_dump
+from llmux.criu_images import PRIVATE_MOUNTS_VARIABLE, check_pycriu, errors
 from llmux.server._criu_log import Diagnosis, diagnose, duration_of, version_of
 from llmux.server._effect_errors import (
     CriuMissing,
@@ -358,15 +358,10 @@ def _check_library(settings: CriuSettings) -> None:
 
 
 def _check_pycriu() -> None:
-    """Have the library read an empty image: it loads pycriu before it can say what is wrong with that."""
-    with tempfile.TemporaryDirectory() as directory:
-        Path(directory, "inventory.img").touch()
-        try:
-            read_dump(directory)
-        except (errors.PycriuMissing, errors.PycriuIncompatible) as error:
-            raise PycriuMissing(error.what(), hint=error.hint) from error
-        except CriuImagesError:
-            pass
+    try:
+        check_pycriu()
+    except (errors.PycriuMissing, errors.PycriuIncompatible) as error:
+        raise PycriuMissing(error.what(), hint=error.hint) from error
 
 
 def _full_disk(directory: Path) -> Diagnosis | None:

@@ -7,10 +7,9 @@ Interface:
         await .healthy(session) -> bool       whether /health is 200 now
         await .sleep(session, weights)        let go of the weights as far as `weights` says
         await .wake(session, weights)         take them back; `weights` as they were put to sleep
-        await .is_sleeping(session) -> bool
 
 The calls raise EngineUnreachable and EngineRefused, which name URL and status. vLLM serves /sleep, /wake_up,
-/is_sleeping, /collective_rpc and /reset_prefix_cache with VLLM_SERVER_DEV_MODE=1 only.
+/collective_rpc and /reset_prefix_cache with VLLM_SERVER_DEV_MODE=1 only.
 """
 
 from __future__ import annotations
@@ -65,9 +64,6 @@ class Engine(Protocol):
 
     async def wake(self, session: aiohttp.ClientSession, weights: Weights) -> None:
         """Make it serve again."""
-
-    async def is_sleeping(self, session: aiohttp.ClientSession) -> bool:
-        """Say whether it sleeps."""
 
 
 def make(name: str, model: ModelConfig, log_dir: Path) -> Engine:
@@ -140,10 +136,6 @@ class VllmEngine:
                 await self._post(session, "/reset_prefix_cache", timeout)
             case _:
                 assert_never(weights)
-
-    async def is_sleeping(self, session: aiohttp.ClientSession) -> bool:
-        body = await self._call(session, "GET", "/is_sleeping", self._timeouts.health)
-        return b"true" in body
 
     @property
     def _timeouts(self) -> Timeouts:

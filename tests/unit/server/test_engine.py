@@ -45,8 +45,6 @@ class Vllm:
         body = await request.text()
         self.heard.append(f"{request.method} {request.path_qs} {body}".strip())
         self.closed.append(not request.keep_alive)
-        if request.path == "/is_sleeping":
-            return web.json_response({"is_sleeping": True})
         if request.path == "/sleep" and self.status == 0:
             assert request.transport
             request.transport.abort()
@@ -136,8 +134,8 @@ async def test_offloaded_weights_come_back_at_once_and_retained_ones_stay(vllm, 
 async def test_no_connection_is_kept(vllm, session):
     sleeper = engine(vllm.port)
     assert await sleeper.healthy(session)
-    assert await sleeper.is_sleeping(session)
-    assert vllm.heard == ["GET /health", "GET /is_sleeping"]
+    await sleeper.sleep(session, Weights.DISCARD)
+    assert vllm.heard == ["GET /health", "POST /sleep?level=2"]
     assert vllm.closed == [True, True]
 
 
@@ -153,8 +151,8 @@ async def test_an_error_names_url_and_status(vllm, session):
 async def test_nobody_there_and_a_broken_answer_are_told(vllm, session):
     nobody = engine(unused_port())
     assert not await nobody.healthy(session)
-    with pytest.raises(EngineUnreachable, match=r"/is_sleeping does not answer"):
-        await nobody.is_sleeping(session)
+    with pytest.raises(EngineUnreachable, match=r"/sleep\?level=1 does not answer"):
+        await nobody.sleep(session, Weights.OFFLOAD)
     vllm.status = 0
     with pytest.raises(EngineUnreachable, match=r"/sleep\?level=2 does not answer"):
         await engine(vllm.port).sleep(session, Weights.DISCARD)
