@@ -5,8 +5,7 @@ K ?=
 
 SETUP := $(PYTHON) docker/setup.py
 BIN := .venv/bin
-# pycriu, for the tests over captured images; the hash seed and locale of the machine must not matter.
-PYTEST := env PYTHONPATH=.cache/pycriu $(BIN)/pytest
+PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fmt lint unit integration lock clean

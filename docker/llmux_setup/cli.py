@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from . import debian, images, python
 from . import engine as engines
-from . import images, python
 from .paths import CACHE, ENGINE, ROOT, VENV
 from .shell import SetupError, environment, exclusively, hand_over, say, step
 
@@ -92,6 +92,8 @@ def _image(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     _dev(options)
+    if shutil.which("ss") is None:
+        debian.install("iproute2", why="ss, with which the proof looks at sockets,")
     with engines.engine() as engine:
         _fill(engine, options.engine)
         return hand_over(options.argv, environment(engine.env))

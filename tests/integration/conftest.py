@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from proof.bench import Bench, Settings, bench
+from proof.containers import check_image
+from proof.sabotage import sabotage
+from proof.story import Sleeper, put_to_sleep
+from proof.traces import Traces
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "docker"))  # the success test's own parts, which are no installed package
-
-from proof.bench import Bench, Settings, bench  # noqa: E402
-from proof.containers import check_image  # noqa: E402
-from proof.sabotage import sabotage  # noqa: E402
-from proof.story import Sleeper, put_to_sleep  # noqa: E402
-from proof.traces import Traces  # noqa: E402
-
 IMAGE = "llmux:tiny"
 
 MakeBench = Callable[[], Bench]

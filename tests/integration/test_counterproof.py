@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+
 from proof.bench import MODEL, Bench, Settings
 from proof.client import RefusedError
 from proof.sabotage import sabotage

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from proof.bench import CHECKPOINTS, ENGINE_PORT, MODEL, Bench, Node, Settings
 from proof.client import Document, RefusedError
 from proof.containers import Memory, Mount

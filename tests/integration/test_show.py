@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from proof.bench import CHECKPOINTS, MODEL, Settings
 from proof.sockets import Socket, unix_sockets
 

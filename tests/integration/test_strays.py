@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from proof.bench import MODEL, UNDER_A_SHELL, Bench, Node, Settings
 from proof.story import wake_and_check
 

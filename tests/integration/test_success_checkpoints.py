@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from proof.bench import MODEL, UNDER_A_SHELL, Bench, Model, Settings
 from proof.story import check_restored, put_to_sleep, wake_and_check
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from proof.bench import LLMUX, MODEL, Bench, Model, Node, Settings
 from proof.client import Document
 from proof.story import check_restored, put_to_sleep, wake_and_check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from proof.bench import Bench, Model, Settings
 from proof.containers import bridge
 from proof.dialing import free_ports

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from proof.bench import MODEL, Bench, Model, Node, Settings
 from proof.story import check_restored, put_to_sleep, remember
 

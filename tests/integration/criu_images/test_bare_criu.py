@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from proof.containers import Container, Mount, Run, check_image, started
 
 pytestmark = pytest.mark.docker

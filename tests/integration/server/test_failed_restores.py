@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+
 from proof.bench import LLMUX, MODEL, MODEL_CACHE, UNDER_A_SHELL, Bench, Node, Settings
 from proof.client import RefusedError
 from proof.containers import Mount

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from llmux_setup.paths import run_directory
 
 

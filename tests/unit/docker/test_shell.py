@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from llmux_setup import shell
 from llmux_setup.shell import SetupError, exclusively, hand_over, output, run, succeeds
 
