@@ -38,7 +38,7 @@ unit: ## unit and property tests: seconds, without root, CRIU or Docker (K=expre
 	$(SETUP) dev
 	$(PYTEST) tests/unit tests/property $(if $(K),-k "$(K)")
 
-integration: ## tests with real CRIU in real containers (K=expression chooses)
+integration: ## tests with real engines, and real CRIU in real containers (K=expression chooses)
 	$(SETUP) run -- $(PYTEST) tests/integration $(if $(K),-k "$(K)")
 
 lock: ## resolve the dependencies anew into requirements.lock and docker/requirements.lock
