@@ -63,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _dev(_options: argparse.Namespace) -> int:
+    if not VENV.exists():
+        say("Set-up: some minutes the first time; its whole output is in .cache/setup.log")
     with exclusively(_LOCK):
         python.make_venv()
         python.fetch_pycriu()

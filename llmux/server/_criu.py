@@ -27,6 +27,7 @@ from pathlib import Path
 from llmux.criu_images import PRIVATE_MOUNTS_VARIABLE, check_pycriu, errors
 from llmux.server._criu_log import Diagnosis, diagnose, duration_of, version_of
 from llmux.server._effect_errors import (
+    DOCKER_OPTIONS,
     CriuMissing,
     CriuTooOld,
     DumpFailed,
@@ -56,10 +57,7 @@ HOOK_VARIABLE = "LLMUX_CRIU_HOOK"
 
 # linux/capability.h. CAP_SYS_ADMIN includes CAP_CHECKPOINT_RESTORE.
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 19: "CAP_SYS_PTRACE", 21: "CAP_SYS_ADMIN"}
-_DOCKER_HINT = (
-    "In Docker: `--cap-add ALL --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
-    "--security-opt systempaths=unconfined`, or `--privileged`"
-)
+_DOCKER_HINT = f"In Docker: {DOCKER_OPTIONS}"
 
 _BOTH = (
     "--no-default-config",  # a file of the machine's must not change what a checkpoint is

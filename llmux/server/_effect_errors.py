@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 from llmux.server.errors import ServerError
 
+DOCKER_OPTIONS = (
+    "`--cap-add ALL --cap-drop SYS_RESOURCE --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+    "--security-opt systempaths=unconfined`, or `--privileged`"
+)
+"""What llmux needs of `docker run`, for hints."""
+
 
 class EffectError(ServerError):
     """Root of the errors of processes, sandboxes, criu, the checkpoint store and the engines.

@@ -32,7 +32,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from llmux.server._effect_errors import NotStarted, SandboxEnded, SandboxRefused, TookTooLong
+from llmux.server._effect_errors import DOCKER_OPTIONS, NotStarted, SandboxEnded, SandboxRefused, TookTooLong
 from llmux.server._process import KILL_GRACE, Conversation, term_then_kill
 from llmux.server._seccomp import filter_program
 
@@ -43,8 +43,8 @@ _INIT = Path(__file__).with_name("_init.py")
 _CREATE_TIMEOUT = 30.0
 _KILLED = -int(signal.SIGKILL)
 _CREATE_HINT = (
-    "llmux makes PID and mount namespaces and must run as root with CAP_SYS_ADMIN; in Docker add `--cap-add ALL --security-opt "
-    "seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined`, or `--privileged`"
+    "llmux makes PID and mount namespaces and must run as root with CAP_SYS_ADMIN; in Docker add "
+    + DOCKER_OPTIONS
 )
 
 
