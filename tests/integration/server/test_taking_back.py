@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +28,15 @@ JOURNALS = Path("/run/llmux/journals")
 HOST = Host(
     name="h", kernel="6", machine="x86_64", cpu_model="m", cpu_features=(), criu="4.2.1", llmux="0.1.0"
 )
+
+
+@pytest.fixture(autouse=True)
+def place_of_journals() -> Iterator[None]:
+    """Take back the directories that only these tests made."""
+    new = [path for path in (JOURNALS, JOURNALS.parent) if not path.exists()]
+    yield
+    for path in new:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture
