@@ -29,7 +29,7 @@ class Traces:
             processes=frozenset(f"{pid} {line}" for pid, line in processes().items()),
             mounts=frozenset(line for line in _lines(Path("/proc/self/mountinfo")) if PREFIX in line),
             shared_memory=frozenset(_unused_shared_memory()),
-            directories=frozenset(str(path) for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*")),
+            directories=frozenset(map(str, _directories())),
         )
 
     def __bool__(self) -> bool:
@@ -59,6 +59,11 @@ def _processes() -> Iterator[tuple[int, str]]:
             cgroup = (process / "cgroup").read_text()
             if any(container in cgroup for container in started_ids):
                 yield int(process.name), (process / "cmdline").read_text(errors="replace").replace("\0", " ")
+
+
+def _directories() -> Iterator[Path]:
+    yield from Path(tempfile.gettempdir()).glob(f"{PREFIX}*")
+    yield from Path("/run/llmux").glob("*")
 
 
 def _unused_shared_memory() -> Iterator[str]:
