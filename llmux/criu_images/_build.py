@@ -25,6 +25,7 @@ from llmux.criu_images._linux import bind_mount, mount_memory, unmount
 from llmux.criu_images._observe import is_held
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._safefs import Tree, apply_metadata, apply_times, inspect_fd, secret_name
+from llmux.criu_images._words import counted
 from llmux.criu_images.errors import SideFileDiffers
 from llmux.criu_images.manifest import DirectoryEntry, FifoEntry, FileEntry, Metadata, SymlinkEntry
 
@@ -134,16 +135,25 @@ class Builder:
         name, digest = entry.carried, entry.digest
         if name is None or digest is None:
             raise ValueError("only a carried file is placed")
-        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._side)
+        source = self._open_side(name)
         try:
+            found = os.fstat(source).st_size
+            if found != entry.size:
+                raise SideFileDiffers(name, f"has {counted(found, 'byte')}, the manifest has {entry.size}")
             copied = copy_file(source, fd, entry.size, algorithm_of(digest))
         except ShortReadError as error:
-            raise SideFileDiffers(name, f"shorter than {entry.size} bytes") from error
+            raise SideFileDiffers(name, "it shrank while it was read") from error
         finally:
             os.close(source)
         if copied != digest:
             raise SideFileDiffers(name, f"its digest is {copied}, the manifest has {digest}")
         os.fsync(fd)
+
+    def _open_side(self, name: str) -> int:
+        try:
+            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._side)
+        except FileNotFoundError as error:
+            raise SideFileDiffers(name, "missing") from error
 
     def _publish(self, fd: int, names: tuple[RawPath, ...], metadata: Metadata) -> None:
         apply_metadata(fd, metadata)

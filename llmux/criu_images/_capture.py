@@ -29,6 +29,7 @@ from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import Pid, RegularFile
 from llmux.criu_images._safefs import Tree, secret_name
 from llmux.criu_images._users import User
+from llmux.criu_images._words import counted
 from llmux.criu_images.errors import CaptureFailed
 from llmux.criu_images.manifest import (
     MANIFEST_NAME,
@@ -174,7 +175,9 @@ def _carry_one(side: int, name: str, tree: Tree, file: GatheredFile) -> FileEntr
         with tree.open_file(path, os.O_RDONLY | os.O_NOATIME) as source:
             digest = _copy_to_side(side, name, source, file)
     except ShortReadError as error:
-        raise CaptureFailed(path, f"it is shorter than the {file.entry.size} bytes of the dump") from error
+        raise CaptureFailed(
+            path, f"it is shorter than the {counted(file.entry.size, 'byte')} of the dump"
+        ) from error
     except OSError as error:
         raise CaptureFailed(path, error.strerror or str(error)) from error
     return file.entry.model_copy(update={"digest": digest, "carried": name})
@@ -296,4 +299,4 @@ def _warnings(gathered: tuple[GatheredFile, ...]) -> Iterator[str]:
     for file in gathered:
         elsewhere = file.inode.links - len(file.entry.names)
         if file.carry and elsewhere > 0:
-            yield f"{escape(file.entry.names[0])} has {elsewhere} more hard links in other directories: a restore does not join them"
+            yield f"{escape(file.entry.names[0])} has {counted(elsewhere, 'more hard link')} in other directories: a restore does not join them"

@@ -45,7 +45,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"max_content_width": 110}, epilog=_EXIT_CODES)
-@click.version_option(package_name="llmux", message="llmux %(version)s")
+@click.version_option(package_name="llmux", prog_name="llmux")
 def cli() -> None:
     """Say what a CRIU dump needs of a container, and bring it along.
 

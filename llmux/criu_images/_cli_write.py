@@ -13,7 +13,9 @@ from llmux.criu_images._actions import Plan, verb_of
 from llmux.criu_images._capture import capture as capture_dump
 from llmux.criu_images._paths import escape
 from llmux.criu_images._undo import Undone
+from llmux.criu_images._verify import open_to_all
 from llmux.criu_images._verify import verify as verify_dump
+from llmux.criu_images._words import counted
 from llmux.criu_images.errors import ExitCode, RebuildRefused
 from llmux.criu_images.manifest import Manifest
 
@@ -106,11 +108,16 @@ def undo(directory: Path, root: Path, journal: Path | None, *, as_json: bool) ->
 @_DIRECTORY
 @_JSON
 def verify(directory: Path, *, as_json: bool) -> None:
-    """Check images and side files by the manifest."""
-    _tell_manifest(verify_dump(directory), as_json=as_json)
+    """Check images and side files by the manifest.
+
+    That every user may write to DIR is a warning here; plan and rebuild refuse it.
+    """
+    manifest = verify_dump(directory)
+    _tell_manifest(manifest, *map(str, open_to_all(directory)), as_json=as_json)
 
 
-def _tell_manifest(manifest: Manifest, *, as_json: bool) -> None:
+def _tell_manifest(manifest: Manifest, *found_now: str, as_json: bool) -> None:
+    warnings = [*manifest.warnings, *found_now]
     carried = [file for file in manifest.files if file.carried is not None]
     if as_json:
         facts = {
@@ -119,15 +126,17 @@ def _tell_manifest(manifest: Manifest, *, as_json: bool) -> None:
             "files": len(manifest.files),
             "carried": len(carried),
             "images": len(manifest.images),
-            "warnings": list(manifest.warnings),
+            "warnings": warnings,
         }
         click.echo(json.dumps(facts, indent=2))
         return
     for file in carried:
         click.echo(f"carried  {'  '.join(map(escape, file.names))}  ({file.reason})")
-    for warning in manifest.warnings:
+    for warning in warnings:
         click.echo(f"warning  {warning}")
-    click.echo(f"{len(carried)} of {len(manifest.files)} files carried, {len(manifest.images)} images")
+    click.echo(
+        f"{len(carried)} of {counted(len(manifest.files), 'file')} carried, {counted(len(manifest.images), 'image')}"
+    )
 
 
 def _tell_plan(made: Plan, *, as_json: bool) -> None:
@@ -140,7 +149,7 @@ def _tell_plan(made: Plan, *, as_json: bool) -> None:
         click.echo(f"conflict  {conflict}")
     for warning in made.warnings:
         click.echo(f"warning  {warning}")
-    click.echo(f"{len(made.actions)} actions, {len(made.conflicts)} conflicts")
+    click.echo(f"{counted(len(made.actions), 'action')}, {counted(len(made.conflicts), 'conflict')}")
 
 
 def _plan_as_json(made: Plan) -> dict[str, object]:

@@ -22,6 +22,7 @@ from llmux.criu_images._facts import Facts, Inode, Seen
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._plan_files import Step, plan_file
 from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
+from llmux.criu_images._words import counted
 from llmux.criu_images.manifest import (
     DirectoryEntry,
     FifoEntry,
@@ -214,7 +215,7 @@ def _plan_files(manifest: Manifest, facts: Facts) -> Iterator[Step]:
     for mountpoint, count in lacking.items():
         yield path_conflict(
             mountpoint,
-            f"nothing is mounted here, and {count} files of the dump are on it",
+            f"nothing is mounted here, and {counted(count, 'file')} of the dump should be on it",
             "Can't open file {} on restore: No such file or directory",
             "Start the container with this volume.",
         )

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from llmux.criu_images._actions import Action, Conflict, MaskWithCopy, PlaceFile, RemoveStale, path_conflict
 from llmux.criu_images._facts import Facts, Inode, Seen
 from llmux.criu_images._paths import RawPath
+from llmux.criu_images._words import counted
 from llmux.criu_images.manifest import FileEntry, Origin
 
 Step: TypeAlias = Action | Conflict
@@ -174,7 +175,7 @@ def _differences(
 ) -> Iterator[Conflict]:
     """Compare what CRIU compares, in its order, and then the content; the first difference is enough."""
     if entry.demanded_size is not None and inode.size != entry.demanded_size:
-        found = f"has {inode.size} bytes, the dump has {entry.demanded_size}"
+        found = f"has {counted(inode.size, 'byte')}, the dump has {entry.demanded_size}"
         criu = f"File {{}} has bad size {inode.size} (expect {entry.demanded_size})"
         yield path_conflict(name, found, criu, advice)
     elif _wrong_mode(entry, inode):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from llmux.criu_images._actions import Conflict, Plan, path_conflict
+from llmux.criu_images._actions import Plan
 from llmux.criu_images._build import Builder
 from llmux.criu_images._facts import Facts
 from llmux.criu_images._journal import (
@@ -22,21 +21,21 @@ from llmux.criu_images._journal import (
     settle,
 )
 from llmux.criu_images._ledger import read_made, remember
-from llmux.criu_images._paths import RawPath
 from llmux.criu_images._plan import free_leftovers, free_paths, make_plan
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images._survey import survey
 from llmux.criu_images._undo import Undone, take_back
-from llmux.criu_images._verify import check_images, read_manifest
+from llmux.criu_images._verify import check_images, open_to_all, read_manifest
 from llmux.criu_images.errors import CriuImagesError, RebuildFailed, RebuildRefused
-from llmux.criu_images.manifest import MANIFEST_NAME, SIDE_DIRECTORY, FreeKind, Manifest
+from llmux.criu_images.manifest import SIDE_DIRECTORY, FreeKind, Manifest
 
 _ROOT = Path("/")
 
 
 def plan(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) -> Plan:
-    """Work out what `rebuild` would do here and now, and change nothing. Raises what `read_manifest` raises."""
+    """Work out what `rebuild` would do here and now, and change nothing. Raises ImagesDiffer and what `read_manifest` raises."""
     manifest = read_manifest(directory)
+    check_images(directory, manifest)
     made = read_made((journal or default_journal(manifest.seal)).parent)
     with Tree(root) as tree:
         return _plan(directory, manifest, survey(manifest, tree, made))
@@ -77,18 +76,7 @@ def undo(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) ->
 
 def _plan(directory: Path, manifest: Manifest, facts: Facts) -> Plan:
     made = make_plan(manifest, facts)
-    return replace(made, conflicts=(*_open_to_all(directory), *made.conflicts))
-
-
-def _open_to_all(directory: Path) -> Iterator[Conflict]:
-    """Refuse a checkpoint that every user may change: between our look and CRIU's, they choose what root restores."""
-    for path in (directory, directory / SIDE_DIRECTORY, directory / MANIFEST_NAME):
-        with suppress(FileNotFoundError):
-            if path.stat().st_mode & stat.S_IWOTH:
-                advice = "Run `chmod o-w` on it, and restore only if you trust what is in it."
-                yield path_conflict(
-                    RawPath(os.fsencode(path)), "every user may write to the checkpoint", None, advice
-                )
+    return replace(made, conflicts=(*open_to_all(directory), *made.conflicts))
 
 
 def _expected(manifest: Manifest, facts: Facts) -> tuple[Made, ...]:

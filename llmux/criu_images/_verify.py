@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from llmux.criu_images._actions import Conflict, path_conflict
 from llmux.criu_images._digest import ShortReadError, algorithm_of, digest_file
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images._words import counted
 from llmux.criu_images.errors import ImagesDiffer, ManifestInvalid, ManifestMissing, SideFileDiffers
 from llmux.criu_images.manifest import (
     MANIFEST_NAME,
@@ -47,6 +51,17 @@ def verify(directory: Path) -> Manifest:
     check_images(directory, manifest)
     check_side_files(directory, manifest)
     return manifest
+
+
+def open_to_all(directory: Path) -> Iterator[Conflict]:
+    """Find what of a checkpoint every user may change: between our look and CRIU's, they would choose what root restores."""
+    for path in (directory, directory / SIDE_DIRECTORY, directory / MANIFEST_NAME):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mode & stat.S_IWOTH:
+                advice = "Run `chmod o-w` on it, and restore only if you trust what is in it."
+                yield path_conflict(
+                    RawPath(os.fsencode(path)), "every user may write to the checkpoint", None, advice
+                )
 
 
 def check_images(directory: Path, manifest: Manifest) -> None:
@@ -95,7 +110,7 @@ def _difference(directory: int, name: str, size: int, digest: str) -> str | None
         with _opened(name, _FILE, directory) as fd:
             found = os.fstat(fd).st_size
             if found != size:
-                return f"has {found} bytes, the manifest has {size}"
+                return f"has {counted(found, 'byte')}, the manifest has {size}"
             if digest_file(fd, size, algorithm_of(digest)) != digest:
                 return "its digest differs from the manifest's"
     except FileNotFoundError:

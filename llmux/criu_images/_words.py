@@ -27,6 +27,12 @@ from llmux.criu_images._users import Role, User
 
 UNNAMED = "(unnamed)"
 
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: `1 image`, `2 images`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 _STATES = {SocketState.ESTABLISHED: "ESTAB", SocketState.CLOSE: "UNCONN"}
 """Where ss(8) has a word of its own, it is used."""
 

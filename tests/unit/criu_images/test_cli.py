@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -77,6 +78,10 @@ def test_help_lists_every_command_and_what_exit_codes_mean(run):
     for command in ("show", "graph", "capture", "plan", "rebuild", "undo", "verify"):
         assert f"\n  {command} " in out
     assert "\n    3  conflicts" in out
+
+
+def test_the_version_is_told_as_the_server_tells_it(run):
+    assert run("--version") == (0, f"llmux, version {version('llmux')}\n", "")
 
 
 def test_without_pycriu_it_is_2(maker, run, monkeypatch):

@@ -48,7 +48,7 @@ def test_plan_rebuild_undo(run, places):
     code, out, _ = run("plan", images, "--root", here)
     assert code == 0
     assert out.startswith(
-        "place file  /a\\nlog  (born after the container was created; missing here)\n1 actions"
+        "place file  /a\\nlog  (born after the container was created; missing here)\n1 action, 0 conflicts\n"
     )
     assert run("rebuild", images, "--root", here, "--journal", journal)[:2] == (0, out)
     assert (here / "a\nlog").read_text() == "logged"
@@ -78,6 +78,33 @@ def test_verify(run, places):
     code, _, err = run("verify", images)
     assert code == 4
     assert "side file llmux/0" in err
+
+
+def test_verify_warns_of_what_plan_refuses(run, places):
+    images, here, _ = places
+    code, quiet, _ = run("verify", images)
+    assert (code, quiet.count("warning")) == (0, 0)
+    images.chmod(0o777)
+    said = f"{images}: every user may write to the checkpoint. Run `chmod o-w` on it"
+    code, out, _ = run("verify", images)
+    assert code == 0
+    assert f"warning  {said}" in out
+    code, out, _ = run("verify", images, "--json")
+    (warning,) = json.loads(out)["warnings"]
+    assert warning.startswith(said)
+    code, out, _ = run("plan", images, "--root", here)
+    assert code == 3
+    assert f"conflict  {said}" in out
+    assert out.endswith("1 action, 1 conflict\n")
+
+
+@pytest.mark.parametrize("command", ["plan", "rebuild", "verify"])
+def test_damaged_images_exit_with_4(run, places, command):
+    images, *_ = places
+    (images / "pages-1.img").write_bytes(b"x")
+    code, out, err = run(command, images)
+    assert (code, out) == (4, "")
+    assert err.startswith("error: image pages-1.img: not in the manifest")
 
 
 @pytest.mark.parametrize("command", ["plan", "rebuild", "undo", "verify"])
