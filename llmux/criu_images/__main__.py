@@ -1,6 +1,23 @@
 """`python -m llmux.criu_images`."""
 
-from llmux.criu_images._cli import main
+from __future__ import annotations
+
+import sys
+
+from llmux.criu_images._dependencies import missing_dependency
+
+
+def run() -> None:
+    """Run the commands, which import what they need; say it in one line where that is not installed."""
+    try:
+        from llmux.criu_images._cli import main  # noqa: PLC0415 - click may be what is missing
+
+        main()
+    except ModuleNotFoundError as error:
+        missing = missing_dependency(error)
+        sys.stderr.write(f"error: {missing}\n")
+        sys.exit(missing.exit_code)
+
 
 if __name__ == "__main__":
-    main()
+    run()

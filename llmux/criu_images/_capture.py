@@ -29,8 +29,16 @@ from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import Pid, RegularFile
 from llmux.criu_images._safefs import Tree, secret_name
 from llmux.criu_images._users import User
+from llmux.criu_images._verify import check_images, read_manifest
 from llmux.criu_images._words import counted
-from llmux.criu_images.errors import CaptureFailed
+from llmux.criu_images.errors import (
+    AlreadyCaptured,
+    CaptureFailed,
+    ImagesDiffer,
+    ManifestInvalid,
+    ManifestMissing,
+    ManifestVersion,
+)
 from llmux.criu_images.manifest import (
     MANIFEST_NAME,
     SIDE_DIRECTORY,
@@ -67,13 +75,16 @@ def capture(
     root: Path = Path("/"),
     container_started_ns: int | None = None,
     criu_version: str | None = None,
+    again: bool = False,
 ) -> Manifest:
     """Capture what the dump in `directory` needs from the files below `root`, and return the manifest written there.
 
     Run it while the dumped tree is frozen (CRIU's `post-dump` stage), in its mount and PID namespace. `container_started_ns` is the
-    container's creation in nanoseconds since 1970, found out if not given. An earlier capture in `directory` is replaced; if this one fails there is
-    no manifest. Raises CaptureFailed, UnsafeLink and what `read_dump` raises.
+    container's creation in nanoseconds since 1970, found out if not given. An earlier capture of another dump in `directory` is replaced, one of this dump
+    only with `again`; if this one fails there is no manifest. Raises AlreadyCaptured, CaptureFailed, UnsafeLink and what `read_dump` raises.
     """
+    if not again and _is_captured(directory):
+        raise AlreadyCaptured(os.fsencode(directory))
     dump = read_dump(directory)
     written = (
         file.name for file in dump.files.values() if isinstance(file, RegularFile) and file.flags & _WRITING
@@ -85,6 +96,16 @@ def capture(
             return capture_subject(subject, directory, place, criu_version)
     except OSError as error:  # of the images' directory: what goes wrong with a captured path already says so
         raise CaptureFailed(os.fsencode(directory), error.strerror or str(error)) from error
+
+
+def _is_captured(directory: Path) -> bool:
+    """Tell whether the manifest there was made for these images: CRIU's next dump into one directory leaves the last one's manifest."""
+    try:
+        manifest = read_manifest(directory)
+        check_images(directory, manifest)
+    except (ManifestMissing, ManifestInvalid, ManifestVersion, ImagesDiffer):
+        return False
+    return True
 
 
 def survey_place(tree: Tree, container_started_ns: int | None) -> Place:
@@ -128,7 +149,7 @@ def capture_subject(subject: Subject, directory: Path, place: Place, criu_versio
             mounts=_mount_entries(place.mounts.values(), files),
             images=images,
             fingerprint=fingerprint_of(images),
-            warnings=tuple(_warnings(gathered)),
+            warnings=tuple(_warnings(subject.root_task, gathered)),
         ).sealed()
         _write_manifest(target, manifest)
     finally:
@@ -295,7 +316,9 @@ def _mount_entries(mounts: Iterable[MountPoint], files: tuple[FileEntry, ...]) -
     )
 
 
-def _warnings(gathered: tuple[GatheredFile, ...]) -> Iterator[str]:
+def _warnings(root_task: Pid, gathered: tuple[GatheredFile, ...]) -> Iterator[str]:
+    if not observe.is_alive(root_task):
+        yield f"the dump's root task {root_task} did not exist any more at the capture: what was captured may not be what was dumped"
     for file in gathered:
         elsewhere = file.inode.links - len(file.entry.names)
         if file.carry and elsewhere > 0:

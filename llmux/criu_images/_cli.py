@@ -27,8 +27,8 @@ _MODULES = {
 _EXIT_CODES = """\b
 Exit codes:
   0  fine
-  2  wrong use, pycriu is missing, or the journal or what it needs of /proc is out of reach
-  3  conflicts: the dump can't be restored here; each says what to do
+  2  wrong use, captured already, a package is missing, or the journal or what it needs of /proc is out of reach
+  3  conflicts: the dump can't be restored here, each says what to do; or undo has left something
   4  the images, or what was captured beside them, are damaged or not ours
 """
 

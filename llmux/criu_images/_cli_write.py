@@ -16,7 +16,7 @@ from llmux.criu_images._undo import Undone
 from llmux.criu_images._verify import open_to_all
 from llmux.criu_images._verify import verify as verify_dump
 from llmux.criu_images._words import counted
-from llmux.criu_images.errors import ExitCode, RebuildRefused
+from llmux.criu_images.errors import ExitCode, RebuildRefused, UndoIncomplete
 from llmux.criu_images.manifest import Manifest
 
 _DIRECTORY = click.argument(
@@ -46,14 +46,17 @@ _JOURNAL = click.option(
     metavar="SECONDS",
     help="When the container was created, since 1970; else it is found out.",
 )
+@click.option("--again", is_flag=True, help="Replace the capture of this dump that DIR has already.")
 @_JSON
-def capture(directory: Path, root: Path, container_started: float | None, *, as_json: bool) -> None:
+def capture(
+    directory: Path, root: Path, container_started: float | None, *, again: bool, as_json: bool
+) -> None:
     """Copy into DIR what a fresh container lacks.
 
     Run it after the dump while the tree is still frozen, in its mount namespace: CRIU's stage post-dump, at which llmux-criu-hook does this.
     """
     started = None if container_started is None else int(container_started * 10**9)
-    manifest = capture_dump(directory, root=root, container_started_ns=started)
+    manifest = capture_dump(directory, root=root, container_started_ns=started, again=again)
     _tell_manifest(manifest, as_json=as_json)
 
 
@@ -99,9 +102,13 @@ def rebuild(directory: Path, root: Path, journal: Path | None, *, as_json: bool)
 def undo(directory: Path, root: Path, journal: Path | None, *, as_json: bool) -> None:
     """Take back what rebuild made.
 
-    What somebody has changed since stays and is listed. Not for use under a tree that was restored from it.
+    What somebody has changed since, or has in use, stays and is listed, and the exit code is 3. It is yours from then on: the journal is
+    forgotten, and no later undo takes it back. Not for use under a tree that was restored from it.
     """
-    _tell_undone(_rebuild.undo(directory, root=root, journal=journal), as_json=as_json)
+    undone = _rebuild.undo(directory, root=root, journal=journal)
+    _tell_undone(undone, as_json=as_json)
+    if undone.left:
+        raise UndoIncomplete(tuple(one.path for one in undone.left))
 
 
 @click.command()

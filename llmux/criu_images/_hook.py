@@ -35,13 +35,22 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    for line in text.splitlines():
+    for line in _readable(text).splitlines():
         sys.stderr.write(f"llmux-criu-hook: {line}\n")
+
+
+def _readable(text: str) -> str:
+    """Name the images' directory as people do: CRIU gives it as /proc/PID/fd/NUMBER, which is gone with CRIU."""
+    from llmux.criu_images._paths import escape  # noqa: PLC0415
+
+    given = os.environ.get("CRTOOLS_IMAGE_DIR")
+    return text.replace(given, escape(os.fsencode(Path(given).resolve()))) if given else text
 
 
 def _guarded(stage: Callable[[Path], None]) -> int:
     """Run a stage; say on stderr why it failed, one line a reason, each with the program's name."""
-    from llmux.criu_images.errors import CriuImagesError  # noqa: PLC0415 - see above: only where needed
+    from llmux.criu_images._dependencies import missing_dependency  # noqa: PLC0415 - see above: only where needed
+    from llmux.criu_images.errors import CriuImagesError  # noqa: PLC0415
 
     directory = os.environ.get("CRTOOLS_IMAGE_DIR")
     if not directory:
@@ -51,6 +60,9 @@ def _guarded(stage: Callable[[Path], None]) -> int:
         stage(Path(directory))
     except (CriuImagesError, OSError) as error:
         _say(str(error))
+        return 1
+    except ModuleNotFoundError as error:
+        _say(str(missing_dependency(error)))
         return 1
     return 0
 

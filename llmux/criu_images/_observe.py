@@ -112,6 +112,15 @@ def _add_ids(ids: dict[int, str], process: Path) -> None:
         ids.setdefault(number, f"{name} (its {role})")
 
 
+def is_alive(pid: int) -> bool:
+    """Tell whether this PID namespace has the process, and not only its zombie."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return text.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
 def read_ports() -> tuple[Port, ...]:
     """Return the listening TCP and the bound UDP ports of this network namespace; raises OSError."""
     return tuple(port for table in _IPPROTO for port in _read_port_table(table))

@@ -9,9 +9,11 @@ from typing import ClassVar
 from llmux.criu_images._paths import escape
 
 __all__ = [
+    "AlreadyCaptured",
     "CaptureFailed",
     "CriuImagesError",
     "DamagedImage",
+    "DependencyMissing",
     "ExitCode",
     "ImagesDiffer",
     "JournalInvalid",
@@ -24,6 +26,7 @@ __all__ = [
     "RebuildFailed",
     "RebuildRefused",
     "SideFileDiffers",
+    "UndoIncomplete",
     "UnreadableImage",
     "UnsafeLink",
     "WriteError",
@@ -37,7 +40,7 @@ class ExitCode(enum.IntEnum):
     WRONG_USE = 2
     """Wrong arguments, or something the command itself needs is not installed."""
     CONFLICTS = 3
-    """The dump can't be restored here and now."""
+    """The dump can't be restored here and now, or what was made for it can't be taken back whole."""
     DAMAGED = 4
     """The input is damaged, incomplete or not ours."""
 
@@ -111,6 +114,24 @@ class UnreadableImage(CriuImagesError):
 
     def what(self) -> str:
         return f"can't read {_shown(self.path)}: {self.why}"
+
+
+@dataclass(eq=False)
+class DependencyMissing(CriuImagesError):
+    """A Python package that llmux depends on is not installed."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.WRONG_USE
+    package: str
+    """Its name for pip."""
+    python: str
+    """The interpreter that lacks it."""
+    hint: str = field(
+        default="Install llmux with pip in the Python that you call, or call the one that has llmux",
+        kw_only=True,
+    )
+
+    def what(self) -> str:
+        return f"the Python package {self.package} is missing in {_shown(self.python)}"
 
 
 @dataclass(eq=False)
@@ -220,6 +241,21 @@ class SideFileDiffers(WriteError):
 
 
 @dataclass(eq=False)
+class AlreadyCaptured(WriteError):
+    """The images have a manifest that was made for them; what it recorded may be nowhere else."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.WRONG_USE
+    path: bytes
+    hint: str = field(
+        default="Keep it, or replace it with `capture --again` if the tree is still as it was dumped",
+        kw_only=True,
+    )
+
+    def what(self) -> str:
+        return f"{escape(self.path)}: this dump is captured already"
+
+
+@dataclass(eq=False)
 class CaptureFailed(WriteError):
     """Something that a restore will need could not be captured; the dump must not count."""
 
@@ -264,6 +300,21 @@ class RebuildFailed(WriteError):
 
     def what(self) -> str:
         return f"cannot rebuild {escape(self.path)}: {self.why}"
+
+
+@dataclass(eq=False)
+class UndoIncomplete(WriteError):
+    """Something that a rebuild made has changed since or is in use, and was left; the journal is forgotten."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.CONFLICTS
+    paths: tuple[bytes, ...]
+    hint: str = field(
+        default="It is yours from now on, no later undo takes it back: remove it if nobody needs it",
+        kw_only=True,
+    )
+
+    def what(self) -> str:
+        return f"not taken back: {', '.join(map(escape, self.paths))}"
 
 
 @dataclass(eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -123,6 +124,69 @@ def test_capture(maker, run, tmp_path):
     assert f"carried  {path}  (" in out
     assert Path(maker.directory, "llmux-manifest.json").exists()
     assert Path(maker.directory, "llmux/0").exists()
+
+
+def test_a_good_capture_is_replaced_only_on_request(maker, run, tmp_path):
+    path = tmp_path / "log"
+    path.write_text("logged")
+    maker.whole(maker.reg(3, str(path), size=6), fds={5: 3})
+    assert run("capture", maker.directory)[0] == 0
+    path.write_text("LOGGED")
+    code, out, err = run("capture", maker.directory)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {maker.directory}: this dump is captured already. ")
+    assert "`capture --again`" in err
+    side = Path(maker.directory, "llmux/0")
+    assert side.read_text() == "logged"
+    assert run("verify", maker.directory)[0] == 0
+    assert run("capture", maker.directory, "--again")[0] == 0
+    assert side.read_text() == "LOGGED"
+
+
+@pytest.mark.parametrize("damage", ["manifest", "images"])
+def test_a_manifest_that_is_not_of_these_images_is_replaced(maker, run, damage):
+    maker.whole()
+    assert run("capture", maker.directory)[0] == 0
+    if damage == "manifest":
+        Path(maker.directory, "llmux-manifest.json").write_text("{}")
+    else:
+        Path(maker.directory, "pages-1.img").touch()
+    assert run("verify", maker.directory)[0] == 4
+    assert run("capture", maker.directory)[0] == 0
+    assert run("verify", maker.directory)[0] == 0
+
+
+def test_a_capture_after_the_trees_end_warns(maker, run):
+    def dump_of(pid):
+        maker.whole()
+        maker.tree({"pid": pid, "ppid": 0, "pgid": pid, "sid": pid, "threads": [pid]})
+        maker.task(pid, {})
+
+    dump_of(os.getpid())
+    assert "warning" not in run("capture", maker.directory)[1]
+    ended = os.fork()
+    if ended == 0:
+        os._exit(0)
+    said = f"warning  the dump's root task {ended} did not exist any more at the capture: "
+    dump_of(ended)
+    os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+    assert said in run("capture", maker.directory)[1]  # a zombie
+    os.waitpid(ended, 0)
+    assert said in run("capture", maker.directory, "--again")[1]
+
+
+def test_undo_that_leaves_something_exits_with_3(run, places):
+    images, here, journal = places
+    options = (images, "--root", here, "--journal", journal)
+    assert run("rebuild", *options)[0] == 0
+    (here / "a\nlog").write_text("written since")
+    code, out, err = run("undo", *options)
+    assert code == 3
+    assert out == "left  /a\\nlog  (it was changed since)\n0 removed, 1 left\n"
+    assert err.startswith("error: not taken back: /a\\nlog. It is yours from now on")
+    assert not journal.exists()
+    assert run("undo", *options)[:2] == (0, "0 removed, 0 left\n")
+    assert (here / "a\nlog").read_text() == "written since"
 
 
 def test_wrong_use_exits_with_2(run, tmp_path):

@@ -113,6 +113,39 @@ def test_a_directory_without_a_manifest_is_never_restored(tmp_path, hook):
     assert "no manifest" in errors
 
 
+def test_messages_name_the_directory_itself_and_not_crius_descriptor(tmp_path, captured, hook):
+    path, images = captured
+    given = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    checkpoint = os.open(images, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        missing = hook("pre-restore", Path(f"/proc/{os.getpid()}/fd/{given}"))
+        assert missing[1].startswith(f"llmux-criu-hook: {tmp_path}: no manifest. ")
+        no_dump = hook("post-dump", Path(f"/proc/{os.getpid()}/fd/{given}"))
+        assert no_dump[1].startswith(f"llmux-criu-hook: {tmp_path} is not a CRIU dump: ")
+        (images / "llmux-manifest.json").chmod(0o666)
+        refused = hook("pre-restore", Path(f"/proc/{os.getpid()}/fd/{checkpoint}"))
+        assert f"llmux-criu-hook: {images}/llmux-manifest.json: every user may write" in refused[1]
+    finally:
+        os.close(given)
+        os.close(checkpoint)
+    assert "/proc/" not in missing[1] + no_dump[1] + refused[1]
+    assert not path.exists()
+
+
+def test_a_second_dump_into_a_directory_is_captured_in_place_of_the_first(maker, tmp_path, hook):
+    log = tmp_path / "log"
+    for dumped in ("first", "the second"):
+        log.write_text(dumped)
+        maker.whole(maker.reg(3, str(log), size=len(dumped)), fds={5: 3})
+        assert hook("post-dump", maker.directory) == (0, "")
+        assert Path(maker.directory, "llmux/0").read_text() == dumped
+    log.write_text("later still")
+    code, errors = hook("post-dump", maker.directory)
+    assert (code, errors.count("\n")) == (1, 1)
+    assert errors.startswith(f"llmux-criu-hook: {maker.directory}: this dump is captured already. ")
+    assert Path(maker.directory, "llmux/0").read_text() == "the second"
+
+
 def test_without_criu(hook):
     assert hook(None)[0] == 2
     assert hook("post-dump")[0] == 2
