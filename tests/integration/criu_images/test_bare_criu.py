@@ -88,3 +88,24 @@ def test_what_others_put_there_stays(container: Container) -> None:
     assert container.exec("cat", "/dev/shm/proof-ring") == "theirs\n"
     shell(container, "rm /dev/shm/proof-ring")
     shell(container, RESTORE)
+
+
+def test_a_second_dump_into_one_directory_is_captured_in_place_of_the_first(container: Container) -> None:
+    first = container.exec("cat", "/images/llmux-manifest.json")
+    again = container.attempt(PYTHON, "-m", "llmux.criu_images", "capture", "/images")
+    assert again.code == 2
+    assert "/images: this dump is captured already" in again.errors
+    assert container.exec("cat", "/images/llmux-manifest.json") == first
+    shell(container, RESTORE)
+    shell(container, f"criu dump --tree $(cat /pid) --link-remap {CRIU}")
+    assert container.exec("cat", "/images/llmux-manifest.json") != first
+    shell(container, f"{PYTHON} -m llmux.criu_images verify /images")
+
+
+def test_the_hook_names_the_directory_as_people_do(container: Container) -> None:
+    shell(container, "chmod o+w /images")
+    refused = container.attempt("sh", "-c", RESTORE)
+    assert refused.code != 0
+    said = [line for line in refused.errors.splitlines() if line.startswith("llmux-criu-hook: ")]
+    assert "llmux-criu-hook: /images: every user may write to the checkpoint" in "\n".join(said)
+    assert "/proc/" not in "".join(said)
