@@ -292,11 +292,11 @@ async def _take_back(settings: CriuSettings, sandbox: Sandbox, directory: Path, 
     try:
         code = await sandbox.run(argv, log=log, timeout=_UNDO_TIMEOUT, env=_environment(settings, sandbox))
     except EffectError as error:
-        left = error.what()
+        left, cut_short = error.what(), True
     else:
-        left = f"`{' '.join(argv)}` ended with {code}" if code else ""
+        left, cut_short = f"`{' '.join(argv)}` ended with {code}" if code else "", code < 0
     # With a sandbox its mounts and private directories have gone; all else that was made is seen from here too.
-    return await _undo_outside(argv) if left and sandbox.ended.done() else left
+    return await _undo_outside(argv) if cut_short and sandbox.ended.done() else left
 
 
 async def _undo_outside(argv: Sequence[str]) -> str:
