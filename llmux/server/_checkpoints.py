@@ -41,8 +41,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from llmux.criu_images import CriuImagesError, Manifest, read_manifest
-from llmux.criu_images.manifest import MANIFEST_NAME
+from llmux.criu_images import MANIFEST_NAME, CriuImagesError, Manifest, read_manifest
 from llmux.server._effect_errors import CheckpointInvalid, CheckpointPlaceRefused
 from llmux.server._exchange import put_in_place
 from llmux.server._locks import Lock, locked, make_locked, remove_unlocked
