@@ -235,7 +235,7 @@ class Manifest(_Frozen):
 
     version: Literal[1] = 1
     seal: str = ""
-    """SHA-256 over this manifest with an empty seal: finds an edit, proves no author."""
+    """What `seal_of` makes of the rest: finds an edit, proves no author."""
     created_at: datetime
     root_task: Natural
     ids: tuple[Natural, ...]
@@ -266,18 +266,20 @@ class Manifest(_Frozen):
 
     def sealed(self) -> Manifest:
         """Return the same manifest with its seal set."""
-        return self.model_copy(update={"seal": self._compute_seal()})
-
-    def is_sealed(self) -> bool:
-        """Tell whether the seal fits the rest."""
-        return self.seal == self._compute_seal()
+        return self.model_copy(update={"seal": seal_of(json.loads(self.to_json()))})
 
     def to_json(self) -> bytes:
         """Return the file's bytes."""
         return self.model_dump_json(indent=1).encode() + b"\n"
 
-    def _compute_seal(self) -> str:
-        return hashlib.sha256(self.model_copy(update={"seal": ""}).model_dump_json().encode()).hexdigest()
+
+def seal_of(content: dict[str, object]) -> str:
+    """Return the seal of a manifest's JSON: of what the file says, so that a field which it lacks changes nothing.
+
+    SHA-256 over the JSON without its seal, keys sorted, no white space, ASCII only.
+    """
+    unsealed = {name: value for name, value in content.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(unsealed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def fingerprint_of(images: tuple[ImageEntry, ...]) -> str:
@@ -288,26 +290,28 @@ def fingerprint_of(images: tuple[ImageEntry, ...]) -> str:
 
 def parse_manifest(data: bytes, path: bytes) -> Manifest:
     """Parse a manifest file's bytes; `path` is for messages. Raises ManifestInvalid, ManifestVersion."""
-    _check_version(data, path)
+    content = _content_of_this_version(data, path)
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         raise ManifestInvalid(path, _first_problem(error)) from error
-    if not manifest.is_sealed():
+    if manifest.seal != seal_of(content):
         raise ManifestInvalid(path, "its seal does not fit its content")
     return manifest
 
 
-def _check_version(data: bytes, path: bytes) -> None:
+def _content_of_this_version(data: bytes, path: bytes) -> dict[str, object]:
     try:
-        raw = json.loads(data)
+        content = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ManifestInvalid(path, f"not JSON ({error})") from error
-    found = raw.get("version") if isinstance(raw, dict) else None
+    found = content.get("version") if isinstance(content, dict) else None
     if found is None:
         raise ManifestInvalid(path, "no field 'version'")
     if found != VERSION:
         raise ManifestVersion(path, str(found)[:40], VERSION)
+    whole: dict[str, object] = content
+    return whole
 
 
 def _first_problem(error: ValidationError) -> str:

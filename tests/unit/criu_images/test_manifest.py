@@ -33,6 +33,7 @@ from llmux.criu_images.manifest import (
     Xattr,
     fingerprint_of,
     parse_manifest,
+    seal_of,
 )
 
 FULL = manifest(
@@ -131,3 +132,10 @@ def test_the_fingerprint_tells_images_apart():
 
 def test_metadata_helper_is_a_full_mode():
     assert stat.S_ISDIR(metadata(stat.S_IFDIR).mode)
+
+
+def test_a_field_that_a_later_release_added_with_a_default_does_not_break_the_seal() -> None:
+    content = json.loads(FULL.to_json())
+    del content["warnings"]
+    content["seal"] = seal_of(content)
+    assert parse_manifest(json.dumps(content).encode(), b"m").warnings == ()
