@@ -119,11 +119,13 @@ def write_locks() -> None:
         "--generate-hashes",
         "--no-annotate",
         "--no-header",
+        "--extra=tiny",
+        "--extra=zstd",
     )
     project = ROOT / "pyproject.toml"
     lock, image_lock = ROOT / "requirements.lock", ROOT / "docker/requirements.lock"
     with step(f"locking {lock.name}"):
-        run(*compiled, "--python-version=3.11", "--extra=tiny", "--extra=zstd", "--group=dev", project, "-o", lock)
+        run(*compiled, "--python-version=3.11", "--group=dev", project, "-o", lock)
     with step("locking docker/requirements.lock, the image's part of it"):
-        run(*compiled, "--python-version=3.12", "--extra=tiny", "--extra=zstd", "-c", lock, project, "-o", image_lock)
+        run(*compiled, "--python-version=3.12", "-c", lock, project, "-o", image_lock)
     say("    the virtual environment follows with the next `make setup`")
