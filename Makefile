@@ -8,7 +8,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit integration lock clean
+.PHONY: help setup demo test fmt lint unit integration coverage lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,10 @@ unit: ## unit and property tests: seconds, without root, CRIU or Docker (K=expre
 
 integration: ## tests with real engines, and real CRIU in real containers (K=expression chooses)
 	$(SETUP) run -- $(PYTEST) tests/integration $(if $(K),-k "$(K)")
+
+coverage: ## docs/coverage.md anew, from the rows in tests/demands/ and the tests that prove them
+	$(SETUP) dev
+	$(PYTEST) --collect-only --quiet --coverage-table=docs/coverage.md
 
 lock: ## resolve the dependencies anew into requirements.lock and docker/requirements.lock
 	$(SETUP) lock

@@ -1,8 +1,22 @@
 """What holds for every test."""
 
 import os
+from pathlib import Path
 
 import pytest
+
+from demands.table import proofs, table
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--coverage-table", type=Path, help="write docs/coverage.md's text to this file")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse marks that name no row, and write the table where that was asked for."""
+    proved = proofs(items)
+    if (path := config.getoption("--coverage-table")) is not None:
+        path.write_text(table(proved))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,205 @@
+"""The images themselves, how CRIU calls us, and what its users have asked for."""
+
+from __future__ import annotations
+
+from demands.model import Demand, Section
+
+IMAGES = Section(
+    "Images",
+    (
+        Demand(
+            "unknown-entry",
+            "entry or number that this release does not know",
+            "",
+            "",
+            "kept, reported",
+            refused="never fatal",
+        ),
+        Demand(
+            "damaged",
+            "images cut short, of another endianness, with lying lengths or counts",
+            "",
+            "",
+            refused="exit code 4 with image, entry and field; nothing is written",
+        ),
+        Demand(
+            "foreign-manifest",
+            "manifest edited, or of another dump",
+            "",
+            "",
+            "seal and fingerprint",
+            "",
+            "before the restore",
+            "exit code 4; never restored",
+        ),
+        Demand(
+            "no-inode",
+            "REG entry without inode, owner, mtime or hash",
+            "",
+            "dump_one_reg_file",
+            "all of them, at capture",
+            "",
+            "digest",
+        ),
+        Demand(
+            "socket-name-nul",
+            "Unix socket names keep a trailing NUL",
+            "",
+            "dump_one_unix_fd",
+            "name without it",
+            "",
+            "",
+        ),
+        Demand(
+            "version",
+            "the images do not say CRIU's version or the kernel's",
+            "",
+            "write_img_inventory",
+            "both, at capture",
+        ),
+        Demand(
+            "messages",
+            "CRIU prints paths without the leading slash",
+            "",
+            "pr_err",
+            refused="a conflict names the path, and CRIU's words for it",
+        ),
+        Demand(
+            "pre-dump",
+            "pre-dump and dump with a parent",
+            "the parent images, by their link",
+            "open_parent",
+            "pages need none of us",
+        ),
+        Demand(
+            "archive",
+            "checkpoint archive of podman or CRI-O",
+            "",
+            "",
+            refused="show reads it without unpacking it",
+        ),
+        Demand(
+            "plugin",
+            "dump that a CRIU plugin took part in",
+            "the same plugin",
+            "check_inventory_plugins",
+            "names",
+            "",
+            "",
+            "a missing plugin is reported",
+        ),
+        Demand("statistics", "stats-dump and stats-restore", "", "write_stats", "microseconds of each phase"),
+    ),
+)
+
+HOOK = Section(
+    "How CRIU calls the hook",
+    (
+        Demand(
+            "post-dump",
+            "stage `post-dump`",
+            "all images are written, the tree is frozen",
+            "run_scripts",
+            "everything",
+            "",
+            "",
+            "a failure fails the dump and the tree goes on",
+        ),
+        Demand(
+            "pre-restore",
+            "stage `pre-restore`",
+            "nothing was forked or unlinked",
+            "run_scripts",
+            "",
+            "everything",
+            "everything",
+            "a conflict ends the restore",
+        ),
+        Demand(
+            "pre-resume",
+            "stage `pre-resume`",
+            "errors are ignored",
+            "run_scripts",
+            "",
+            "",
+            "",
+            "the journal is forgotten",
+        ),
+        Demand(
+            "failed-restore",
+            "restore that fails after the rebuild",
+            "",
+            "",
+            "journal",
+            "",
+            "",
+            "undo takes back what was made, and only that",
+        ),
+        Demand(
+            "configuration-file",
+            "`action-script` in a CRIU configuration file",
+            "",
+            "parse_config",
+            "as by the option",
+        ),
+        Demand(
+            "again",
+            "one checkpoint restored any number of times, side by side too",
+            "link remaps are consumed",
+            "try_clean_remaps",
+            "",
+            "anew each time",
+            "",
+            "nothing of the checkpoint is consumed",
+        ),
+        Demand("read-only", "read-only checkpoint directory", "", "", "", "from it", "", ""),
+    ),
+)
+
+ASKED = Section(
+    "What users of CRIU have asked for",
+    (
+        Demand(
+            "losable-files",
+            "save files that may be lost with the dump (issue 65)",
+            "",
+            "",
+            "side files",
+            "before the restore",
+        ),
+        Demand(
+            "truncated-logs",
+            "logs that grew (issues 1258, 68)",
+            "`has bad size`",
+            "validate_file",
+            "recorded prefix",
+            "a private copy where mounts are the model's own",
+        ),
+        Demand(
+            "opened-libraries",
+            "opened libraries with the dump (issue 1972)",
+            "",
+            "",
+            "those that a fresh container lacks",
+            "before the restore",
+        ),
+        Demand(
+            "remaps-elsewhere",
+            "link remaps in another pod (issues 2980, 2674)",
+            "",
+            "",
+            "the hard-link group",
+            "before every restore",
+        ),
+        Demand(
+            "remaps-left-running",
+            "link remaps after `--leave-running` (issue 2016)",
+            "they are deleted with the dump's end",
+            "delete_link_remaps",
+            "at post-dump, before that",
+            "before every restore",
+        ),
+    ),
+)
+
+SECTIONS = (IMAGES, HOOK, ASKED)
