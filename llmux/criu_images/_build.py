@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
@@ -22,9 +23,10 @@ from llmux.criu_images._actions import (
 from llmux.criu_images._digest import ShortReadError, algorithm_of, copy_file
 from llmux.criu_images._journal import Journal, Kind, Made
 from llmux.criu_images._linux import bind_mount, mount_memory, unmount
+from llmux.criu_images._metadata import apply_flags, apply_metadata, apply_times
 from llmux.criu_images._observe import is_held
 from llmux.criu_images._paths import RawPath, escape
-from llmux.criu_images._safefs import Tree, apply_metadata, apply_times, inspect_fd, secret_name
+from llmux.criu_images._safefs import Tree, inspect_fd, secret_name
 from llmux.criu_images._words import counted
 from llmux.criu_images.errors import SideFileDiffers
 from llmux.criu_images.manifest import DirectoryEntry, FifoEntry, FileEntry, Metadata, SymlinkEntry
@@ -42,6 +44,7 @@ class Builder:
         self._journal = journal
         self._masks = masks
         self._directories: list[DirectoryEntry] = []
+        self._flagged: list[tuple[RawPath, int]] = []
 
     def do(self, action: Action) -> None:
         """Carry out one action; raises OSError, UnsafeLink, SideFileDiffers."""
@@ -64,10 +67,18 @@ class Builder:
                 assert_never(action)
 
     def finish(self) -> None:
-        """Set the times of the made directories, which their content has changed, the deepest first; raises OSError, UnsafeLink."""
+        """Set the times of the made directories, which their content has changed, the deepest first, then the flags; raises OSError, UnsafeLink."""
         for entry in reversed(self._directories):
             with self._tree.open(entry.path, os.O_RDONLY | os.O_DIRECTORY) as fd:
                 apply_times(fd, entry.metadata)
+        for path, flags in self._flagged:
+            self._set_flags(path, flags)
+
+    def _set_flags(self, path: RawPath, flags: int) -> None:
+        """Make what is finished immutable, or append-only: nothing can be linked, written or dated after."""
+        with self._tree.open(path, os.O_PATH) as fd:
+            self._journal.add(replace(Made.of(Kind.FLAGS, (path,), inspect_fd(fd)), flags=flags))
+            apply_flags(fd, flags)
 
     def _remove_stale(self, action: RemoveStale) -> None:
         if action.unused:
@@ -92,6 +103,11 @@ class Builder:
         finally:
             os.close(fd)
         self._directories.append(entry)
+        self._flag(entry.path, entry.metadata)
+
+    def _flag(self, path: RawPath, metadata: Metadata) -> None:
+        if metadata.flags:
+            self._flagged.append((path, metadata.flags))
 
     def _make_symlink(self, entry: SymlinkEntry) -> None:
         with self._temporary(entry.path) as (directory, name):
@@ -129,6 +145,7 @@ class Builder:
                 self._publish(fd, names, entry.metadata)
             finally:
                 os.close(fd)
+        self._flag(names[0], entry.metadata)
 
     def _fill(self, fd: int, entry: FileEntry) -> None:
         """Copy a side file, believing it only once its digest is right; a name never appears before its content is on disk."""

@@ -29,6 +29,8 @@ class Inode:
     birth_ns: int | None
     mount: int | None
     """The id of its mount in mountinfo."""
+    flags: int = 0
+    """Of chattr(1): immutable, append-only, no dump."""
 
     @property
     def kind(self) -> str:
@@ -74,6 +76,15 @@ class Seen:
     """A symbolic link's."""
     held: bool | None = None
     """Of a file in memory: whether some process has it open or mapped; None where that was not asked or cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """What of a file's recorded metadata the file system cannot hold where the file is to be made."""
+
+    xattrs: frozenset[RawPath]
+    flags: bool
+    """Its inode flags cannot be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +140,7 @@ class Facts:
     kernel: str = ""
     made: frozenset[tuple[RawPath, Born]] = frozenset()
     """Files in memory that earlier rebuilds have made here."""
+    unheld: Mapping[RawPath, Unheld] = field(default_factory=dict)
+    """Of the paths at which nothing is, those whose metadata will not fit."""
     private_mounts: bool = False
     """This mount namespace is not the container's main one, so a mount made here is seen by the restored tree alone."""

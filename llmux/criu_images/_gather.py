@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from llmux.criu_images._digest import Algorithm, digest_file
 from llmux.criu_images._facts import Inode, MountPoint
 from llmux.criu_images._inventory import PathKind, PathReference
+from llmux.criu_images._metadata import read_metadata
 from llmux.criu_images._origin import ContainerStart, Verdict, is_kernel_made, judge
 from llmux.criu_images._paths import RawPath
-from llmux.criu_images._safefs import Tree, inspect_fd, read_metadata
+from llmux.criu_images._safefs import Tree, inspect_fd
 from llmux.criu_images.errors import CaptureFailed
 from llmux.criu_images.manifest import (
     DirectoryEntry,

@@ -40,6 +40,8 @@ class Kind(enum.Enum):
     """Names that were free and that only a restore of this dump makes."""
     MASK = "mask"
     """A mount over the path, of a copy with the identity given."""
+    FLAGS = "flags"
+    """Inode flags that keep a file or a directory from being changed, the last thing it got."""
     MASKS_PLACE = "masks' place"
     """A directory outside the tree on which memory for copies may be mounted."""
 
@@ -55,6 +57,7 @@ class Made:
     size: int = 0
     mtime_ns: int = 0
     birth_ns: int = 0
+    flags: int = 0
 
     @classmethod
     def of(cls, kind: Kind, paths: tuple[RawPath, ...], inode: Inode) -> Made:
@@ -160,6 +163,7 @@ def _parse(line: bytes) -> Made:
         int(raw["size"]),
         int(raw["mtime_ns"]),
         int(raw["birth_ns"]),
+        int(raw["flags"]),
     )
 
 

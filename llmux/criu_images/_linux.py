@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -13,27 +15,50 @@ _AT_EMPTY_PATH = 0x1000
 _AT_SYMLINK_NOFOLLOW = 0x100
 _STATX_BTIME = 0x800
 _STATX_MNT_ID = 0x1000
-# struct statx of linux/stat.h: stx_mask, stx_btime and stx_mnt_id, by their offsets.
-_MASK_AT, _BTIME_AT, _MOUNT_AT, _STATX_SIZE = 0, 80, 144, 256
+# struct statx of linux/stat.h: stx_mask, stx_attributes, stx_btime and stx_mnt_id, by their offsets.
+_MASK_AT, _ATTRIBUTES_AT, _BTIME_AT, _MOUNT_AT, _STATX_SIZE = 0, 8, 80, 144, 256
+
+IMMUTABLE, APPEND_ONLY, NO_DUMP = 0x10, 0x20, 0x40
+"""Inode flags of chattr(1): FS_*_FL of linux/fs.h, and STATX_ATTR_* with the same values."""
+_KEPT_FLAGS = IMMUTABLE | APPEND_ONLY | NO_DUMP
+_FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 
 _MS_BIND = 4096
 _MNT_DETACH = 2
 
 
-def birth_and_mount(fd: int) -> tuple[int | None, int | None]:
-    """Return the birth time in nanoseconds and the mount id (as in mountinfo) of what `fd` refers to.
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """What statx(2) tells of an inode beyond stat(2); None where the file system or the kernel (before 5.8, for the mount) does not."""
 
-    Either is None where the file system or the kernel (before 5.8, for the mount) does not tell. Raises OSError.
-    """
+    birth_ns: int | None
+    mount: int | None
+    """As in mountinfo."""
+    flags: int
+    """Those of `IMMUTABLE`, `APPEND_ONLY` and `NO_DUMP` that are set."""
+
+
+def extended_stat(fd: int) -> Extended:
+    """Ask statx(2) about what `fd` refers to, an O_PATH descriptor too; raises OSError."""
     buffer = ctypes.create_string_buffer(_STATX_SIZE)
     flags = _AT_EMPTY_PATH | _AT_SYMLINK_NOFOLLOW
     if _LIBC.statx(fd, b"", flags, _STATX_BTIME | _STATX_MNT_ID, buffer) != 0:
         raise _last_error()
     (mask,) = struct.unpack_from("=I", buffer, _MASK_AT)
+    (attributes,) = struct.unpack_from("=Q", buffer, _ATTRIBUTES_AT)
     seconds, nanoseconds = struct.unpack_from("=qI", buffer, _BTIME_AT)
     (mount,) = struct.unpack_from("=Q", buffer, _MOUNT_AT)
-    birth = seconds * 10**9 + nanoseconds if mask & _STATX_BTIME else None
-    return birth, mount if mask & _STATX_MNT_ID else None
+    return Extended(
+        birth_ns=seconds * 10**9 + nanoseconds if mask & _STATX_BTIME else None,
+        mount=mount if mask & _STATX_MNT_ID else None,
+        flags=attributes & _KEPT_FLAGS,
+    )
+
+
+def change_flags(fd: int, *, add: int = 0, remove: int = 0) -> None:
+    """Change the inode flags of the open file or directory `fd` (FS_IOC_SETFLAGS of ioctl_iflags(2)); raises OSError."""
+    (now,) = struct.unpack("=I4x", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(8)))
+    fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("=I4x", now & ~remove | add))
 
 
 def bind_mount(source_fd: int, target_fd: int) -> None:

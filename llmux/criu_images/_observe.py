@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from llmux.criu_images._facts import Inode, MountPoint, Port, Processor
-from llmux.criu_images._linux import birth_and_mount
+from llmux.criu_images._linux import extended_stat
 from llmux.criu_images._origin import ContainerStart
 from llmux.criu_images._paths import RawPath
 
@@ -202,7 +202,7 @@ def find_container_start(root: Inode, mount: MountPoint) -> ContainerStart:
 def _birth(path: str) -> int | None:
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        return birth_and_mount(fd)[0]
+        return extended_stat(fd).birth_ns
     finally:
         os.close(fd)
 

@@ -22,6 +22,7 @@ from llmux.criu_images._facts import Facts, Inode, Seen
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._plan_files import Step, plan_file
 from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
+from llmux.criu_images._plan_metadata import fit_metadata
 from llmux.criu_images._words import counted
 from llmux.criu_images.manifest import (
     DirectoryEntry,
@@ -46,12 +47,13 @@ def make_plan(manifest: Manifest, facts: Facts) -> Plan:
     conflicts = [step for step in steps if isinstance(step, Conflict)]
     # What is stale goes first, because its name may be needed; the sort keeps the order of the rest.
     actions.sort(key=lambda action: not isinstance(action, RemoveStale))
-    conflicts += machine_conflicts(manifest, facts)
+    actions, unfit, lost = fit_metadata(actions, facts)
+    conflicts += (*unfit, *machine_conflicts(manifest, facts))
     shared = () if conflicts else _shared_memory(manifest, facts)
     return Plan(
         tuple(actions),
         tuple(conflicts),
-        (*manifest.warnings, *shared, *machine_warnings(manifest, facts)),
+        (*manifest.warnings, *lost, *shared, *machine_warnings(manifest, facts)),
     )
 
 

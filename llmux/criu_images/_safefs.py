@@ -22,17 +22,13 @@ from types import TracebackType
 from typing import Self
 
 from llmux.criu_images._facts import Inode
-from llmux.criu_images._linux import birth_and_mount
+from llmux.criu_images._linux import extended_stat
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images.errors import UnsafeLink
-from llmux.criu_images.manifest import Metadata, Xattr
 
 _PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40
 """As the kernel's MAXSYMLINKS."""
-
-_XATTRS_OF_THE_MACHINE = (b"security.selinux", b"security.ima", b"security.evm", b"trusted.overlay.")
-"""Labels that belong to the place, not to the file: neither captured nor set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,7 @@ class Tree:
             if not stat.S_ISREG(os.fstat(place).st_mode):
                 raise OSError(errno.EINVAL, "it is no regular file any more", os.fsdecode(path))
             # Somebody's lease (F_SETLEASE of fcntl(2)) would make us wait for as long as he likes.
-            fd = os.open(_by_fd(place), flags | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = _reopen(place, flags | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             yield fd
         finally:
@@ -203,7 +199,7 @@ def _split(path: bytes) -> list[bytes]:
 def inspect_fd(fd: int) -> Inode:
     """Return the facts of what `fd` refers to; raises OSError."""
     status = os.fstat(fd)
-    birth, mount = birth_and_mount(fd)
+    more = extended_stat(fd)
     return Inode(
         mode=status.st_mode,
         uid=status.st_uid,
@@ -216,58 +212,23 @@ def inspect_fd(fd: int) -> Inode:
         rdev=status.st_rdev,
         mtime_ns=status.st_mtime_ns,
         atime_ns=status.st_atime_ns,
-        birth_ns=birth,
-        mount=mount,
+        birth_ns=more.birth_ns,
+        mount=more.mount,
+        flags=more.flags,
     )
 
 
-def _by_fd(fd: int) -> str:
+def by_fd(fd: int) -> str:
     """Name what `fd` refers to, even an O_PATH one; for a link, the link itself: the kernel follows no further."""
     return f"/proc/self/fd/{fd}"
 
 
-def read_metadata(fd: int) -> Metadata:
-    """Read what `apply_metadata` sets, of any kind of node; raises OSError."""
-    status = os.fstat(fd)
-    return Metadata(
-        mode=status.st_mode,
-        uid=status.st_uid,
-        gid=status.st_gid,
-        mtime_ns=status.st_mtime_ns,
-        atime_ns=status.st_atime_ns,
-        xattrs=_read_xattrs(fd),
-    )
-
-
-def _read_xattrs(fd: int) -> tuple[Xattr, ...]:
-    path = _by_fd(fd)
-    try:
-        names = sorted(os.fsencode(name) for name in os.listxattr(path))
-    except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:
-            return ()
-        raise
-    kept = [name for name in names if not name.startswith(_XATTRS_OF_THE_MACHINE)]
-    return tuple(Xattr(name=RawPath(name), value=RawPath(os.getxattr(path, name))) for name in kept)
-
-
-def apply_metadata(fd: int, metadata: Metadata) -> None:
-    """Set owner, mode, ACLs and other attributes, then times; raises OSError.
-
-    Each may undo an earlier one: chown clears set-user-id bits and capabilities, chmod rewrites the ACL's mask.
-    """
-    path = _by_fd(fd)
-    os.chown(path, metadata.uid, metadata.gid)
-    if not stat.S_ISLNK(metadata.mode):
-        Path(path).chmod(stat.S_IMODE(metadata.mode))
-    for xattr in metadata.xattrs:
-        os.setxattr(path, bytes(xattr.name), bytes(xattr.value))
-    apply_times(fd, metadata)
-
-
-def apply_times(fd: int, metadata: Metadata) -> None:
-    """Set access and modification time; raises OSError."""
-    os.utime(_by_fd(fd), ns=(metadata.atime_ns, metadata.mtime_ns))
+def _reopen(place: int, flags: int) -> int:
+    """Open what an O_PATH descriptor refers to; looking at it leaves no trace in its access time where we may ask for that."""
+    if flags & os.O_ACCMODE == os.O_RDONLY:
+        with suppress(PermissionError):
+            return os.open(by_fd(place), flags | os.O_NOATIME)
+    return os.open(by_fd(place), flags)
 
 
 def secret_name() -> bytes:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from llmux.criu_images import _observe as observe
 from llmux.criu_images._digest import ShortReadError, algorithm_of, digest_file
 from llmux.criu_images._elf import read_build_id
-from llmux.criu_images._facts import Born, Facts, Inode, Seen
+from llmux.criu_images._facts import Born, Facts, Inode, Seen, Unheld
+from llmux.criu_images._metadata import find_unheld
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._plan import leftovers_of
 from llmux.criu_images._safefs import Tree, inspect_fd
 from llmux.criu_images.errors import UnsafeLink
-from llmux.criu_images.manifest import FileEntry, Manifest
+from llmux.criu_images.manifest import FileEntry, Manifest, Metadata
 
 
 def survey(manifest: Manifest, tree: Tree, made: frozenset[tuple[RawPath, Born]] = frozenset()) -> Facts:
@@ -29,6 +30,7 @@ def survey(manifest: Manifest, tree: Tree, made: frozenset[tuple[RawPath, Born]]
         paths.update((name, _look_at_file(tree, name, file, memory)) for name in file.names)
     return Facts(
         paths=paths,
+        unheld=_unheld(manifest, tree, paths),
         ids=observe.read_ids(),
         ports=observe.read_ports(),
         socket_names=observe.read_socket_names(),
@@ -50,6 +52,38 @@ def _plain_paths(manifest: Manifest) -> Iterator[RawPath]:
     yield from (
         socket.name for socket in manifest.sockets if socket.external and socket.name.startswith(b"/")
     )
+
+
+def _unheld(manifest: Manifest, tree: Tree, paths: Mapping[RawPath, Seen]) -> dict[RawPath, Unheld]:
+    """Find out what of the metadata to be made will not fit; most files have none that might not."""
+    found = {path: _try(tree, path, metadata) for path, metadata in _to_be_made(manifest, paths)}
+    return {path: unheld for path, unheld in found.items() if unheld is not None}
+
+
+def _to_be_made(manifest: Manifest, paths: Mapping[RawPath, Seen]) -> Iterator[tuple[RawPath, Metadata]]:
+    entries = [
+        *((node.path, node.metadata) for node in manifest.directories),
+        *((node.path, node.metadata) for node in manifest.fifos),
+        *((node.path, node.metadata) for node in manifest.symlinks),
+        *((file.names[0], file.metadata) for file in manifest.files if file.carried is not None),
+    ]
+    for path, metadata in entries:
+        if (metadata.xattrs or metadata.flags) and paths[path] == Seen():
+            yield path, metadata
+
+
+def _try(tree: Tree, path: RawPath, metadata: Metadata) -> Unheld | None:
+    """Try it in the nearest directory that is there; where that cannot be reached, the plan says so by itself."""
+    while path != b"/":
+        path = RawPath(path.rpartition(b"/")[0] or b"/")
+        try:
+            with tree.open(path, os.O_PATH | os.O_DIRECTORY) as directory:
+                return find_unheld(directory, metadata)
+        except FileNotFoundError:
+            continue
+        except (UnsafeLink, OSError):
+            break
+    return None
 
 
 def _look(tree: Tree, path: RawPath) -> Seen:

@@ -14,6 +14,7 @@ from llmux.criu_images._build import clear_masks_place
 from llmux.criu_images._facts import Inode
 from llmux.criu_images._journal import Kind, Made
 from llmux.criu_images._linux import unmount
+from llmux.criu_images._metadata import clear_flags
 from llmux.criu_images._observe import read_socket_names
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._safefs import Tree, inspect_fd
@@ -58,8 +59,6 @@ def _take_back_one(tree: Tree, made: Made, path: RawPath, undone: Undone) -> Non
     if inode is None:
         return
     match made.kind:
-        case Kind.TEMPORARY:
-            _unlink(tree, path, undone)
         case Kind.NODE:
             _take_back_node(tree, made, path, inode, undone)
         case Kind.DIRECTORY_INTENDED:
@@ -68,12 +67,21 @@ def _take_back_one(tree: Tree, made: Made, path: RawPath, undone: Undone) -> Non
             _take_back_directory(tree, made, path, inode, undone)
         case Kind.SOCKET:
             _remove_dead_socket(tree, path, inode, undone)
-        case Kind.LEFTOVER:
+        case Kind.TEMPORARY | Kind.LEFTOVER:
             _remove_leftover(tree, path, inode, undone)
         case Kind.MASK:
             _unmask(tree, made, path, undone)
+        case Kind.FLAGS:
+            _clear_flags(tree, made, path)
         case _:
             assert_never(made.kind)
+
+
+def _clear_flags(tree: Tree, made: Made, path: RawPath) -> None:
+    """Let what was made be removed: it is, by an earlier line, if nobody has changed it."""
+    with tree.open(path, os.O_PATH) as fd:
+        if inspect_fd(fd).born == made.born:
+            clear_flags(fd, made.flags)
 
 
 def _take_back_node(tree: Tree, made: Made, path: RawPath, inode: Inode, undone: Undone) -> None:
@@ -114,7 +122,9 @@ def _unlink(tree: Tree, path: RawPath, undone: Undone) -> None:
 
 def _remove_unfinished(tree: Tree, path: RawPath, inode: Inode, undone: Undone) -> None:
     """Remove a directory that was made and never got its line: empty, and just as mkdir made it."""
-    fresh = stat.S_ISDIR(inode.mode) and stat.S_IMODE(inode.mode) == 0o700 and inode.uid == os.geteuid()
+    # In a set-group-id directory it has that bit too, and under a umask fewer permissions.
+    others = stat.S_IMODE(inode.mode) & ~stat.S_ISGID & ~0o700
+    fresh = stat.S_ISDIR(inode.mode) and not others and inode.uid == os.geteuid()
     if fresh and _rmdir(tree, path):
         undone.removed.append(path)
 

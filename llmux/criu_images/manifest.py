@@ -86,6 +86,8 @@ class Metadata(_Frozen):
     mtime_ns: int
     atime_ns: int
     xattrs: tuple[Xattr, ...] = ()
+    flags: Natural = 0
+    """Of chattr(1), FS_*_FL of linux/fs.h: immutable (16), append-only (32), no dump (64)."""
 
 
 class DirectoryEntry(_Frozen):

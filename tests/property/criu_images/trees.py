@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,20 +21,28 @@ from llmux.criu_images._records import Pid
 ROOT = os.geteuid() == 0
 PERMISSIONS = 0o7777 if ROOT else 0o777
 
-names = st.binary(min_size=1, max_size=12).filter(
+short_names = st.binary(min_size=1, max_size=12).filter(
     lambda name: name not in {b".", b".."} and b"/" not in name and b"\0" not in name
 )
+names = short_names | short_names.map(lambda name: (name * 255)[:255])
 modes = st.integers(0, 0o7777).map(lambda mode: mode & PERMISSIONS | 0o700)
 times = st.integers(1, 2 * 10**18)
 owners = st.integers(0, 70000) if ROOT else st.just(os.geteuid())
+groups = st.integers(0, 70000) if ROOT else st.just(os.getegid())
+NOBODY = 2**32 - 1
+ATTRIBUTES = [b"user.llmux", b"user.\xff", *([b"trusted.llmux", b"security.llmux"] if ROOT else [])]
 
 
 @dataclass(frozen=True)
 class Meta:
     mode: int
     mtime_ns: int
+    atime_ns: int
     owner: int
-    xattr: bytes | None
+    group: int
+    xattrs: dict[bytes, bytes] = field(hash=False)
+    acl: bytes | None
+    """An access ACL, and a directory's default ACL too."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,26 @@ class Directory:
     kind: str = "directory"
 
 
-metas = st.builds(Meta, modes, times, owners, st.none() | st.binary(max_size=20))
+permissions = st.integers(0, 7)
+acls = st.builds(
+    lambda owner, user, group, mask, other, who: (
+        struct.pack("<I", 2)
+        + b"".join(
+            struct.pack("<HHI", *entry)
+            for entry in (
+                (1, owner | 6, NOBODY),
+                (2, user, who),
+                (4, group, NOBODY),
+                (16, mask, NOBODY),
+                (32, other, NOBODY),
+            )
+        )
+    ),
+    *[permissions] * 5,
+    st.integers(0, 70000),
+)
+attributes = st.dictionaries(st.sampled_from(ATTRIBUTES), st.binary(max_size=20), max_size=2)
+metas = st.builds(Meta, modes, times, times, owners, groups, attributes, st.none() | acls)
 files = st.builds(
     File,
     metas,
@@ -112,12 +140,18 @@ def _write(path: bytes, file: File) -> None:
 
 
 def _dress(path: bytes, meta: Meta, *, link: bool) -> None:
-    os.chown(path, meta.owner, -1, follow_symlinks=False)
+    os.chown(path, meta.owner, meta.group, follow_symlinks=False)
+    kind = stat.S_IFMT(os.lstat(path).st_mode)
     if not link:
         os.chmod(path, meta.mode)
-        if meta.xattr is not None and not stat.S_ISFIFO(os.lstat(path).st_mode):
-            os.setxattr(path, b"user.llmux", meta.xattr)
-    os.utime(path, ns=(meta.mtime_ns, meta.mtime_ns), follow_symlinks=False)
+        if meta.acl is not None:
+            os.setxattr(path, b"system.posix_acl_access", meta.acl)
+        if meta.acl is not None and kind == stat.S_IFDIR:
+            os.setxattr(path, b"system.posix_acl_default", meta.acl)
+    for name, value in meta.xattrs.items():
+        if kind in {stat.S_IFREG, stat.S_IFDIR} or not name.startswith(b"user."):
+            os.setxattr(path, name, value, follow_symlinks=False)
+    os.utime(path, ns=(meta.atime_ns, meta.mtime_ns), follow_symlinks=False)
 
 
 def subject_of(root: Path) -> Subject:
@@ -163,6 +197,8 @@ def snapshot(root: Path, *, directory_times: bool = True) -> dict[bytes, tuple[o
             status.st_uid,
             status.st_gid,
             status.st_mtime_ns if timed else None,
+            # Reading a directory or a link, as the capture and this very function do, changes when it was read last.
+            status.st_atime_ns if stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode) else None,
             _content(path, status),
         )
     return shots
@@ -170,13 +206,30 @@ def snapshot(root: Path, *, directory_times: bool = True) -> dict[bytes, tuple[o
 
 def _content(path: bytes, status: os.stat_result) -> tuple[object, ...]:
     if stat.S_ISREG(status.st_mode):
-        with open(path, "rb") as file:
-            data = file.read()
-        return (data, _xattrs(path))
+        fd = os.open(path, os.O_RDONLY | os.O_NOATIME)
+        try:
+            return (os.pread(fd, status.st_size, 0), _data_of(fd, status.st_size), _xattrs(path))
+        finally:
+            os.close(fd)
     if stat.S_ISLNK(status.st_mode):
-        return (os.readlink(path),)
+        return (os.readlink(path), _xattrs(path))
     return (_xattrs(path),)
 
 
+def _data_of(fd: int, size: int) -> list[tuple[int, int]]:
+    """Return where the file has data; all else are holes."""
+    found: list[tuple[int, int]] = []
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError:  # ENXIO: only a hole is left
+            break
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        found.append((start, end))
+    return found
+
+
 def _xattrs(path: bytes) -> dict[str, bytes]:
-    return {name: os.getxattr(path, name) for name in os.listxattr(path)}
+    names = os.listxattr(path, follow_symlinks=False)
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}

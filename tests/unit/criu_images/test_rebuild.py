@@ -17,6 +17,8 @@ from llmux.criu_images import _build, plan, read_manifest, rebuild, undo, verify
 from llmux.criu_images._capture import Subject, capture_subject, survey_place
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference
 from llmux.criu_images._journal import settle
+from llmux.criu_images._linux import APPEND_ONLY, IMMUTABLE
+from llmux.criu_images._metadata import apply_flags, clear_flags
 from llmux.criu_images._records import FileId, Pid, Remap, RemapType
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import (
@@ -475,3 +477,39 @@ def test_plan_changes_nothing(world):
     world.capture(regular("/x", 1))
     assert len(plan(world.images, root=world.here).actions) == 1
     assert everything(world.here) == set()
+
+
+class TestInodeFlags:
+    pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can set them")
+
+    @pytest.fixture
+    def flagged(self, world):
+        """Yield a world with an append-only log in an immutable directory; both are writable again at the end."""
+        (world.there / "logs").mkdir()
+        (world.there / "logs/app.log").write_text("log")
+        both = [(b"/logs/app.log", APPEND_ONLY), (b"/logs", IMMUTABLE)]
+        with Tree(world.there) as tree:
+            for path, flag in both:
+                with tree.open(path, os.O_PATH) as fd:
+                    apply_flags(fd, flag)
+        world.capture(regular("/logs/app.log", 3))
+        yield world
+        for root in (world.there, world.here):
+            with Tree(root) as tree:
+                for path, flag in reversed(both):
+                    if tree.inspect(path):
+                        with tree.open(path, os.O_PATH) as fd:
+                            clear_flags(fd, flag)
+
+    def test_come_back_and_do_not_hinder_an_undo(self, flagged):
+        flagged.rebuild()
+        log = flagged.here / "logs/app.log"
+        with pytest.raises(PermissionError):
+            log.write_text("over it")
+        with pytest.raises(PermissionError):
+            (flagged.here / "logs/new").touch()
+        with log.open("a") as file:
+            file.write("")
+        assert flagged.plan().actions == ()
+        assert flagged.undo().left == []
+        assert everything(flagged.here) == set()

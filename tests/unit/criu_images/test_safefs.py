@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 import pytest
 from manifests import raw
 
-from llmux.criu_images import _safefs as safefs
-from llmux.criu_images._safefs import Tree, apply_metadata, read_metadata
+from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import UnsafeLink
-from llmux.criu_images.manifest import Metadata, Xattr
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
 
@@ -121,57 +118,3 @@ def test_only_a_regular_file_is_opened_as_one(root, tree):
             pass
     with tree.open_file(raw("/dir/file"), os.O_RDONLY) as fd:
         assert os.read(fd, 1)
-
-
-def test_metadata_round_trip(root):
-    path = root / "dir/file"
-    path.chmod(0o640)
-    os.setxattr(path, "user.note", b"a\0b")
-    os.utime(path, ns=(5, 7))
-    with open_path(path) as fd:
-        before = read_metadata(fd)
-    assert before.mtime_ns == 7
-    assert before.xattrs == (Xattr(name=raw("user.note"), value=raw("a\0b")),)
-    twin = root / "dir/twin"
-    twin.touch()
-    with open_path(twin) as fd:
-        apply_metadata(fd, before)
-        assert read_metadata(fd) == before
-
-
-@needs_root
-def test_set_user_id_and_capabilities_survive_the_change_of_owner(root):
-    capability = bytes.fromhex("0100000200040000000000000000000000000000")
-    wanted = Metadata(
-        mode=stat.S_IFREG | 0o4755,
-        uid=1000,
-        gid=1000,
-        mtime_ns=1,
-        atime_ns=1,
-        xattrs=(Xattr(name=raw("security.capability"), value=safefs.RawPath(capability)),),
-    )
-    with open_path(root / "dir/file") as fd:
-        apply_metadata(fd, wanted)
-        assert read_metadata(fd) == wanted
-
-
-@needs_root
-def test_a_links_own_owner_is_set_not_its_targets(root):
-    link = root / "link"
-    link.symlink_to("dir/file")
-    wanted = Metadata(mode=stat.S_IFLNK | 0o777, uid=1000, gid=1000, mtime_ns=1, atime_ns=1)
-    with open_path(link) as fd:
-        apply_metadata(fd, wanted)
-    assert (link.lstat().st_uid, link.lstat().st_mtime_ns) == (1000, 1)
-    assert (root / "dir/file").stat().st_uid == 0
-
-
-class open_path:  # noqa: N801 - reads as the function it stands for
-    def __init__(self, path: Path) -> None:
-        self.fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
-
-    def __enter__(self) -> int:
-        return self.fd
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
