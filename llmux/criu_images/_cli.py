@@ -13,7 +13,7 @@ import click
 from llmux.criu_images.errors import CriuImagesError, ExitCode
 
 _MODULES = {
-    "show": "_cli_read",
+    "show": "_cli_show",
     "graph": "_cli_read",
     "capture": "_cli_write",
     "plan": "_cli_write",

@@ -350,7 +350,13 @@ def _lock_text(lock: FileLock) -> str:
     kind = {1: "POSIX", 2: "flock", 4: "OFD", 8: "lease"}.get(lock.kind, f"kind {lock.kind}")
     if not lock.start and not lock.length:
         return f"{kind}, the whole file"
-    return f"{kind}, from byte {lock.start}, {f'{lock.length} bytes' if lock.length else 'to the end'}"
+    return f"{kind}, from byte {lock.start}, {_length(lock.length)}"
+
+
+def _length(number: int) -> str:
+    if not number:
+        return "to the end"
+    return "1 byte" if number == 1 else f"{number} bytes"
 
 
 def _needs_of(file: File) -> Iterator[tuple[NeedKind, str]]:

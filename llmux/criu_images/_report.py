@@ -142,9 +142,9 @@ def _descend(root: Task, children: dict[Pid, list[Task]]) -> Iterator[tuple[Task
 def _task_row(view: _View, task: Task, depth: int) -> tuple[str, ...]:
     names = {"exe": task.exe, "cwd": task.cwd, "root": task.root}
     places = [f"{role} {_name(view.dump.files[file])}" for role, file in names.items() if file is not None]
-    state = "" if task.state is TaskState.ALIVE else words.member(task.state)
+    state = "" if task.state is TaskState.ALIVE else words.task_state(task.state)
     seccomp = "" if task.seccomp is SeccompMode.DISABLED else f"seccomp {words.member(task.seccomp)}"
-    threads = f"{len(task.threads)} threads" if len(task.threads) > 1 else "1 thread"
+    threads = words.counted(len(task.threads), "thread")
     details = ", ".join(filter(None, (threads, state, seccomp, *places)))
     return f"{'  ' * depth}{task.pid}", task.comm, f"pgid {task.pgid}", f"sid {task.sid}", details
 
@@ -200,7 +200,7 @@ def _socket_details(reference: SocketReference) -> Iterator[str]:
     if socket.listening:
         yield f"backlog {socket.backlog}"
     if reference.queued_packets:
-        yield f"queued {reference.queued_bytes} bytes in {reference.queued_packets}"
+        yield f"queued {words.counted(reference.queued_bytes, 'byte')} in {words.counted(reference.queued_packets, 'packet')}"
     if socket.shutdown is not Shutdown.NONE:
         yield f"shut down {words.member(socket.shutdown)}"
     if socket.mode is not None:
@@ -237,7 +237,8 @@ def _shared_memory(view: _View) -> Iterator[_Table]:
     yield _Table("Shared memory by name", "must be there with this size and mode, hard links kept", rows)
     if view.dump.sysv_segments:
         segments = [
-            (f"key {item.key:#x}", f"id {item.id}", f"{item.size} bytes") for item in view.dump.sysv_segments
+            (f"key {item.key:#x}", f"id {item.id}", words.counted(item.size, "byte"))
+            for item in view.dump.sysv_segments
         ]
         yield _Table("System V shared memory", "in the images", segments)
     yield _Table("Memory files and anonymous shared memory", "in the images", list(_memfd_rows(view)))
@@ -250,7 +251,11 @@ def _memfd_rows(view: _View) -> Iterator[tuple[str, ...]]:
         if isinstance(item.file, Memfd):
             users[replace(item.file, id=FileId(0))] += item.users
     for memfd, held_by in users.items():
-        yield escape(memfd.name), "" if memfd.size is None else f"{memfd.size} bytes", view.holders(held_by)
+        yield (
+            escape(memfd.name),
+            "" if memfd.size is None else words.counted(memfd.size, "byte"),
+            view.holders(held_by),
+        )
 
 
 def _fifos(view: _View) -> Iterator[_Table]:
@@ -334,19 +339,11 @@ def _self_contained(file: File) -> bool:
 def _ids(view: _View) -> Iterator[_Table]:
     ids = view.inventory.ids
     yield _Table(
-        "Ids", "of processes, threads, groups and sessions; all must be free", [(_ranges(ids),)], len(ids)
+        "Ids",
+        "of processes, threads, groups and sessions; all must be free",
+        [(words.ranges(ids),)],
+        len(ids),
     )
-
-
-def _ranges(ids: Sequence[int]) -> str:
-    """Write sorted numbers as `1000-1003 1007`."""
-    runs: list[list[int]] = []
-    for number in ids:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1][1:] = [number]
-        else:
-            runs.append([number])
-    return " ".join("-".join(map(str, run)) for run in runs)
 
 
 def _needs(view: _View) -> Iterator[_Table]:

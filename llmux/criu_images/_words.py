@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import assert_never
 
-from llmux.criu_images._enums import SocketState, SocketType
+from llmux.criu_images._enums import SocketState, SocketType, TaskState
 from llmux.criu_images._inventory import socket_path
 from llmux.criu_images._paths import escape
 from llmux.criu_images._records import (
@@ -28,9 +28,26 @@ from llmux.criu_images._users import Role, User
 UNNAMED = "(unnamed)"
 
 
-def counted(number: int, noun: str) -> str:
-    """Write a number of things: `1 image`, `2 images`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Write a number of things: `1 image`, `2 images`, `2 directories`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {plural or _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    return f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Write sorted numbers as `1000-1003 1007`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return " ".join("-".join(map(str, run)) for run in runs)
 
 
 _STATES = {SocketState.ESTABLISHED: "ESTAB", SocketState.CLOSE: "UNCONN"}
@@ -40,6 +57,11 @@ _STATES = {SocketState.ESTABLISHED: "ESTAB", SocketState.CLOSE: "UNCONN"}
 def member(value: enum.Enum | int) -> str:
     """Name a number, or write it where it has no name."""
     return value.name.lower().replace("_", "-") if isinstance(value, enum.Enum) else str(value)
+
+
+def task_state(value: TaskState | int) -> str:
+    """Name a task's state for people: a zombie is in the images as dead (`dump_one_zombie` writes TASK_DEAD)."""
+    return "zombie (dead)" if value is TaskState.DEAD else member(value)
 
 
 def socket_type(value: SocketType | int) -> str:
@@ -111,3 +133,23 @@ def _roles(users: list[User]) -> str:
 def _numbered(role: Role) -> bool:
     """Tell whether a role's number says something to people; a mapping's address does not."""
     return role in {Role.FD, Role.IN_FLIGHT}
+
+
+_ACCESS = {0: "O_RDONLY", 1: "O_WRONLY", 2: "O_RDWR"}
+_OPEN_FLAGS = {
+    0o2000: "O_APPEND",
+    0o4000: "O_NONBLOCK",
+    0o10000: "O_DSYNC",
+    0o40000: "O_DIRECT",
+    0o200000: "O_DIRECTORY",
+    0o400000: "O_NOFOLLOW",
+    0o1000000: "O_NOATIME",
+    0o10000000: "O_PATH",
+}
+"""As open(2) of x86-64 has them; O_LARGEFILE, which every file of a 64-bit program has, is left out."""
+
+
+def open_flags(flags: int) -> str:
+    """Name the flags that a file was opened with: `O_WRONLY|O_APPEND`."""
+    access = _ACCESS.get(flags & 3, "")
+    return "|".join(filter(None, (access, *(name for bit, name in _OPEN_FLAGS.items() if flags & bit))))

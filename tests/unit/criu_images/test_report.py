@@ -40,7 +40,7 @@ def test_a_listener_shows_its_path_holder_and_backlog(busy):
 
 def test_an_accepted_socket_shows_its_peer_and_queue_and_is_not_bound(busy):
     assert line_with(busy, "stream ESTAB /run/s") == (
-        "stream ESTAB /run/s 107 comm7(7) fd 4 peer (unnamed) 108 comm7(7) fd 5 queued 5 bytes in 1, shut down read"
+        "stream ESTAB /run/s 107 comm7(7) fd 4 peer (unnamed) 108 comm7(7) fd 5 queued 5 bytes in 1 packet, shut down read"
     )
 
 
