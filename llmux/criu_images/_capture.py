@@ -7,34 +7,36 @@ power cut syncs the file system after the dump; the fingerprint and the seal fin
 
 from __future__ import annotations
 
-import enum
+import errno
 import os
 import re
-import socket
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import monotonic_ns
 
 from llmux.criu_images import _observe as observe
+from llmux.criu_images._capture_entries import host_entry, mount_entries, port_entry, socket_entry
+from llmux.criu_images._difference import Difference, measure_difference
 from llmux.criu_images._digest import Algorithm, ShortReadError, choose_algorithm, copy_file, digest_file
 from llmux.criu_images._dump import read_dump
-from llmux.criu_images._facts import MountPoint
 from llmux.criu_images._gather import GatheredFile, Gathering, Place
-from llmux.criu_images._inventory import Inventory, PortReference, SocketReference, take_inventory
+from llmux.criu_images._identify import Identified, identify
+from llmux.criu_images._inventory import Inventory, take_inventory
 from llmux.criu_images._origin import ContainerStart
 from llmux.criu_images._paths import RawPath, escape
+from llmux.criu_images._policy import DEFAULT, Policy
 from llmux.criu_images._records import Pid, RegularFile
 from llmux.criu_images._safefs import Tree, secret_name
-from llmux.criu_images._users import User
 from llmux.criu_images._verify import check_images, read_manifest
 from llmux.criu_images._words import counted
 from llmux.criu_images.errors import (
     AlreadyCaptured,
     CaptureFailed,
     ImagesDiffer,
+    ImagesUnwritable,
     ManifestInvalid,
     ManifestMissing,
     ManifestVersion,
@@ -42,14 +44,10 @@ from llmux.criu_images.errors import (
 from llmux.criu_images.manifest import (
     MANIFEST_NAME,
     SIDE_DIRECTORY,
+    CaptureCost,
     FileEntry,
-    Host,
     ImageEntry,
     Manifest,
-    MountEntry,
-    Origin,
-    PortEntry,
-    SocketEntry,
     fingerprint_of,
 )
 
@@ -69,20 +67,32 @@ class Subject:
     """The paths that some process may write to."""
 
 
-def capture(
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a capture is done."""
+
+    policy: Policy = DEFAULT
+    began_ns: int = field(default_factory=monotonic_ns)
+    """When the caller began, by the monotonic clock: what the tree waited for."""
+
+
+def capture(  # noqa: PLR0913 - each is the caller's own choice
     directory: Path,
     *,
     root: Path = Path("/"),
     container_started_ns: int | None = None,
     criu_version: str | None = None,
     again: bool = False,
+    policy: Policy = DEFAULT,
 ) -> Manifest:
     """Capture what the dump in `directory` needs from the files below `root`, and return the manifest written there.
 
     Run it while the dumped tree is frozen (CRIU's `post-dump` stage), in its mount and PID namespace. `container_started_ns` is the
     container's creation in nanoseconds since 1970, found out if not given. An earlier capture of another dump in `directory` is replaced, one of this dump
-    only with `again`; if this one fails there is no manifest. Raises AlreadyCaptured, CaptureFailed, UnsafeLink and what `read_dump` raises.
+    only with `again`; if this one fails there is no manifest. `policy` chooses what is carried. Raises AlreadyCaptured, CaptureFailed,
+    ImagesUnwritable, ManifestVersion, UnsafeLink and what `read_dump` raises.
     """
+    terms = Terms(policy)
     if not again and _is_captured(directory):
         raise AlreadyCaptured(os.fsencode(directory))
     dump = read_dump(directory)
@@ -92,18 +102,24 @@ def capture(
     subject = Subject(take_inventory(dump), dump.root_task, frozenset(written))
     try:
         with Tree(root) as tree:
-            place = survey_place(tree, container_started_ns)
-            return capture_subject(subject, directory, place, criu_version)
+            place = replace(survey_place(tree, container_started_ns), root=root)
+            return capture_subject(subject, directory, place, criu_version, terms)
     except OSError as error:  # of the images' directory: what goes wrong with a captured path already says so
         raise CaptureFailed(os.fsencode(directory), error.strerror or str(error)) from error
 
 
 def _is_captured(directory: Path) -> bool:
-    """Tell whether the manifest there was made for these images: CRIU's next dump into one directory leaves the last one's manifest."""
+    """Tell whether the manifest there was made for these images: CRIU's next dump into one directory leaves the last one's manifest.
+
+    Whether one of another version was cannot be told, and it may be all that another release needs: raises ManifestVersion.
+    """
     try:
         manifest = read_manifest(directory)
         check_images(directory, manifest)
-    except (ManifestMissing, ManifestInvalid, ManifestVersion, ImagesDiffer):
+    except ManifestVersion as error:
+        error.hint = "Keep it for the release of llmux that reads it, or replace it with `capture --again`; after a new dump, remove it first"
+        raise
+    except (ManifestMissing, ManifestInvalid, ImagesDiffer):
         return False
     return True
 
@@ -121,15 +137,17 @@ def survey_place(tree: Tree, container_started_ns: int | None) -> Place:
     return Place(tree, mounts, root.mount, start)
 
 
-def capture_subject(subject: Subject, directory: Path, place: Place, criu_version: str | None) -> Manifest:
+def capture_subject(
+    subject: Subject, directory: Path, place: Place, criu_version: str | None, terms: Terms | None = None
+) -> Manifest:
     """Capture what `subject` asks for; as `capture`, for a dump that is already read."""
-    gathering = Gathering(place, subject.written)
+    terms = terms or Terms()
+    gathering = Gathering(place, subject.written, terms.policy)
     gathering.add_all(subject.inventory.paths)
-    gathered = gathering.files()
-    target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _clear(target)
-        files = _carry(target, place.tree, gathered)
+    identified = identify(place.tree, gathering.files())
+    difference = _difference(place, directory)
+    with _target(directory) as target:
+        files = _carry(target, place.tree, identified.files)
         images = list_images(target)
         manifest = Manifest(
             created_at=datetime.now(UTC),
@@ -137,24 +155,79 @@ def capture_subject(subject: Subject, directory: Path, place: Place, criu_versio
             ids=subject.inventory.ids,
             container_started_ns=place.start.ns,
             container_started_by=place.start.known_by,
-            host=_host(criu_version),
+            host=host_entry(criu_version),
             directories=gathering.directories,
             files=files,
             fifos=gathering.fifos,
             symlinks=gathering.symlinks,
             nodes=gathering.nodes,
             free_names=gathering.free_names,
-            sockets=tuple(map(_socket_entry, subject.inventory.sockets)),
-            ports=tuple(map(_port_entry, subject.inventory.ports)),
-            mounts=_mount_entries(place.mounts.values(), files),
+            sockets=tuple(map(socket_entry, subject.inventory.sockets)),
+            ports=tuple(map(port_entry, subject.inventory.ports)),
+            mounts=mount_entries(place.mounts.values(), files),
             images=images,
             fingerprint=fingerprint_of(images),
-            warnings=tuple(_warnings(subject.root_task, gathered)),
+            policy=tuple(map(str, terms.policy.rules)),
+            cost=_cost(terms.began_ns, identified, difference),
+            warnings=tuple(_warnings(subject.root_task, identified.files)),
         ).sealed()
         _write_manifest(target, manifest)
+    return manifest
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_RIGHT = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+@contextmanager
+def _target(directory: Path) -> Iterator[int]:
+    """Open the images' directory without an earlier capture; should this one fail, nothing of it stays. Raises ImagesUnwritable."""
+    target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _clear(target)
+        yield target
+    except BaseException as error:
+        with suppress(OSError):
+            _clear(target)
+        if isinstance(error, OSError):
+            raise _unwritable(directory, error) from error
+        raise
     finally:
         os.close(target)
-    return manifest
+
+
+def _unwritable(directory: Path, error: OSError) -> CaptureFailed:
+    path, why = os.fsencode(directory), error.strerror or str(error)
+    if error.errno in _NO_ROOM:
+        hint = "Make room there, or dump to another directory; nothing was left there, and the tree runs on if CRIU's hook did this"
+        return ImagesUnwritable(path, why, hint=hint)
+    if error.errno in _NO_RIGHT:
+        hint = "Mount it writable, or run as a user who may write there; a checkpoint that is captured needs no second capture"
+        return ImagesUnwritable(path, why, hint=hint)
+    return CaptureFailed(path, why)
+
+
+def _difference(place: Place, directory: Path) -> Difference | None:
+    """Measure what an export would carry, where the root is an overlay: elsewhere only the whole tree would tell."""
+    mount = place.mounts[place.root_mount]
+    if mount.fstype != "overlay":
+        return None
+    return measure_difference(place.root, mount.id, place.start.ns, directory)
+
+
+def _cost(began_ns: int, identified: Identified, difference: Difference | None) -> CaptureCost:
+    carried = [file for file in identified.files if file.carry]
+    return CaptureCost(
+        microseconds=(monotonic_ns() - began_ns) // 1000,
+        carried_files=len(carried),
+        carried_bytes=sum(file.entry.size for file in carried),
+        data_bytes=sum(min(file.inode.data, file.entry.size) for file in carried),
+        digested_bytes=identified.bytes,
+        difference_bytes=None if difference is None else difference.bytes,
+        difference_known_by="not known: the root is no overlay"
+        if difference is None
+        else difference.known_by,
+    )
 
 
 def _clear(target: int) -> None:
@@ -196,10 +269,10 @@ def _carry_one(side: int, name: str, tree: Tree, file: GatheredFile) -> FileEntr
         with tree.open_file(path, os.O_RDONLY | os.O_NOATIME) as source:
             digest = _copy_to_side(side, name, source, file)
     except ShortReadError as error:
-        raise CaptureFailed(
-            path, f"it is shorter than the {counted(file.entry.size, 'byte')} of the dump"
-        ) from error
+        raise CaptureFailed.too_short(path, counted(file.entry.size, "byte")) from error
     except OSError as error:
+        if error.errno in _NO_ROOM:  # of the copy: reading needs none
+            raise
         raise CaptureFailed(path, error.strerror or str(error)) from error
     return file.entry.model_copy(update={"digest": digest, "carried": name})
 
@@ -245,77 +318,6 @@ def _write_manifest(target: int, manifest: Manifest) -> None:
         raise
 
 
-def _host(criu_version: str | None) -> Host:
-    processor, system = observe.read_processor(), os.uname()
-    return Host(
-        name=socket.gethostname(),
-        kernel=system.release,
-        machine=system.machine,
-        cpu_model=processor.model,
-        cpu_features=tuple(sorted(processor.features)),
-        criu=criu_version,
-        llmux=_own_version(),
-    )
-
-
-def _own_version() -> str:
-    try:
-        return version("llmux")
-    except PackageNotFoundError:  # run from a source tree
-        return "unknown"
-
-
-def _socket_entry(reference: SocketReference) -> SocketEntry:
-    unix, peer = reference.socket, reference.peer
-    return SocketEntry(
-        inode=unix.inode,
-        type=_name_of(unix.type),
-        state=_name_of(unix.state),
-        name=unix.name,
-        bind_path=reference.bind_path,
-        abstract=unix.abstract,
-        external=unix.external,
-        peer=unix.peer,
-        peer_name=peer.name if peer else None,
-        pids=_pids(reference.users),
-    )
-
-
-def _port_entry(reference: PortReference) -> PortEntry:
-    inet = reference.socket
-    return PortEntry(
-        family=inet.family,
-        protocol=inet.protocol,
-        type=_name_of(inet.type),
-        address=inet.source,
-        port=inet.source_port,
-        v6only=inet.v6only,
-        pids=_pids(reference.users),
-    )
-
-
-def _name_of(value: enum.Enum | int) -> str:
-    return value.name if isinstance(value, enum.Enum) else str(value)
-
-
-def _pids(users: tuple[User, ...]) -> tuple[Pid, ...]:
-    return tuple(sorted({user.pid for user in users}))
-
-
-def _mount_entries(mounts: Iterable[MountPoint], files: tuple[FileEntry, ...]) -> tuple[MountEntry, ...]:
-    needed = {file.mount for file in files if file.origin is Origin.VOLUME and file.carried is None}
-    return tuple(
-        MountEntry(
-            mountpoint=mount.mountpoint,
-            root=mount.root,
-            fstype=mount.fstype,
-            source=mount.source,
-            needed=mount.mountpoint in needed,
-        )
-        for mount in mounts
-    )
-
-
 def _warnings(root_task: Pid, gathered: tuple[GatheredFile, ...]) -> Iterator[str]:
     if not observe.is_alive(root_task):
         yield f"the dump's root task {root_task} did not exist any more at the capture: what was captured may not be what was dumped"
@@ -323,3 +325,6 @@ def _warnings(root_task: Pid, gathered: tuple[GatheredFile, ...]) -> Iterator[st
         elsewhere = file.inode.links - len(file.entry.names)
         if file.carry and elsewhere > 0:
             yield f"{escape(file.entry.names[0])} has {counted(elsewhere, 'more hard link')} in other directories: a restore does not join them"
+    undigested = [file.entry.size for file in gathered if not file.carry and file.entry.digest is None]
+    if undigested:
+        yield f"{counted(len(undigested), 'file')} of {counted(sum(undigested), 'byte')} that are not carried have no digest: what differs in content alone is not found there"

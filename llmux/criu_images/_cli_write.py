@@ -12,12 +12,14 @@ from llmux.criu_images import _rebuild
 from llmux.criu_images._actions import Plan, verb_of
 from llmux.criu_images._capture import capture as capture_dump
 from llmux.criu_images._paths import escape
+from llmux.criu_images._policy import AT_CAPTURE
+from llmux.criu_images._policy_file import chosen_policy
 from llmux.criu_images._undo import Undone
 from llmux.criu_images._verify import open_to_all
 from llmux.criu_images._verify import verify as verify_dump
-from llmux.criu_images._words import counted
+from llmux.criu_images._words import counted, human_size
 from llmux.criu_images.errors import ExitCode, RebuildRefused, UndoIncomplete
-from llmux.criu_images.manifest import Manifest
+from llmux.criu_images.manifest import CaptureCost, Manifest
 
 _DIRECTORY = click.argument(
     "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
@@ -46,17 +48,31 @@ _JOURNAL = click.option(
     metavar="SECONDS",
     help="When the container was created, since 1970; else it is found out.",
 )
+@click.option(
+    "--policy",
+    "rules",
+    multiple=True,
+    metavar="RULE",
+    help="A rule, such as 'leave path=/var/cache/**' or 'carry origin=image size<=16M'; the first that fits decides. See docs/manifest.md.",
+)
 @click.option("--again", is_flag=True, help="Replace the capture of this dump that DIR has already.")
 @_JSON
-def capture(
-    directory: Path, root: Path, container_started: float | None, *, again: bool, as_json: bool
+def capture(  # noqa: PLR0913 - click's way: one for each option
+    directory: Path,
+    root: Path,
+    container_started: float | None,
+    rules: tuple[str, ...],
+    *,
+    again: bool,
+    as_json: bool,
 ) -> None:
     """Copy into DIR what a fresh container lacks.
 
     Run it after the dump while the tree is still frozen, in its mount namespace: CRIU's stage post-dump, at which llmux-criu-hook does this.
     """
     started = None if container_started is None else int(container_started * 10**9)
-    manifest = capture_dump(directory, root=root, container_started_ns=started, again=again)
+    policy = chosen_policy(rules, AT_CAPTURE)
+    manifest = capture_dump(directory, root=root, container_started_ns=started, again=again, policy=policy)
     _tell_manifest(manifest, as_json=as_json)
 
 
@@ -133,6 +149,8 @@ def _tell_manifest(manifest: Manifest, *found_now: str, as_json: bool) -> None:
             "files": len(manifest.files),
             "carried": len(carried),
             "images": len(manifest.images),
+            "policy": list(manifest.policy),
+            "cost": None if manifest.cost is None else _cost_as_json(manifest.cost),
             "warnings": warnings,
         }
         click.echo(json.dumps(facts, indent=2))
@@ -144,6 +162,20 @@ def _tell_manifest(manifest: Manifest, *found_now: str, as_json: bool) -> None:
     click.echo(
         f"{len(carried)} of {counted(len(manifest.files), 'file')} carried, {counted(len(manifest.images), 'image')}"
     )
+    if manifest.cost is not None:
+        click.echo(_told_cost(manifest.cost))
+
+
+def _cost_as_json(cost: CaptureCost) -> dict[str, object]:
+    return {**cost.model_dump(), "saved_bytes": cost.saved_bytes}
+
+
+def _told_cost(cost: CaptureCost) -> str:
+    carried = f"{human_size(cost.data_bytes)} carried in {cost.microseconds / 1e6:.2f} s"
+    if cost.saved_bytes is None:
+        return f"{carried}; the whole difference to the image is {cost.difference_known_by}"
+    whole = f"the whole difference to the image is {human_size(cost.difference_bytes or 0)}"
+    return f"{carried}; {human_size(cost.saved_bytes)} saved: {whole} ({cost.difference_known_by})"
 
 
 def _tell_plan(made: Plan, *, as_json: bool) -> None:

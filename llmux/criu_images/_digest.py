@@ -59,6 +59,11 @@ def digest_file(fd: int, size: int, algorithm: Algorithm) -> str:
     return f"{algorithm.value}:{hasher.finish()}"
 
 
+def bytes_read(size: int, algorithm: Algorithm) -> int:
+    """Return how many bytes of a file of `size` without holes are read for its digest."""
+    return min(size, _CHUNK) if algorithm is Algorithm.SAMPLED else size
+
+
 def copy_file(source: int, target: int, size: int, algorithm: Algorithm) -> str:
     """Copy the first `size` bytes of `source` to the empty file `target`, keep holes, and return the digest of what was copied.
 

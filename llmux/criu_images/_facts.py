@@ -31,6 +31,12 @@ class Inode:
     """The id of its mount in mountinfo."""
     flags: int = 0
     """Of chattr(1): immutable, append-only, no dump."""
+    ctime_ns: int = 0
+
+    @property
+    def data(self) -> int:
+        """Bytes that are stored: holes cost nothing."""
+        return min(self.size, self.blocks * 512)
 
     @property
     def kind(self) -> str:

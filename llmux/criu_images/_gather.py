@@ -7,13 +7,14 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from llmux.criu_images._digest import Algorithm, digest_file
 from llmux.criu_images._facts import Inode, MountPoint
 from llmux.criu_images._inventory import PathKind, PathReference
 from llmux.criu_images._metadata import read_metadata
 from llmux.criu_images._origin import ContainerStart, Verdict, is_kernel_made, judge
 from llmux.criu_images._paths import RawPath
+from llmux.criu_images._policy import DEFAULT, Candidate, Depth, Policy, Rule, Verb
 from llmux.criu_images._safefs import Tree, inspect_fd
 from llmux.criu_images.errors import CaptureFailed
 from llmux.criu_images.manifest import (
@@ -55,6 +56,8 @@ class Place:
     """By mount id."""
     root_mount: int
     start: ContainerStart
+    root: Path = Path("/")
+    """The tree's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class GatheredFile:
     entry: FileEntry
     inode: Inode
     carry: bool
+    depth: Depth
+    """How much of a file that is not carried is to be digested."""
 
 
 @dataclass(slots=True)
@@ -82,9 +87,10 @@ class _Uses:
 class Gathering:
     """Collects entries path by path; every list comes out sorted by path."""
 
-    def __init__(self, place: Place, written: frozenset[RawPath]) -> None:
+    def __init__(self, place: Place, written: frozenset[RawPath], policy: Policy = DEFAULT) -> None:
         """Start empty; `written` are the paths that some process may write to, by whatever reference."""
         self._place = place
+        self._policy = policy
         self._written = written
         self._directories: dict[RawPath, DirectoryEntry] = {}
         self._symlinks: dict[RawPath, SymlinkEntry] = {}
@@ -280,11 +286,10 @@ class Gathering:
         return tuple(sorted(files, key=lambda file: file.entry.names))
 
     def _finish_file(self, path: RawPath, uses: _Uses) -> GatheredFile:
-        verdict = self._judge(path, uses.inode, written=uses.written)
+        verdict, depth = self._decide(path, uses)
         names = self._linked_names(uses) if verdict.carried and uses.inode.links > 1 else uses.names
         with self._place.tree.open(path, os.O_PATH) as fd:
             metadata = read_metadata(fd)
-        size = uses.inode.size if uses.size is None else uses.size
         entry = FileEntry(
             names=tuple(sorted(names)),
             consumed=tuple(sorted(uses.consumed)),
@@ -292,14 +297,25 @@ class Gathering:
             reason=verdict.reason,
             mount=self._mount_of(path, uses.inode).mountpoint,
             metadata=metadata,
-            size=size,
+            size=uses.inode.size if uses.size is None else uses.size,
             demanded_size=uses.size,
             demanded_mode=uses.mode,
             build_id=uses.build_id.hex() if uses.build_id else None,
+            inode=uses.inode.number,
+            ctime_ns=uses.inode.ctime_ns,
             written=uses.written,
-            digest=None if verdict.carried or uses.build_id else self._sample(path, size),
         )
-        return GatheredFile(entry, uses.inode, verdict.carried)
+        return GatheredFile(entry, uses.inode, verdict.carried, depth)
+
+    def _decide(self, path: RawPath, uses: _Uses) -> tuple[Verdict, Depth]:
+        """Judge a file, and ask the policy; a link remap is always carried, because nobody but CRIU has it."""
+        verdict = self._judge(path, uses.inode, written=uses.written)
+        file = Candidate(tuple(sorted(uses.names)), verdict.origin, uses.inode.size, uses.written)
+        rule = None if uses.consumed else self._policy.at_capture(file)
+        if rule is not None:
+            reason = f"{verdict.reason}; policy: {rule}"
+            verdict = Verdict(verdict.origin, rule.verb is Verb.CARRY, reason)
+        return verdict, _depth(verdict, rule)
 
     def _linked_names(self, uses: _Uses) -> set[RawPath]:
         """Find the file's other names: in the directories of those that are known, where `sem_open` and its like put them."""
@@ -310,9 +326,11 @@ class Gathering:
             found.update(self._links[directory].get(uses.inode.identity, ()))
         return found
 
-    def _sample(self, path: RawPath, size: int) -> str:
-        with self._place.tree.open_file(path, os.O_RDONLY) as fd:
-            return digest_file(fd, size, Algorithm.SAMPLED)
+
+def _depth(verdict: Verdict, rule: Rule | None) -> Depth:
+    if verdict.carried:
+        return Depth.NONE
+    return Depth.SAMPLED if rule is None else rule.digest
 
 
 def _parent(path: RawPath) -> RawPath:

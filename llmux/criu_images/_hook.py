@@ -69,8 +69,9 @@ def _guarded(stage: Callable[[Path], None]) -> int:
 
 def _capture(directory: Path) -> None:
     from llmux.criu_images._capture import capture  # noqa: PLC0415
+    from llmux.criu_images._policy_file import standing_policy  # noqa: PLC0415
 
-    capture(directory, criu_version=_version_in_log(directory))
+    capture(directory, criu_version=_version_in_log(directory), policy=standing_policy())
 
 
 def _version_in_log(directory: Path) -> str | None:

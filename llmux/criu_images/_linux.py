@@ -22,6 +22,10 @@ IMMUTABLE, APPEND_ONLY, NO_DUMP = 0x10, 0x20, 0x40
 """Inode flags of chattr(1): FS_*_FL of linux/fs.h, and STATX_ATTR_* with the same values."""
 _KEPT_FLAGS = IMMUTABLE | APPEND_ONLY | NO_DUMP
 _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS = 0x80086601, 0x40086602
+_STATX_BASIC_STATS = 0x7FF
+# stx_nlink, uid and gid skipped, stx_mode, padding, stx_ino, stx_size, stx_blocks
+_LINKS_AT = 16
+_BASIC = struct.Struct("=I8xH2xQQQ")
 
 _MS_BIND = 4096
 _MNT_DETACH = 2
@@ -59,6 +63,33 @@ def change_flags(fd: int, *, add: int = 0, remove: int = 0) -> None:
     """Change the inode flags of the open file or directory `fd` (FS_IOC_SETFLAGS of ioctl_iflags(2)); raises OSError."""
     (now,) = struct.unpack("=I4x", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(8)))
     fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("=I4x", now & ~remove | add))
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What one statx(2) tells of a directory's entry."""
+
+    mode: int
+    links: int
+    inode: int
+    data: int
+    """Bytes that are stored: holes cost nothing."""
+    birth_ns: int
+    """0 where the file system keeps none."""
+    mount: int
+
+
+def glimpse(directory: int, name: bytes) -> Glimpse:
+    """Look at an entry of an open directory, its links not followed; at the directory itself by an empty name. Raises OSError."""
+    buffer = ctypes.create_string_buffer(_STATX_SIZE)
+    flags = _AT_EMPTY_PATH | _AT_SYMLINK_NOFOLLOW
+    asked = _STATX_BASIC_STATS | _STATX_BTIME | _STATX_MNT_ID
+    if _LIBC.statx(directory, name, flags, asked, buffer) != 0:
+        raise _last_error()
+    links, mode, inode, size, blocks = _BASIC.unpack_from(buffer, _LINKS_AT)
+    seconds, nanoseconds = struct.unpack_from("=qI", buffer, _BTIME_AT)
+    (mount,) = struct.unpack_from("=Q", buffer, _MOUNT_AT)
+    return Glimpse(mode, links, inode, min(size, blocks * 512), seconds * 10**9 + nanoseconds, mount)
 
 
 def bind_mount(source_fd: int, target_fd: int) -> None:

@@ -215,6 +215,7 @@ def inspect_fd(fd: int) -> Inode:
         birth_ns=more.birth_ns,
         mount=more.mount,
         flags=more.flags,
+        ctime_ns=status.st_ctime_ns,
     )
 
 

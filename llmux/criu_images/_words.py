@@ -50,6 +50,15 @@ def ranges(numbers: Sequence[int]) -> str:
     return " ".join("-".join(map(str, run)) for run in runs)
 
 
+def human_size(size: int) -> str:
+    """Write bytes as people read them, in powers of 1024: `17 bytes`, `1.5 MiB`; a negative number keeps its sign."""
+    if abs(size) < 1024:
+        return counted(size, "byte")
+    units = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+    power = min(len(units), (abs(size).bit_length() - 1) // 10)
+    return f"{size / (1 << (10 * power)):.1f} {units[power - 1]}"
+
+
 _STATES = {SocketState.ESTABLISHED: "ESTAB", SocketState.CLOSE: "UNCONN"}
 """Where ss(8) has a word of its own, it is used."""
 

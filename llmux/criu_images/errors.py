@@ -16,11 +16,14 @@ __all__ = [
     "DependencyMissing",
     "ExitCode",
     "ImagesDiffer",
+    "ImagesUnwritable",
     "JournalInvalid",
     "ManifestInvalid",
     "ManifestMissing",
     "ManifestVersion",
     "NotADump",
+    "PolicyInvalid",
+    "PolicyUnreadable",
     "PycriuIncompatible",
     "PycriuMissing",
     "RebuildFailed",
@@ -264,6 +267,48 @@ class CaptureFailed(WriteError):
 
     def what(self) -> str:
         return f"cannot capture {escape(self.path)}: {self.why}"
+
+    @classmethod
+    def too_short(cls, path: bytes, expected: str) -> CaptureFailed:
+        return cls(path, f"it is shorter than the {expected} of the dump")
+
+
+@dataclass(eq=False)
+class ImagesUnwritable(CaptureFailed):
+    """The directory of the images has no room, or lets nobody write: nothing is wrong with the dump, and nothing of the capture is left."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.WRONG_USE
+
+    def what(self) -> str:
+        return f"cannot write the capture to {escape(self.path)}: {self.why}"
+
+
+@dataclass(eq=False)
+class PolicyInvalid(WriteError):
+    """A rule that is not written as rules are."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.WRONG_USE
+    where: str
+    """The file or option, and the line in it."""
+    rule: str
+    word: str
+    """What of the rule is wrong."""
+    why: str
+
+    def what(self) -> str:
+        return f"{self.where}: in the rule `{self.rule}`, `{self.word}` {self.why}"
+
+
+@dataclass(eq=False)
+class PolicyUnreadable(WriteError):
+    """A policy file that cannot be read, or that others could have written."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.WRONG_USE
+    path: bytes
+    why: str
+
+    def what(self) -> str:
+        return f"policy {escape(self.path)}: {self.why}"
 
 
 @dataclass(eq=False)

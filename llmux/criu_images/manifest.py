@@ -118,6 +118,9 @@ class FileEntry(_Frozen):
     demanded_mode: Natural | None = None
     build_id: Annotated[str, Field(pattern=r"\A[0-9a-f]+\z")] | None = None
     """The GNU build-id note in hex, as in the images."""
+    inode: Natural | None = None
+    """With `ctime_ns` it tells the very file of the same image layer on this machine."""
+    ctime_ns: int | None = None
     written: bool = False
     """Some process holds it open for writing, or maps it shared and writable."""
     digest: Digest | None = None
@@ -232,6 +235,28 @@ class Host(_Frozen):
     llmux: str
 
 
+class CaptureCost(_Frozen):
+    """What a capture took and what it saved."""
+
+    microseconds: Natural
+    """Of the tree's frozen time, up to the writing of the manifest."""
+    carried_files: Natural
+    carried_bytes: Natural
+    """The carried files' sizes."""
+    data_bytes: Natural
+    """The same without their holes."""
+    digested_bytes: Natural
+    """Read for the digests of files that are not carried."""
+    difference_bytes: Natural | None
+    """Without holes, what an export of the whole container carries: its writable layer and /dev/shm; None where that is not known."""
+    difference_known_by: str
+
+    @property
+    def saved_bytes(self) -> int | None:
+        """How many bytes less were carried than the whole difference, or None."""
+        return None if self.difference_bytes is None else self.difference_bytes - self.data_bytes
+
+
 class Manifest(_Frozen):
     """All that a restore of one dump needs outside the images."""
 
@@ -259,6 +284,9 @@ class Manifest(_Frozen):
     images: tuple[ImageEntry, ...] = ()
     fingerprint: str
     """SHA-256 over `images`."""
+    policy: tuple[str, ...] = ()
+    """The capture's rules in their order; empty for the default."""
+    cost: CaptureCost | None = None
     warnings: tuple[str, ...] = ()
 
     @property

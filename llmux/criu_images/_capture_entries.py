@@ -1,0 +1,87 @@
+"""The manifest's entries that need no look at the file system: sockets, ports, mounts, and where the dump was made."""
+
+from __future__ import annotations
+
+import enum
+import os
+import socket
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+from llmux.criu_images import _observe as observe
+from llmux.criu_images._facts import MountPoint
+from llmux.criu_images._inventory import PortReference, SocketReference
+from llmux.criu_images._records import Pid
+from llmux.criu_images._users import User
+from llmux.criu_images.manifest import FileEntry, Host, MountEntry, Origin, PortEntry, SocketEntry
+
+
+def host_entry(criu_version: str | None) -> Host:
+    processor, system = observe.read_processor(), os.uname()
+    return Host(
+        name=socket.gethostname(),
+        kernel=system.release,
+        machine=system.machine,
+        cpu_model=processor.model,
+        cpu_features=tuple(sorted(processor.features)),
+        criu=criu_version,
+        llmux=_own_version(),
+    )
+
+
+def _own_version() -> str:
+    try:
+        return version("llmux")
+    except PackageNotFoundError:  # run from a source tree
+        return "unknown"
+
+
+def socket_entry(reference: SocketReference) -> SocketEntry:
+    unix, peer = reference.socket, reference.peer
+    return SocketEntry(
+        inode=unix.inode,
+        type=_name_of(unix.type),
+        state=_name_of(unix.state),
+        name=unix.name,
+        bind_path=reference.bind_path,
+        abstract=unix.abstract,
+        external=unix.external,
+        peer=unix.peer,
+        peer_name=peer.name if peer else None,
+        pids=_pids(reference.users),
+    )
+
+
+def port_entry(reference: PortReference) -> PortEntry:
+    inet = reference.socket
+    return PortEntry(
+        family=inet.family,
+        protocol=inet.protocol,
+        type=_name_of(inet.type),
+        address=inet.source,
+        port=inet.source_port,
+        v6only=inet.v6only,
+        pids=_pids(reference.users),
+    )
+
+
+def _name_of(value: enum.Enum | int) -> str:
+    return value.name if isinstance(value, enum.Enum) else str(value)
+
+
+def _pids(users: tuple[User, ...]) -> tuple[Pid, ...]:
+    return tuple(sorted({user.pid for user in users}))
+
+
+def mount_entries(mounts: Iterable[MountPoint], files: tuple[FileEntry, ...]) -> tuple[MountEntry, ...]:
+    needed = {file.mount for file in files if file.origin is Origin.VOLUME and file.carried is None}
+    return tuple(
+        MountEntry(
+            mountpoint=mount.mountpoint,
+            root=mount.root,
+            fstype=mount.fstype,
+            source=mount.source,
+            needed=mount.mountpoint in needed,
+        )
+        for mount in mounts
+    )
