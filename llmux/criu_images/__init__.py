@@ -2,30 +2,33 @@
 
 In the order of use: `read_dump` and `take_inventory` say what a dump holds; `capture` copies beside it what another container lacks
 (run it while the tree is frozen); `plan` says what a restore needs here, `rebuild` makes that, `undo` takes it back; `verify` checks a
-checkpoint, `read_manifest` reads its manifest. Errors are in `llmux.criu_images.errors`; each is a CriuImagesError.
+checkpoint, `read_manifest` reads its manifest. `finish` says that the restored tree is well: what was made for it stays. Errors are in `llmux.criu_images.errors`; each is a CriuImagesError.
 
-Names are loaded when first used: asking for an error does not import protobuf, nor reading a dump pydantic.
+Names are loaded when first used, for CRIU's tree may be waiting: importing this package loads nothing, asking for an error no protobuf,
+reading a dump no pydantic.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-from llmux.criu_images._paths import RawPath, escape, unescape
-from llmux.criu_images.errors import CriuImagesError, ExitCode
+TYPE_CHECKING = False
+"""`typing.TYPE_CHECKING`, without the import."""
 
 if TYPE_CHECKING:
     from llmux.criu_images._actions import Plan
     from llmux.criu_images._capture import capture
     from llmux.criu_images._dump import read_dump
+    from llmux.criu_images._finish import Finished, finish
     from llmux.criu_images._inventory import Inventory, take_inventory
     from llmux.criu_images._observe import PRIVATE_MOUNTS_VARIABLE
+    from llmux.criu_images._paths import RawPath, escape, unescape
     from llmux.criu_images._rebuild import plan, rebuild, undo
     from llmux.criu_images._records import Dump
     from llmux.criu_images._undo import Undone
     from llmux.criu_images._verify import read_manifest, verify
     from llmux.criu_images._wire import check_pycriu
+    from llmux.criu_images.errors import CriuImagesError, ExitCode
     from llmux.criu_images.manifest import MANIFEST_NAME, Manifest
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "CriuImagesError",
     "Dump",
     "ExitCode",
+    "Finished",
     "Inventory",
     "Manifest",
     "Plan",
@@ -42,6 +46,7 @@ __all__ = [
     "capture",
     "check_pycriu",
     "escape",
+    "finish",
     "plan",
     "read_dump",
     "read_manifest",
@@ -53,22 +58,29 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CriuImagesError": "errors",
     "Dump": "_records",
+    "ExitCode": "errors",
+    "Finished": "_finish",
     "Inventory": "_inventory",
     "MANIFEST_NAME": "manifest",
     "Manifest": "manifest",
     "PRIVATE_MOUNTS_VARIABLE": "_observe",
     "Plan": "_actions",
+    "RawPath": "_paths",
     "Undone": "_undo",
     "capture": "_capture",
     "check_pycriu": "_wire",
+    "escape": "_paths",
+    "finish": "_finish",
     "plan": "_rebuild",
+    "read_dump": "_dump",
     "read_manifest": "_verify",
     "rebuild": "_rebuild",
-    "undo": "_rebuild",
-    "verify": "_verify",
-    "read_dump": "_dump",
     "take_inventory": "_inventory",
+    "undo": "_rebuild",
+    "unescape": "_paths",
+    "verify": "_verify",
 }
 
 

@@ -19,6 +19,7 @@ _MODULES = {
     "plan": "_cli_write",
     "rebuild": "_cli_write",
     "undo": "_cli_write",
+    "finish": "_cli_finish",
     "verify": "_cli_write",
 }
 """Where each command lives; imported when it is asked for, so that none waits for what only another needs."""

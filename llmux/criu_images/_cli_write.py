@@ -21,18 +21,18 @@ from llmux.criu_images._words import counted, human_size
 from llmux.criu_images.errors import ExitCode, RebuildRefused, UndoIncomplete
 from llmux.criu_images.manifest import CaptureCost, Manifest
 
-_DIRECTORY = click.argument(
+DIRECTORY = click.argument(
     "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, as docs/manifest.md describes it.")
-_ROOT = click.option(
+JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, as docs/manifest.md describes it.")
+ROOT = click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path("/"),
     show_default=True,
     help="Take all paths below this directory.",
 )
-_JOURNAL = click.option(
+JOURNAL = click.option(
     "--journal",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The journal's file, instead of one in /run/llmux/journals.",
@@ -40,8 +40,8 @@ _JOURNAL = click.option(
 
 
 @click.command()
-@_DIRECTORY
-@_ROOT
+@DIRECTORY
+@ROOT
 @click.option(
     "--container-started",
     type=float,
@@ -56,7 +56,7 @@ _JOURNAL = click.option(
     help="A rule, such as 'leave path=/var/cache/**' or 'carry origin=image size<=16M'; the first that fits decides. See docs/manifest.md.",
 )
 @click.option("--again", is_flag=True, help="Replace the capture of this dump that DIR has already.")
-@_JSON
+@JSON
 def capture(  # noqa: PLR0913 - click's way: one for each option
     directory: Path,
     root: Path,
@@ -77,9 +77,9 @@ def capture(  # noqa: PLR0913 - click's way: one for each option
 
 
 @click.command()
-@_DIRECTORY
-@_ROOT
-@_JSON
+@DIRECTORY
+@ROOT
+@JSON
 def plan(directory: Path, root: Path, *, as_json: bool) -> None:
     """Say what rebuild would do; change nothing.
 
@@ -92,10 +92,10 @@ def plan(directory: Path, root: Path, *, as_json: bool) -> None:
 
 
 @click.command()
-@_DIRECTORY
-@_ROOT
-@_JOURNAL
-@_JSON
+@DIRECTORY
+@ROOT
+@JOURNAL
+@JSON
 def rebuild(directory: Path, root: Path, journal: Path | None, *, as_json: bool) -> None:
     """Make what the dump needs and lacks here.
 
@@ -111,10 +111,10 @@ def rebuild(directory: Path, root: Path, journal: Path | None, *, as_json: bool)
 
 
 @click.command()
-@_DIRECTORY
-@_ROOT
-@_JOURNAL
-@_JSON
+@DIRECTORY
+@ROOT
+@JOURNAL
+@JSON
 def undo(directory: Path, root: Path, journal: Path | None, *, as_json: bool) -> None:
     """Take back what rebuild made.
 
@@ -128,8 +128,8 @@ def undo(directory: Path, root: Path, journal: Path | None, *, as_json: bool) ->
 
 
 @click.command()
-@_DIRECTORY
-@_JSON
+@DIRECTORY
+@JSON
 def verify(directory: Path, *, as_json: bool) -> None:
     """Check images and side files by the manifest.
 

@@ -1,30 +1,42 @@
 """`llmux-criu-hook`, the program for `criu --action-script`: captures after a dump, rebuilds before a restore.
 
-CRIU calls it at every stage with CRTOOLS_SCRIPT_ACTION, CRTOOLS_IMAGE_DIR and (at a dump) CRTOOLS_INIT_PID; its stderr is CRIU's log. Exit code 1 at
-`post-dump` makes CRIU fail the dump and let the tree run on; at `pre-restore` it ends the restore before anything was forked.
-Heavy imports happen only where they are needed, because other stages come with the tree stopped too.
+CRIU calls it at every stage with CRTOOLS_SCRIPT_ACTION, CRTOOLS_IMAGE_DIR and (at a dump, and at a restore once it has forked) CRTOOLS_INIT_PID; its
+stdin is closed, its stdout and stderr are CRIU's log. An exit code other than 0 at `post-dump` makes CRIU fail the dump and let the tree run on; at
+`pre-restore` it ends the restore before anything was forked. Imports happen only where they are needed, because other stages come
+with the tree stopped too.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
-JOURNALS = Path("/run/llmux/journals")
+TYPE_CHECKING = False
+"""`typing.TYPE_CHECKING`, without the import."""
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+JOURNALS = "/run/llmux/journals"
 """`_journal.DEFAULT_DIRECTORY`, without the import."""
+_SEAL_WITHIN = 512
+"""Bytes from the manifest's start: the seal is its second field."""
 
 
 def main() -> None:
-    """Do what the stage asks for; exit 1 with the reason on stderr where that fails."""
+    """Do what the stage asks for; exit with the error's code and the reason on stderr where that fails."""
     match os.environ.get("CRTOOLS_SCRIPT_ACTION"):
         case "post-dump":
-            sys.exit(_guarded(_capture))
+            sys.exit(_guarded(_capture, "CRIU fails the dump, so that the tree runs on and nothing is lost."))
         case "pre-restore":
-            sys.exit(_guarded(_rebuild))
+            sys.exit(
+                _guarded(
+                    _rebuild, "CRIU ends the restore; nothing was started. `{plan}` says all that it needs."
+                )
+            )
         case "pre-resume":
-            _settle()
+            _mark_restored()
         case None:
             _say(
                 "CRTOOLS_SCRIPT_ACTION is not set: criu runs this, as criu dump --action-script llmux-criu-hook"
@@ -44,27 +56,35 @@ def _readable(text: str) -> str:
     from llmux.criu_images._paths import escape  # noqa: PLC0415
 
     given = os.environ.get("CRTOOLS_IMAGE_DIR")
-    return text.replace(given, escape(os.fsencode(Path(given).resolve()))) if given else text
+    return text.replace(given, escape(os.fsencode(os.path.realpath(given)))) if given else text
 
 
-def _guarded(stage: Callable[[Path], None]) -> int:
+def _guarded(stage: Callable[[Path], None], outcome: str) -> int:
     """Run a stage; say on stderr why it failed, one line a reason, each with the program's name."""
-    from llmux.criu_images._dependencies import missing_dependency  # noqa: PLC0415 - see above: only where needed
+    from pathlib import Path  # noqa: PLC0415 - see above: only where needed
+
+    from llmux.criu_images._dependencies import missing_dependency  # noqa: PLC0415
     from llmux.criu_images.errors import CriuImagesError  # noqa: PLC0415
 
     directory = os.environ.get("CRTOOLS_IMAGE_DIR")
     if not directory:
         _say("CRTOOLS_IMAGE_DIR is not set")
         return 2
+    code = 1
     try:
         stage(Path(directory))
-    except (CriuImagesError, OSError) as error:
-        _say(str(error))
-        return 1
+    except CriuImagesError as error:
+        code, said = int(error.exit_code), str(error)
     except ModuleNotFoundError as error:
-        _say(str(missing_dependency(error)))
-        return 1
-    return 0
+        missing = missing_dependency(error)
+        code, said = int(missing.exit_code), str(missing)
+    except OSError as error:
+        said = str(error)
+    else:
+        return 0
+    _say(said)
+    _say(outcome.format(plan=f"{sys.executable} -m llmux.criu_images plan {directory}"))
+    return code
 
 
 def _capture(directory: Path) -> None:
@@ -92,18 +112,33 @@ def _rebuild(directory: Path) -> None:
         _say(f"warning: {warning}")
 
 
-def _settle() -> None:
-    """Forget the rebuild's journal.
+def _mark_restored() -> None:
+    """Note in the rebuild's journal that the restore has succeeded, so that the next rebuild starts a new one.
 
-    At `pre-resume` the restore has succeeded but for waking the tree, and it is the last stage at which CRIU still has the images'
-    directory open. CRIU ignores what goes wrong here, and so do we: an undo takes back only what nobody has changed.
+    At `pre-resume` only waking the tree is left, and it is the last stage at which CRIU still has the images' directory open. CRIU ignores
+    what goes wrong here, and so do we: what was made is the same.
     """
-    import json  # noqa: PLC0415
-    from contextlib import suppress  # noqa: PLC0415
+    try:
+        seal = _read_seal(os.environ.get("CRTOOLS_IMAGE_DIR", ""))
+        journal = os.open(f"{JOURNALS}/{seal}.json", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return
+    os.write(journal, RESTORED_LINE)
+    os.close(journal)
 
-    directory = Path(os.environ.get("CRTOOLS_IMAGE_DIR", ""))
-    with suppress(OSError, ValueError):
-        manifest = json.loads((directory / "llmux-manifest.json").read_bytes())
-        seal = manifest.get("seal") if isinstance(manifest, dict) else None
-        if isinstance(seal, str) and seal.isalnum():
-            (JOURNALS / f"{seal}.json").unlink()
+
+RESTORED_LINE = b'{"kind": "restored", "paths": [], "device": 0, "inode": 0, "size": 0, "mtime_ns": 0, "birth_ns": 0, "flags": 0}\n'
+"""`_journal.format_line(Made(Kind.RESTORED, ()))`, without the imports."""
+
+
+def _read_seal(directory: str) -> str:
+    """Read a manifest's seal without parsing all of it; raises OSError, ValueError."""
+    manifest = os.open(f"{directory}/llmux-manifest.json", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        head = os.read(manifest, _SEAL_WITHIN)
+    finally:
+        os.close(manifest)
+    seal = head.partition(b'"seal": "')[2].partition(b'"')[0].decode()
+    if not seal.isalnum():
+        raise ValueError("no seal at the manifest's start")
+    return seal

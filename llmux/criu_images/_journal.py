@@ -44,6 +44,8 @@ class Kind(enum.Enum):
     """Inode flags that keep a file or a directory from being changed, the last thing it got."""
     MASKS_PLACE = "masks' place"
     """A directory outside the tree on which memory for copies may be mounted."""
+    RESTORED = "restored"
+    """No path: the restore that the lines before were for has succeeded (`llmux-criu-hook` writes it at `pre-resume`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,14 @@ def _parse(line: bytes) -> Made:
     )
 
 
+def settle_restored(path: Path) -> None:
+    """Forget a journal whose restore has succeeded, unless it went on after that; raises JournalInvalid."""
+    lines = read_journal(path)
+    if lines and lines[-1].kind is Kind.RESTORED:
+        settle(path)
+
+
 def settle(path: Path) -> None:
-    """Forget a journal: the restore has succeeded, and what was made for it stays."""
+    """Forget a journal: what it lists stays."""
     with suppress(FileNotFoundError):
         path.unlink()

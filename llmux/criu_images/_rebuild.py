@@ -19,6 +19,7 @@ from llmux.criu_images._journal import (
     locked,
     read_journal,
     settle,
+    settle_restored,
 )
 from llmux.criu_images._ledger import read_made, remember
 from llmux.criu_images._plan import free_leftovers, free_paths, make_plan
@@ -56,6 +57,7 @@ def rebuild(directory: Path, *, root: Path = _ROOT, journal: Path | None = None)
         made = _plan(directory, manifest, facts)
         if made.conflicts:
             raise RebuildRefused(tuple(map(str, made.conflicts)))
+        settle_restored(journal)
         _carry_out(directory, made, _expected(manifest, facts), tree, journal)
         with suppress(OSError):  # not known to be made, it is not replaced: a conflict next time, and no harm
             remember(journal.parent, tree, read_journal(journal), facts.mounts)
@@ -63,9 +65,10 @@ def rebuild(directory: Path, *, root: Path = _ROOT, journal: Path | None = None)
 
 
 def undo(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) -> Undone:
-    """Take back what the rebuilds of `directory` since the last successful restore have made and nobody has changed.
+    """Take back what the rebuilds of `directory` since the last `finish` have made and nobody has changed.
 
-    Raises JournalInvalid and what `read_manifest` raises.
+    A restore that CRIU finished and that is of no use all the same (its program never got healthy) is taken back too, once its
+    tree has been ended. Raises JournalInvalid and what `read_manifest` raises.
     """
     journal = journal or default_journal(read_manifest(directory).seal)
     with locked(journal), Tree(root) as tree:

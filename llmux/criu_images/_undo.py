@@ -56,8 +56,11 @@ def _take_back_one(tree: Tree, made: Made, path: RawPath, undone: Undone) -> Non
         clear_masks_place(Path(os.fsdecode(path)))
         return
     inode = tree.inspect(path)
-    if inode is None:
-        return
+    if inode is not None:
+        _take_back_inode(tree, made, path, inode, undone)
+
+
+def _take_back_inode(tree: Tree, made: Made, path: RawPath, inode: Inode, undone: Undone) -> None:
     match made.kind:
         case Kind.NODE:
             _take_back_node(tree, made, path, inode, undone)
@@ -73,6 +76,8 @@ def _take_back_one(tree: Tree, made: Made, path: RawPath, undone: Undone) -> Non
             _unmask(tree, made, path, undone)
         case Kind.FLAGS:
             _clear_flags(tree, made, path)
+        case Kind.MASKS_PLACE | Kind.RESTORED:
+            pass
         case _:
             assert_never(made.kind)
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmux.criu_images import CriuImagesError, escape, undo
+from llmux.criu_images import CriuImagesError, escape, finish, undo
 from llmux.server import _criu, _engine
 from llmux.server._checkpoints import Checkpoint, CheckpointStore, Facts, Generation, fingerprint
 from llmux.server._criu import CriuSettings
@@ -88,14 +88,14 @@ class EngineHands:
         return _stored(checkpoint)
 
     async def _undo(self, directory: Path) -> None:
-        """Take back what a restore had made when its llmux was killed in the middle of it."""
+        """Take back what a restore had made that came to nothing: its llmux was killed, or its engine never got well."""
         try:
             undone = await asyncio.to_thread(undo, directory)
         except (CriuImagesError, OSError) as error:
             log.warning("%s: what an earlier restore made here is left: %s", self._name, error)
             return
         for path in undone.removed:
-            log.info("%s: removed %s, left by a restore that was killed", self._name, escape(path))
+            log.info("%s: removed %s, left by a restore that came to nothing", self._name, escape(path))
 
     async def _recover(self) -> None:
         """Clean what a crash left among the checkpoints; where that cannot be done, what can be read still serves."""
@@ -150,10 +150,24 @@ class EngineHands:
                 settings, sandbox, directory, max_id=checkpoint.max_id, name=self._name
             )
             life = self._life(sandbox, child, checkpoint.facts.engine_started_at, log_began)
-            async with _closed_unless_serving(life):
-                await life.until_healthy(self._model.timeouts.wake)
-                await life.resume(checkpoint.facts.eviction.weights)
+            try:
+                async with _closed_unless_serving(life):
+                    await life.until_healthy(self._model.timeouts.wake)
+                    await life.resume(checkpoint.facts.eviction.weights)
+            except BaseException:
+                await self._undo(directory)
+                raise
+            await self._finish(directory)
             return life
+
+    async def _finish(self, directory: Path) -> None:
+        """Let what was made for the restore stay: the engine serves."""
+        try:
+            await asyncio.to_thread(finish, directory)
+        except (CriuImagesError, OSError) as error:
+            log.warning(
+                "%s: its restore is not settled, and is taken back at the next start: %s", self._name, error
+            )
 
     def _life(self, sandbox: Sandbox, child: Child, started_at: float, log_began: int) -> EngineLife:
         settings = self._criu.settings

@@ -78,7 +78,16 @@ def test_one_checkpoint_is_restored_again_and_again(container: Container) -> Non
         assert code == 3
         assert "proof-ring: has other content than in the dump. A process has it open" in said
         end(container)
+    shell(container, f"{PYTHON} -m llmux.criu_images finish /images")
     assert container.exec("ls", "/run/llmux/journals").split() == ["in-memory"]
+
+
+def test_a_restore_whose_program_is_of_no_use_can_be_undone(container: Container) -> None:
+    shell(container, RESTORE)
+    end(container)
+    shell(container, f"rm {LOG}; {PYTHON} -m llmux.criu_images undo /images")
+    assert container.exec("ls", "/run/llmux/journals").split() == ["in-memory"]
+    assert container.exec("ls", "/dev/shm") == ""
 
 
 def test_what_others_put_there_stays(container: Container) -> None:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import os
+import subprocess  # noqa: TID251 - a Python of its own, as CRIU starts the hook
 import sys
 from pathlib import Path
 
 import pytest
 
-from llmux.criu_images import _hook, _journal, capture, read_manifest
+from llmux.criu_images import ExitCode, _hook, _journal, capture, read_manifest, undo
 from llmux.criu_images._capture import Subject, capture_subject, survey_place
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference
+from llmux.criu_images._journal import Kind, Made, read_journal
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._records import Pid
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import CaptureFailed
 
-HEAVY = ("pydantic", "google.protobuf", "click", "llmux.criu_images.manifest")
+HEAVY = (
+    "pydantic",
+    "google.protobuf",
+    "click",
+    "typing",
+    "dataclasses",
+    "pathlib",
+    "json",
+    "llmux.criu_images.errors",
+)
 
 
 @pytest.fixture
 def journals(tmp_path, monkeypatch):
     directory = tmp_path / "journals"
     monkeypatch.setattr(_journal, "DEFAULT_DIRECTORY", directory)
-    monkeypatch.setattr(_hook, "JOURNALS", directory)
+    monkeypatch.setattr(_hook, "JOURNALS", str(directory))
     return directory
 
 
@@ -85,31 +95,60 @@ def test_what_the_images_directory_refuses_fails_the_capture(maker, tmp_path):
 def test_a_dump_that_lacks_a_file_fails(maker, hook):
     maker.whole(maker.reg(3, "/none/log"), fds={5: 3})
     code, errors = hook("post-dump", maker.directory)
-    assert code == 1
+    assert code == ExitCode.DAMAGED
     assert errors.startswith("llmux-criu-hook: cannot capture /none/log")
+    assert errors.endswith(
+        "llmux-criu-hook: CRIU fails the dump, so that the tree runs on and nothing is lost.\n"
+    )
 
 
-def test_a_restore_is_prepared_and_settled(captured, hook, journals):
+def test_a_restore_is_prepared_and_its_end_noted(captured, hook, journals):
     path, images = captured
     assert hook("pre-restore", images)[0] == 0
     assert path.read_text() == "logged"
-    assert len(list(journals.iterdir())) == 1
+    (journal,) = journals.iterdir()
+    assert Kind.RESTORED not in [made.kind for made in read_journal(journal)]
     assert hook("pre-resume", images) == (0, "")
+    assert read_journal(journal)[-1] == Made(Kind.RESTORED, ())
+
+
+def test_a_restore_whose_program_never_gets_well_can_be_undone(captured, hook, journals):
+    path, images = captured
+    hook("pre-restore", images)
+    hook("pre-resume", images)
+    assert undo(images).removed == [os.fsencode(path)]
     assert not list(journals.iterdir())
+
+
+def test_the_next_restore_begins_a_new_journal(captured, hook):
+    path, images = captured
+    hook("pre-restore", images)
+    hook("pre-resume", images)
+    assert hook("pre-restore", images)[0] == 0
+    assert undo(images).removed == []
+    assert path.read_text() == "logged"
+
+
+def test_after_a_restore_that_failed_all_is_still_taken_back(captured, hook):
+    path, images = captured
+    hook("pre-restore", images)
+    hook("pre-restore", images)
+    assert undo(images).removed == [os.fsencode(path)]
 
 
 def test_a_conflict_ends_the_restore(captured, hook):
     path, images = captured
     path.write_text("of another")
     code, errors = hook("pre-restore", images)
-    assert code == 1
+    assert code == ExitCode.CONFLICTS
     assert all(line.startswith("llmux-criu-hook: ") for line in errors.splitlines())
     assert f"{path}: has 10 bytes, the dump has 6" in errors
+    assert f"`{sys.executable} -m llmux.criu_images plan {images}` says all that it needs" in errors
 
 
 def test_a_directory_without_a_manifest_is_never_restored(tmp_path, hook):
     code, errors = hook("pre-restore", tmp_path)
-    assert code == 1
+    assert code == ExitCode.DAMAGED
     assert "no manifest" in errors
 
 
@@ -141,7 +180,7 @@ def test_a_second_dump_into_a_directory_is_captured_in_place_of_the_first(maker,
         assert Path(maker.directory, "llmux/0").read_text() == dumped
     log.write_text("later still")
     code, errors = hook("post-dump", maker.directory)
-    assert (code, errors.count("\n")) == (1, 1)
+    assert (code, errors.count("\n")) == (ExitCode.WRONG_USE, 2)
     assert errors.startswith(f"llmux-criu-hook: {maker.directory}: this dump is captured already. ")
     assert Path(maker.directory, "llmux/0").read_text() == "the second"
 
@@ -152,30 +191,21 @@ def test_without_criu(hook):
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"seal": "../../x"}', b'{"seal": 1}', b"[]"])
-def test_settling_never_fails(tmp_path, hook, content):
+def test_noting_the_end_never_fails(tmp_path, hook, content):
     (tmp_path / "llmux-manifest.json").write_bytes(content)
     assert hook("pre-resume", tmp_path) == (0, "")
 
 
-def test_other_stages_import_nothing_heavy():
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        for name in [
-            name for name in sys.modules if name.startswith(("llmux", "pydantic", "google", "click"))
-        ]:
-            del sys.modules[name]
-        os.environ["CRTOOLS_SCRIPT_ACTION"] = "network-lock"
-        from llmux.criu_images._hook import main  # noqa: PLC0415
-
-        main()
-        os.write(writer, json.dumps([name for name in HEAVY if name in sys.modules]).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        assert json.load(pipe) == []
-    assert os.waitpid(child, 0)[1] == 0
+@pytest.mark.parametrize("stage", ["network-lock", "post-restore", "pre-resume"])
+def test_other_stages_import_nothing_heavy(stage, captured):
+    program = f"import sys; from llmux.criu_images._hook import main; main(); print([name for name in {HEAVY} if name in sys.modules])"
+    environment = {"CRTOOLS_SCRIPT_ACTION": stage, "CRTOOLS_IMAGE_DIR": str(captured[1])}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_the_journals_are_where_rebuild_puts_them():
-    assert _hook.JOURNALS == Path("/run/llmux/journals") == _journal.DEFAULT_DIRECTORY
+def test_what_the_hook_writes_without_imports_is_what_the_journal_has():
+    assert Path(_hook.JOURNALS) == Path("/run/llmux/journals") == _journal.DEFAULT_DIRECTORY
+    assert _journal.format_line(Made(Kind.RESTORED, ())) == _hook.RESTORED_LINE

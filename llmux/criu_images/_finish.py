@@ -1,0 +1,46 @@
+"""After a restore whose tree is well: ends what was there for the restore alone, and forgets how to take the rest back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmux.criu_images._journal import Kind, Made, default_journal, locked, read_journal, settle
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images._safefs import Tree
+from llmux.criu_images._verify import read_manifest
+from llmux.criu_images.errors import UnsafeLink
+
+_ROOT = Path("/")
+_STAYS = frozenset({Kind.NODE, Kind.DIRECTORY, Kind.MASK})
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a finish found."""
+
+    remaining: tuple[RawPath, ...]
+    """What rebuilds have made and is still there: no undo takes it back any more."""
+
+
+def finish(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) -> Finished:
+    """Settle the rebuilds of `directory`: the restored tree is well, and what was made for it is its own from now on.
+
+    Raises JournalInvalid and what `read_manifest` raises.
+    """
+    journal = journal or default_journal(read_manifest(directory).seal)
+    with locked(journal), Tree(root) as tree:
+        remaining = tuple(sorted(set(_remaining(tree, read_journal(journal)))))
+        settle(journal)
+    return Finished(remaining)
+
+
+def _remaining(tree: Tree, lines: Iterable[Made]) -> Iterator[RawPath]:
+    for made in lines:
+        for path in made.paths if made.kind in _STAYS else ():
+            with suppress(OSError, UnsafeLink):
+                inode = tree.inspect(path)
+                if inode is not None and inode.identity == (made.device, made.inode):
+                    yield path

@@ -1,0 +1,45 @@
+"""`finish`, as people call it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from llmux.criu_images._capture import Subject, capture_subject, survey_place
+from llmux.criu_images._cli import cli
+from llmux.criu_images._inventory import Inventory, PathKind, PathReference
+from llmux.criu_images._paths import RawPath
+from llmux.criu_images._rebuild import rebuild
+from llmux.criu_images._records import Pid
+from llmux.criu_images._safefs import Tree
+
+
+@pytest.fixture
+def rebuilt(tmp_path):
+    images, journal, path = tmp_path / "images", tmp_path / "journals" / "one.json", tmp_path / "app.log"
+    images.mkdir()
+    path.write_text("logged")
+    inventory = Inventory(
+        (PathReference(RawPath(os.fsencode(path)), PathKind.REGULAR, (), 6),), (), (), (), (), (), ()
+    )
+    with Tree(Path("/")) as tree:
+        capture_subject(Subject(inventory, Pid(1), frozenset()), images, survey_place(tree, 0), None)
+    path.unlink()
+    rebuild(images, journal=journal)
+    return path, ["finish", str(images), "--journal", str(journal)]
+
+
+def test_it_lists_what_remains(rebuilt):
+    path, argv = rebuilt
+    done = CliRunner().invoke(cli, argv)
+    assert (done.exit_code, done.output) == (0, f"remains  {path}\n1 path made for the restore remains\n")
+    assert CliRunner().invoke(cli, argv).output == "0 paths made for the restore remain\n"
+
+
+def test_json(rebuilt):
+    path, argv = rebuilt
+    assert json.loads(CliRunner().invoke(cli, [*argv, "--json"]).output) == {"remaining": [str(path)]}
