@@ -1,43 +1,34 @@
-"""One raw image entry to one record.
+"""Raw entries of the images that belong to the whole dump to their records.
 
-Nothing here needs another entry or the file system. What this release does not know (a file type, a state, a flag) is kept
+The rest is in modules beside this: `_decode_files` (files.img), `_decode_sockets`, `_decode_tasks`, `_decode_kernel`. Nothing here needs another entry or the file system. What this release does not know (a file type, a state, a flag) is kept
 as its number; what no CRIU writes raises DamagedImage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from llmux.criu_images._decode_tasks import decode_namespaces
 from llmux.criu_images._entry import Entry
-from llmux.criu_images._enums import MappingKind, RemapType, SeccompMode, TaskState, known
+from llmux.criu_images._enums import LsmType, MemfdSeal, NamespaceKind, RemapType, TerminalType, known
+from llmux.criu_images._ids import FileId, NamespaceId, Pid, SocketInode
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import (
-    Descriptor,
-    FileId,
-    FileLock,
     GhostFile,
-    Mapping,
-    Mount,
-    Pid,
     PipeData,
     QueuedPacket,
     Remap,
-    SocketInode,
-    SysvSegment,
     TcpQueues,
+    TerminalInfo,
 )
-
-# `status` of a mapping (image.h).
-_VMA_FILE_PRIVATE = 1 << 6
-_VMA_FILE_SHARED = 1 << 7
-_VMA_AREA_SYSVIPC = 1 << 10
-_VMA_AREA_SOCKET = 1 << 11
-_VMA_AREA_MEMFD = 1 << 14
-_VMA_EXT_PLUGIN = 1 << 27
 
 _REMAP_GHOST = 1 << 31  # In the remap_id of dumps older than the remap_type field (image.h).
 _SCM_RIGHTS = 1
+
+# `hugetlb_flag` of a memfd: MFD_HUGETLB, and the logarithm of the page's size above it (memfd_create(2)).
+_HUGETLB = 4
+_HUGETLB_SHIFT, _HUGETLB_MASK = 26, 0x3F
+_DEFAULT_HUGE_PAGE = 21  # 2 MiB; CRIU writes a size always, this is for a hand that did not.
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +39,10 @@ class DumpHeader:
     descriptors_by_table: bool
     """`fdinfo-N.img` is named by the descriptor table's id, not by a PID."""
     plugins: tuple[str, ...]
+    outer_namespaces: tuple[tuple[NamespaceKind, NamespaceId], ...]
+    outer_cgroup_set: int | None
+    lsm: LsmType | int
+    tcp_close: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,45 +57,26 @@ class TreeItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Core:
-    """`core_entry` of a thread-group leader."""
-
-    comm: str
-    state: TaskState | int
-    seccomp: SeccompMode | int
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """`mm_entry`."""
-
-    exe: FileId
-    mappings: tuple[Mapping, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Directories:
-    """`fs_entry`."""
-
-    cwd: FileId
-    root: FileId
-
-
-@dataclass(frozen=True, slots=True)
 class MemfdInode:
     """`memfd_inode_entry`."""
 
     id: int
     name: RawPath
     size: int
+    seals: tuple[MemfdSeal, ...]
+    huge_page: int | None
 
 
 def decode_inventory(entry: Entry) -> DumpHeader:
-    plugins = entry.maybe_nested("plugins_entry")
+    plugins, root = entry.maybe_nested("plugins_entry"), entry.maybe_nested("root_ids")
     return DumpHeader(
         image_version=entry.number("img_version"),
         descriptors_by_table=entry.flag("fdinfo_per_id"),
         plugins=() if plugins is None else tuple(map(escape, plugins.raws("plugins"))),
+        outer_namespaces=() if root is None else decode_namespaces(root),
+        outer_cgroup_set=entry.maybe_number("root_cg_set"),
+        lsm=known(LsmType, entry.maybe_number("lsmtype") or 0),
+        tcp_close=entry.flag("tcp_close"),
     )
 
 
@@ -114,72 +90,6 @@ def decode_tree_item(entry: Entry) -> TreeItem:
         # The first is the leader: CRIU skips it (`read_one_pstree_item`), and for a zombie writes memory it never set.
         threads=(pid, *map(Pid, entry.numbers("threads")[1:])),
     )
-
-
-def decode_core(entry: Entry) -> Core:
-    task = entry.nested("tc")
-    thread = entry.maybe_nested("thread_core")
-    mode = None if thread is None else thread.maybe_number("seccomp_mode")
-    return Core(
-        comm=escape(task.raw("comm")),
-        state=known(TaskState, task.number("task_state")),
-        seccomp=known(SeccompMode, mode or task.maybe_number("old_seccomp_mode") or 0),
-    )
-
-
-def decode_descriptor_table_id(entry: Entry) -> int:
-    """Return `files_id` of a `task_kobj_ids_entry`."""
-    return entry.number("files_id")
-
-
-def decode_memory(entry: Entry) -> Memory:
-    return Memory(FileId(entry.number("exe_file_id")), tuple(_mappings(entry)))
-
-
-def _mappings(entry: Entry) -> Iterator[Mapping]:
-    for area in entry.each("vmas"):
-        kind = _mapping_kind(area.number("status"))
-        if kind is not None:
-            yield _mapping(area, kind)
-
-
-def _mapping_kind(status: int) -> MappingKind | None:
-    """Tell what backs a mapping; None for anonymous memory and the kernel's own areas.
-
-    A socket's mapping needs nothing but the socket, which a descriptor names (`dump_socket_map`).
-    """
-    if status & _VMA_AREA_SYSVIPC:
-        return MappingKind.SYSV
-    if status & _VMA_AREA_SOCKET or not status & (_VMA_FILE_PRIVATE | _VMA_FILE_SHARED):
-        return None
-    if status & _VMA_EXT_PLUGIN:
-        return MappingKind.PLUGIN
-    if status & _VMA_AREA_MEMFD:
-        return MappingKind.MEMFD
-    return MappingKind.FILE_SHARED if status & _VMA_FILE_SHARED else MappingKind.FILE_PRIVATE
-
-
-def _mapping(area: Entry, kind: MappingKind) -> Mapping:
-    start, end = area.number("start"), area.number("end")
-    if end <= start:
-        raise area.damaged("end", f"{end:x} is not above the start {start:x}")
-    return Mapping(
-        start=start,
-        end=end,
-        offset=area.number("pgoff"),
-        protection=area.number("prot"),
-        flags=area.number("flags"),
-        kind=kind,
-        file=None if kind is MappingKind.SYSV else FileId(area.number("shmid")),
-    )
-
-
-def decode_directories(entry: Entry) -> Directories:
-    return Directories(cwd=FileId(entry.number("cwd_id")), root=FileId(entry.number("root_id")))
-
-
-def decode_descriptor(entry: Entry) -> Descriptor:
-    return Descriptor(fd=entry.number("fd"), file=FileId(entry.number("id")), flags=entry.number("flags"))
 
 
 def decode_remap(entry: Entry) -> Remap:
@@ -226,36 +136,32 @@ def decode_tcp_stream(entry: Entry, inode: SocketInode) -> TcpQueues:
 
 
 def decode_memfd_inode(entry: Entry) -> MemfdInode:
-    return MemfdInode(entry.number("inode_id"), entry.path("name"), entry.number("size"))
-
-
-def decode_lock(entry: Entry) -> FileLock:
-    return FileLock(
-        kind=entry.number("flag"),
-        type=entry.number("type"),
-        pid=Pid(entry.number("pid")),
-        fd=entry.number("fd"),
-        start=entry.number("start"),
-        length=entry.number("len"),
-    )
-
-
-def decode_mount(entry: Entry) -> Mount:
-    return Mount(
-        id=entry.number("mnt_id"),
-        parent=entry.number("parent_mnt_id"),
-        fstype=entry.number("fstype"),
-        root=entry.path("root"),
-        mountpoint=entry.path("mountpoint"),
-        source=entry.path("source"),
-    )
-
-
-def decode_sysv_segment(entry: Entry) -> SysvSegment:
-    description = entry.nested("desc")
-    return SysvSegment(
-        key=description.number("key"),
-        id=description.number("id"),
+    seals = entry.number("seals")
+    return MemfdInode(
+        id=entry.number("inode_id"),
+        name=entry.path("name"),
         size=entry.number("size"),
-        mode=description.number("mode"),
+        seals=tuple(seal for seal in MemfdSeal if seals & seal.value),
+        huge_page=_huge_page(entry.maybe_number("hugetlb_flag") or 0),
+    )
+
+
+def _huge_page(flag: int) -> int | None:
+    if not flag & _HUGETLB:
+        return None
+    return 1 << (flag >> _HUGETLB_SHIFT & _HUGETLB_MASK or _DEFAULT_HUGE_PAGE)
+
+
+def decode_terminal_info(entry: Entry) -> TerminalInfo:
+    pty = entry.maybe_nested("pty")
+    return TerminalInfo(
+        id=entry.number("id"),
+        type=known(TerminalType, entry.number("type")),
+        sid=Pid(entry.number("sid")),
+        pgid=Pid(entry.number("pgrp")),
+        device=entry.number("rdev"),
+        index=None if pty is None else pty.number("index"),
+        locked=entry.flag("locked"),
+        exclusive=entry.flag("exclusive"),
+        packet_mode=entry.flag("packet_mode"),
     )

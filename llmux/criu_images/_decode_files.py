@@ -7,41 +7,56 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
 
+from llmux.criu_images._decode_sockets import (
+    decode_inet_socket,
+    decode_netlink_socket,
+    decode_packet_socket,
+    decode_unix_socket,
+)
 from llmux.criu_images._entry import Entry
-from llmux.criu_images._enums import FileType, Shutdown, SocketState, SocketType, known
+from llmux.criu_images._enums import FileType, known
+from llmux.criu_images._ids import FileId, NamespaceId, Pid
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import (
+    BpfMap,
+    Epoll,
+    EpollTarget,
+    EventFd,
     Fifo,
     File,
-    FileId,
-    InetSocket,
     Memfd,
+    NamespaceFile,
     Notify,
     OtherFile,
+    PidFd,
     Pipe,
     RegularFile,
-    SocketInode,
+    SignalFd,
     Terminal,
-    UnixSocket,
+    TimerFd,
+    TunFile,
     Watch,
 )
 
-# `uflags` of a Unix socket (sk-unix.c).
-_USK_EXTERN = 1 << 0
-_USK_CALLBACK = 1 << 2
-
-_AF_INET, _AF_INET6 = 2, 10  # Linux's, on every architecture that CRIU supports.
+_SECOND = 10**9
+_SIGNALS = 64
 
 
 def decode_file(entry: Entry) -> File:
-    """Decode a `file_entry`; one of an unknown type becomes an OtherFile that carries its number."""
+    """Decode a `file_entry`.
+
+    One of an unknown type becomes an OtherFile that carries its number; so does one of a type whose message the installed
+    pycriu is too old to know.
+    """
     file_type = known(FileType, entry.number("type"))
     file_id = FileId(entry.number("id"))
     if isinstance(file_type, FileType) and (decoder := _FILE_DECODERS.get(file_type)):
         name, decode = decoder
-        return decode(entry.nested(name), file_id)
+        if file_type in _ESSENTIAL:
+            return decode(entry.nested(name), file_id)
+        if (found := entry.maybe_nested(name)) is not None:
+            return decode(found, file_id)
     return OtherFile(file_id, file_type)
 
 
@@ -61,79 +76,6 @@ def _regular_file(entry: Entry, file_id: FileId) -> RegularFile:
         build_id=b"".join(word.to_bytes(4, sys.byteorder) for word in words) or None,
         external=external,
     )
-
-
-def _unix_socket(entry: Entry, file_id: FileId) -> UnixSocket:
-    permissions = entry.maybe_nested("file_perms")
-    user_flags = entry.number("uflags")
-    peer = entry.number("peer")
-    return UnixSocket(
-        id=file_id,
-        inode=SocketInode(entry.number("ino")),
-        type=known(SocketType, entry.number("type")),
-        state=known(SocketState, entry.number("state")),
-        flags=entry.number("flags"),
-        external=bool(user_flags & _USK_EXTERN),
-        plugin=bool(user_flags & _USK_CALLBACK),
-        backlog=entry.number("backlog"),
-        peer=SocketInode(peer) if peer else None,
-        name=_socket_name(entry.raw("name")),
-        name_dir=entry.maybe_path("name_dir"),
-        deleted=entry.flag("deleted"),
-        mode=None if permissions is None else permissions.number("mode"),
-        uid=None if permissions is None else permissions.number("uid"),
-        gid=None if permissions is None else permissions.number("gid"),
-        shutdown=_shutdown(entry),
-    )
-
-
-def _socket_name(name: bytes) -> RawPath:
-    """Cut the name where the kernel does: a path at its first NUL, an abstract name not at all (unix(7))."""
-    return RawPath(name if name.startswith(b"\0") else name.partition(b"\0")[0])
-
-
-def _shutdown(entry: Entry) -> Shutdown:
-    number = entry.maybe_number("shutdown") or 0
-    try:
-        return Shutdown(number)
-    except ValueError:
-        raise entry.damaged("shutdown", f"{number} is none of 0 to 3") from None
-
-
-def _inet_socket(entry: Entry, file_id: FileId) -> InetSocket:
-    options = entry.nested("opts")
-    family = entry.number("family")
-    return InetSocket(
-        id=file_id,
-        inode=SocketInode(entry.number("ino")),
-        family=family,
-        type=known(SocketType, entry.number("type")),
-        protocol=entry.number("proto"),
-        state=known(SocketState, entry.number("state")),
-        source=_address(entry, family, "src_addr"),
-        source_port=entry.number("src_port"),
-        destination=_address(entry, family, "dst_addr"),
-        destination_port=entry.number("dst_port"),
-        backlog=entry.number("backlog"),
-        v6only=entry.flag("v6only"),
-        reuseaddr=options.flag("reuseaddr"),
-        reuseport=options.flag("so_reuseport"),
-    )
-
-
-def _address(entry: Entry, family: int, name: str) -> str:
-    """Write an address as inet_ntop(3) does: CRIU keeps network byte order in words of the dumping machine."""
-    packed = b"".join(word.to_bytes(4, sys.byteorder) for word in entry.numbers(name))
-    try:
-        match family:
-            case _ if family == _AF_INET:
-                return str(IPv4Address(packed[:4]))
-            case _ if family == _AF_INET6:
-                return str(IPv6Address(packed))
-            case _:
-                return packed.hex()
-    except ValueError:
-        raise entry.damaged(name, f"{len(packed)} bytes are no address of family {family}") from None
 
 
 def _fifo(entry: Entry, file_id: FileId) -> Fifo:
@@ -189,15 +131,100 @@ def _absolute(path: RawPath | None) -> RawPath | None:
     return None if path is None else RawPath(b"/" + path.lstrip(b"/"))
 
 
+def _eventfd(entry: Entry, file_id: FileId) -> EventFd:
+    return EventFd(file_id, entry.number("flags"), entry.number("counter"))
+
+
+def _epoll(entry: Entry, file_id: FileId) -> Epoll:
+    targets = (
+        EpollTarget(target.number("tfd"), target.number("events"), target.number("data"))
+        for target in entry.each("tfd")
+    )
+    return Epoll(file_id, entry.number("flags"), tuple(targets))
+
+
+def _signalfd(entry: Entry, file_id: FileId) -> SignalFd:
+    mask = entry.number("sigmask")
+    signals = tuple(number + 1 for number in range(_SIGNALS) if mask >> number & 1)
+    return SignalFd(file_id, entry.number("flags"), signals)
+
+
+def _timerfd(entry: Entry, file_id: FileId) -> TimerFd:
+    return TimerFd(
+        file_id,
+        clock=entry.number("clockid"),
+        ticks=entry.number("ticks"),
+        remaining=entry.number("vsec") * _SECOND + entry.number("vnsec"),
+        interval=entry.number("isec") * _SECOND + entry.number("insec"),
+    )
+
+
+def _tun(entry: Entry, file_id: FileId) -> TunFile:
+    namespace = entry.maybe_number("ns_id")
+    return TunFile(
+        file_id,
+        regular_file=file_id or FileId(entry.number("id")),
+        device=entry.maybe_path("netdev"),
+        namespace=NamespaceId(namespace) if namespace else None,
+    )
+
+
+def _bpf_map(entry: Entry, file_id: FileId) -> BpfMap:
+    return BpfMap(
+        file_id,
+        map_id=entry.number("map_id"),
+        name=escape(entry.raw("map_name")),
+        type=entry.number("map_type"),
+        key_size=entry.number("key_size"),
+        value_size=entry.number("value_size"),
+        max_entries=entry.number("max_entries"),
+        frozen=entry.flag("frozen"),
+    )
+
+
+def _pidfd(entry: Entry, file_id: FileId) -> PidFd:
+    pid = entry.number("nspid")
+    return PidFd(file_id, None if pid == -1 else Pid(pid))
+
+
+def _namespace(entry: Entry, file_id: FileId) -> NamespaceFile:
+    return NamespaceFile(file_id, NamespaceId(entry.number("ns_id")), entry.number("ns_cflag"))
+
+
 _FILE_DECODERS: dict[FileType, tuple[str, Callable[[Entry, FileId], File]]] = {
     FileType.REG: ("reg", _regular_file),
-    FileType.UNIXSK: ("usk", _unix_socket),
-    FileType.INETSK: ("isk", _inet_socket),
+    FileType.UNIXSK: ("usk", decode_unix_socket),
+    FileType.INETSK: ("isk", decode_inet_socket),
+    FileType.PACKETSK: ("psk", decode_packet_socket),
+    FileType.NETLINKSK: ("nlsk", decode_netlink_socket),
     FileType.FIFO: ("fifo", _fifo),
     FileType.PIPE: ("pipe", _pipe),
     FileType.TTY: ("tty", _terminal),
     FileType.MEMFD: ("memfd", _memfd),
     FileType.INOTIFY: ("ify", _inotify),
     FileType.FANOTIFY: ("ffy", _fanotify),
+    FileType.EVENTFD: ("efd", _eventfd),
+    FileType.EVENTPOLL: ("epfd", _epoll),
+    FileType.SIGNALFD: ("sgfd", _signalfd),
+    FileType.TIMERFD: ("tfd", _timerfd),
+    FileType.TUNF: ("tunf", _tun),
+    FileType.BPFMAP: ("bpf", _bpf_map),
+    FileType.PIDFD: ("pidfd", _pidfd),
+    FileType.NS: ("nsf", _namespace),
 }
 """The field of `file_entry` that holds each type, and what decodes it."""
+
+_ESSENTIAL = frozenset(
+    {
+        FileType.REG,
+        FileType.UNIXSK,
+        FileType.INETSK,
+        FileType.FIFO,
+        FileType.PIPE,
+        FileType.TTY,
+        FileType.MEMFD,
+        FileType.INOTIFY,
+        FileType.FANOTIFY,
+    }
+)
+"""The types whose message every pycriu knows: without it, the entry is damaged."""

@@ -1,182 +1,204 @@
-"""A directory of CRIU images to one decoded Dump.
+"""A directory or an archive of CRIU images to one decoded Dump.
 
-The directory is opened once; every image is opened by name below its descriptor, never through a symbolic link, and only
-if it is a regular file. A `parent` link to an earlier dump is left alone: only memory pages lie there.
-
+Memory pages are never read: nothing here needs those of this dump, nor those of the earlier dumps that a `parent` link leads to.
 Ids that lead from one image to another are checked here, so whoever works with a Dump may follow them.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Final, Self
+from contextlib import closing
+from dataclasses import replace
+from typing import Final
 
 from llmux.criu_images import _decode as decode
-from llmux.criu_images import _wire as wire
+from llmux.criu_images import _decode_kernel as kernel
+from llmux.criu_images import _formats as formats
 from llmux.criu_images._decode_files import decode_file
+from llmux.criu_images._dump_tasks import Files, read_tasks
 from llmux.criu_images._entry import Entry
-from llmux.criu_images._enums import RemapType, TaskState
+from llmux.criu_images._enums import RemapType
+from llmux.criu_images._ids import FileId, NamespaceId, SocketInode
 from llmux.criu_images._records import (
-    Descriptor,
+    Cgroups,
     Dump,
+    ExternalNamespace,
+    Fifo,
     File,
-    FileId,
     GhostFile,
     Memfd,
-    Mount,
     OtherFile,
-    Pid,
     PipeData,
+    RegularFile,
     Remap,
-    SocketInode,
-    SysvSegment,
-    Task,
     TcpQueues,
+    Terminal,
+    TerminalInfo,
+    TunFile,
     Unknown,
 )
-from llmux.criu_images.errors import DamagedImage, NotADump, UnreadableImage
+from llmux.criu_images._source import DirectorySource, Images, Source
+from llmux.criu_images._wire import name_of_magic
 
 _FILES: Final = "files.img"
 _REMAPS: Final = "remap-fpath.img"
-_TREE: Final = "pstree.img"
-_TCP_NAME: Final = re.compile(r"tcp-stream-([0-9a-f]{1,8})\.img")
-_MOUNTS_NAME: Final = re.compile(r"mountpoints-[0-9]+\.img")
-_SYSV_NAME: Final = re.compile(r"ipcns-shm-[0-9]+\.img")
+_NODE: Final = 1 << 32
+"""Added to the id of a regular-file entry that shares its id with the FIFO, terminal or tun file whose node it is."""
 
 
-def read_dump(directory: str | os.PathLike[str]) -> Dump:
-    """Read a whole dump, apart from its memory pages.
+def read_dump(path: str | os.PathLike[str]) -> Dump:
+    """Read a whole dump, apart from its memory pages, from the directory of its images.
 
     Raises NotADump, UnreadableImage, DamagedImage, PycriuMissing or PycriuIncompatible.
     """
-    with _Images(os.fspath(directory)) as images:
-        header = decode.decode_inventory(images.one("inventory.img", wire.INVENTORY))
-        files = _read_files(images)
-        remaps = _read_remaps(images, files)
-        tasks = _read_tasks(images, header, files)
-        return Dump(
-            image_version=header.image_version,
-            root_task=tasks[0].pid,
-            files=files.by_id,
-            remaps=remaps,
-            ghosts=_read_ghosts(images, remaps),
-            packets=tuple(map(decode.decode_packet, images.maybe("sk-queues.img", wire.SK_QUEUES))),
-            tasks=tasks,
-            locks=tuple(map(decode.decode_lock, images.maybe("filelocks.img", wire.FILE_LOCKS))),
-            mounts=_read_mounts(images),
-            pipe_data=_read_pipe_data(images),
-            tcp_queues=_read_tcp_queues(images),
-            sysv_segments=_read_sysv_segments(images),
-            plugins=header.plugins,
-            unknown=(*files.unknown, *_unknown_remaps(remaps)),
-        )
+    with closing(_open_source(os.fspath(path))) as source:
+        return _read(Images(source))
 
 
-class _Images:
-    """A directory of images, open for reading."""
+def _open_source(path: str) -> Source:
+    return DirectorySource(path)
 
-    def __init__(self, directory: str) -> None:
-        self.directory = directory
 
-    def __enter__(self) -> Self:
-        try:
-            self._fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise NotADump(self.directory, error.strerror or str(error)) from error
-        return self
+def _read(images: Images) -> Dump:
+    header = decode.decode_inventory(images.one("inventory.img", formats.INVENTORY))
+    files = _read_files(images)
+    remaps = _read_remaps(images, files)
+    tasks = read_tasks(images, files, descriptors_by_table=header.descriptors_by_table)
+    dump = Dump(
+        image_version=header.image_version,
+        root_task=tasks[0].pid,
+        files=files.by_id,
+        remaps=remaps,
+        ghosts=_read_ghosts(images, remaps),
+        packets=tuple(map(decode.decode_packet, images.maybe("sk-queues.img", formats.SK_QUEUES))),
+        tasks=tasks,
+        locks=tuple(map(kernel.decode_lock, images.maybe("filelocks.img", formats.FILE_LOCKS))),
+        mounts=(),
+        pipe_data=_read_pipe_data(images),
+        tcp_queues=_read_tcp_queues(images),
+        plugins=header.plugins,
+        unknown=(*files.unknown, *_unknown_remaps(remaps), *_unknown_images(images.source)),
+        outer_namespaces=header.outer_namespaces,
+        lsm=header.lsm,
+        tcp_close=header.tcp_close,
+        outer_cgroup_set=header.outer_cgroup_set,
+        parents=images.source.parents(),
+    )
+    return _with_namespaces(_with_kernel(dump, images), images)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._fd)
 
-    def names(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-        """Match the directory's names, in a stable order."""
-        for name in sorted(os.listdir(self._fd)):  # noqa: PTH208 - pathlib can't list a descriptor
-            if found := pattern.fullmatch(name):
+def _with_kernel(dump: Dump, images: Images) -> Dump:
+    """Add what belongs to no namespace of the dump's own."""
+    cgroups = images.maybe_one("cgroup.img", formats.CGROUP)
+    filters = images.maybe_one("seccomp.img", formats.SECCOMP)
+    cpus = images.maybe_one("cpuinfo.img", formats.CPUINFO)
+    binary_formats = images.maybe("binfmt-misc.img", formats.BINFMT_MISC)
+    return replace(
+        dump,
+        cgroups=Cgroups() if cgroups is None else kernel.decode_cgroups(cgroups),
+        seccomp_filters=() if filters is None else kernel.decode_seccomp_filters(filters),
+        cpus=() if cpus is None else kernel.decode_cpus(cpus),
+        autofs_mounts=tuple(
+            kernel.decode_autofs_mount(entry, mount)
+            for mount, entry in images.numbered("autofs", formats.AUTOFS)
+        ),
+        binary_formats=tuple(map(kernel.decode_binary_format, binary_formats)),
+    )
+
+
+def _with_namespaces(dump: Dump, images: Images) -> Dump:
+    """Add what is in the namespaces that the dump owns; their images are named by their ids."""
+
+    def each(prefix: str, image_format: formats.ImageFormat) -> Iterator[tuple[Entry, NamespaceId]]:
+        return ((entry, NamespaceId(number)) for number, entry in images.numbered(prefix, image_format))
+
+    return replace(
+        dump,
+        mounts=tuple(kernel.decode_mount(*found) for found in each("mountpoints", formats.MNTS)),
+        sysv_segments=tuple(
+            kernel.decode_sysv_segment(entry) for entry, _ in each("ipcns-shm", formats.IPCNS_SHM)
+        ),
+        sysv_queues=tuple(
+            kernel.decode_sysv_queue(entry) for entry, _ in each("ipcns-msg", formats.IPCNS_MSG)
+        ),
+        sysv_semaphores=tuple(
+            kernel.decode_sysv_semaphores(entry) for entry, _ in each("ipcns-sem", formats.IPCNS_SEM)
+        ),
+        host_names=tuple(kernel.decode_host_name(*found) for found in each("utsns", formats.UTSNS)),
+        user_namespaces=tuple(
+            kernel.decode_user_namespace(*found) for found in each("userns", formats.USERNS)
+        ),
+        time_offsets=tuple(kernel.decode_time_offsets(*found) for found in each("timens", formats.TIMENS)),
+        net_devices=tuple(kernel.decode_net_device(*found) for found in each("netdev", formats.NETDEV)),
+        external_namespaces=tuple(_external_namespaces(images)),
+    )
+
+
+def _external_namespaces(images: Images) -> Iterator[ExternalNamespace]:
+    for kind, image_format in (("pid", formats.PIDNS), ("net", formats.NETNS)):
+        for number, entry in images.numbered(f"{kind}ns", image_format):
+            if found := kernel.decode_external_namespace(entry, kind, NamespaceId(number)):
                 yield found
 
-    def maybe(self, name: str, image_format: wire.ImageFormat) -> Iterator[Entry]:
-        """Yield an image's entries; none where the image is missing, as CRIU leaves out some that would be empty."""
-        try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise UnreadableImage(f"{self.directory}/{name}", error.strerror or str(error)) from error
-        with os.fdopen(fd, "rb") as stream:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableImage(f"{self.directory}/{name}", "it is not a regular file")
-            yield from wire.read_entries(stream, status.st_size, name, image_format)
 
-    def all(self, name: str, image_format: wire.ImageFormat) -> Iterator[Entry]:
-        """Yield the entries of an image that every dump has.
-
-        Raises NotADump where it is missing.
-        """
-        if not self.has(name):
-            raise NotADump(self.directory, f"it has no {name}")
-        return self.maybe(name, image_format)
-
-    def one(self, name: str, image_format: wire.ImageFormat) -> Entry:
-        """Return the first entry of an image that every dump has.
-
-        Raises NotADump where the image is missing and DamagedImage where it is empty.
-        """
-        for entry in self.all(name, image_format):
-            return entry
-        raise DamagedImage(name, "it has no entry")
-
-    def has(self, name: str) -> bool:
-        return os.access(name, os.F_OK, dir_fd=self._fd, follow_symlinks=False)
-
-    def size(self, name: str) -> int:
-        return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_size
+def _read_files(images: Images) -> Files:
+    inodes = map(decode.decode_memfd_inode, images.maybe("memfd.img", formats.MEMFD_INODE))
+    terminals = map(decode.decode_terminal_info, images.maybe("tty-info.img", formats.TTY_INFO))
+    joiner = _Joiner({inode.id: inode for inode in inodes}, {info.id: info for info in terminals})
+    for entry in images.all(_FILES, formats.FILES):
+        joiner.add(entry)
+    return Files(joiner.by_id, tuple(joiner.unknown))
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    by_id: dict[FileId, File]
-    unknown: tuple[Unknown, ...]
+class _Joiner:
+    """Gathers the entries of files.img by id, each with the facts of its memfd's or terminal's own entry."""
 
-    def require(self, file: FileId, image: str, field: str, entry: int | None = None) -> None:
-        if file not in self.by_id:
-            raise DamagedImage(image, f"file {file:#x} is not in {_FILES}", entry=entry, field=field)
+    def __init__(self, memfds: dict[int, decode.MemfdInode], terminals: dict[int, TerminalInfo]) -> None:
+        self._memfds = memfds
+        self._terminals = terminals
+        self.by_id: dict[FileId, File] = {}
+        self.unknown: list[Unknown] = []
 
-
-def _read_files(images: _Images) -> _Files:
-    memfds = {
-        inode.id: inode
-        for inode in map(decode.decode_memfd_inode, images.maybe("memfd.img", wire.MEMFD_INODE))
-    }
-    by_id: dict[FileId, File] = {}
-    unknown: list[Unknown] = []
-    for entry in images.all(_FILES, wire.FILES):
-        file = decode_file(entry)
-        if isinstance(file, Memfd) and (inode := memfds.get(file.inode)):
-            file = replace(file, name=inode.name, size=inode.size)
-        if isinstance(file, OtherFile) and isinstance(file.type, int):
-            unknown.append(
-                Unknown(_FILES, entry.index, f"file {file.id:#x} is of type {file.type}, unknown here")
-            )
-        if by_id.setdefault(file.id, file) is not file:
-            unknown.append(
+    def add(self, entry: Entry) -> None:
+        file = self._joined(decode_file(entry))
+        if isinstance(file, OtherFile):
+            self._report(entry, file)
+        other = self.by_id.setdefault(file.id, file)
+        if other is not file and not self._is_node_of(file, other) and not self._is_node_of(other, file):
+            self.unknown.append(
                 Unknown(_FILES, entry.index, f"file id {file.id:#x} is used twice; the first counts")
             )
-    return _Files(by_id, tuple(unknown))
+
+    def _report(self, entry: Entry, file: OtherFile) -> None:
+        if isinstance(file.type, int):
+            why = f"file {file.id:#x} is of type {file.type}, unknown here"
+            self.unknown.append(Unknown(_FILES, entry.index, why))
+
+    def _joined(self, file: File) -> File:
+        if isinstance(file, Memfd) and (inode := self._memfds.get(file.inode)):
+            return replace(
+                file, name=inode.name, size=inode.size, seals=inode.seals, huge_page=inode.huge_page
+            )
+        if isinstance(file, Terminal) and (terminal := self._terminals.get(file.info)):
+            return replace(file, terminal=terminal)
+        return file
+
+    def _is_node_of(self, node: File, file: File) -> bool:
+        """Keep two entries of one id apart where one is the node that the other was opened by: CRIU looks both up by type too."""
+        if not isinstance(node, RegularFile) or not isinstance(file, Fifo | Terminal | TunFile):
+            return False
+        moved = FileId(node.id | _NODE)
+        self.by_id[moved] = replace(node, id=moved)
+        self.by_id[file.id] = replace(file, regular_file=moved)
+        return True
 
 
-def _read_remaps(images: _Images, files: _Files) -> tuple[Remap, ...]:
-    return tuple(_read_remap(entry, files) for entry in images.maybe(_REMAPS, wire.REMAP_FPATH))
+def _read_remaps(images: Images, files: Files) -> tuple[Remap, ...]:
+    return tuple(_read_remap(entry, files) for entry in images.maybe(_REMAPS, formats.REMAP_FPATH))
 
 
-def _read_remap(entry: Entry, files: _Files) -> Remap:
+def _read_remap(entry: Entry, files: Files) -> Remap:
     remap = decode.decode_remap(entry)
     files.require(remap.original, _REMAPS, "orig_id", entry.index)
     if remap.type is RemapType.LINKED:
@@ -194,131 +216,35 @@ def _unknown_remaps(remaps: Iterable[Remap]) -> Iterator[Unknown]:
             )
 
 
-def _read_ghosts(images: _Images, remaps: Iterable[Remap]) -> dict[int, GhostFile]:
+def _unknown_images(source: Source) -> Iterator[Unknown]:
+    """Report images that no CRIU up to 4.2 writes; what they hold may matter."""
+    for name in source.names():
+        if name.endswith(".img") and formats.reading_of(name) is None:
+            yield Unknown(name, 0, f"no image of this name is known here: {name_of_magic(source.head(name))}")
+
+
+def _read_ghosts(images: Images, remaps: Iterable[Remap]) -> dict[int, GhostFile]:
     numbers = sorted({remap.remap_id for remap in remaps if remap.type is RemapType.GHOST})
     return {number: _read_ghost(images, number) for number in numbers}
 
 
-def _read_ghost(images: _Images, number: int) -> GhostFile:
+def _read_ghost(images: Images, number: int) -> GhostFile:
     name = f"ghost-file-{number:x}.img"
-    entry = images.one(name, wire.GHOST_FILE)
-    return decode.decode_ghost(entry, number, images.size(name) - entry.end)
+    entry = images.one(name, formats.GHOST_FILE)
+    return decode.decode_ghost(entry, number, images.source.size(name) - entry.end)
 
 
-def _read_mounts(images: _Images) -> tuple[Mount, ...]:
-    return tuple(
-        decode.decode_mount(entry)
-        for name in images.names(_MOUNTS_NAME)
-        for entry in images.maybe(name[0], wire.MNTS)
-    )
-
-
-def _read_sysv_segments(images: _Images) -> tuple[SysvSegment, ...]:
-    return tuple(
-        decode.decode_sysv_segment(entry)
-        for name in images.names(_SYSV_NAME)
-        for entry in images.maybe(name[0], wire.IPCNS_SHM)
-    )
-
-
-def _read_pipe_data(images: _Images) -> tuple[PipeData, ...]:
-    pipes = map(decode.decode_pipe_data, images.maybe("pipes-data.img", wire.PIPES_DATA))
-    fifos = map(decode.decode_pipe_data, images.maybe("fifo-data.img", wire.FIFO_DATA))
+def _read_pipe_data(images: Images) -> tuple[PipeData, ...]:
+    pipes = map(decode.decode_pipe_data, images.maybe("pipes-data.img", formats.PIPES_DATA))
+    fifos = map(decode.decode_pipe_data, images.maybe("fifo-data.img", formats.FIFO_DATA))
     return (*pipes, *fifos)
 
 
-def _read_tcp_queues(images: _Images) -> tuple[TcpQueues, ...]:
+def _read_tcp_queues(images: Images) -> tuple[TcpQueues, ...]:
+    """Read what waits in connections: `tcp-stream-X.img` is named by the socket's inode, in hex."""
     return tuple(
-        decode.decode_tcp_stream(entry, SocketInode(int(name[1], 16)))
-        for name in images.names(_TCP_NAME)
-        for entry in images.maybe(name[0], wire.TCP_STREAM)
+        decode.decode_tcp_stream(entry, SocketInode(int(name[len("tcp-stream-") : -len(".img")], 16)))
+        for name in images.source.names()
+        if formats.reading_of(name) is formats.TCP_STREAM
+        for entry in images.maybe(name, formats.TCP_STREAM)
     )
-
-
-def _read_tasks(images: _Images, header: decode.DumpHeader, files: _Files) -> tuple[Task, ...]:
-    reader = _TaskReader(images, header, files)
-    return tuple(map(reader.read, _read_tree(images)))
-
-
-def _read_tree(images: _Images) -> list[decode.TreeItem]:
-    """Read the process tree: the root comes first, with parent 0, and every parent before its children.
-
-    So says `read_one_pstree_item`; whoever walks the tree may rely on it to end.
-    """
-    items: list[decode.TreeItem] = []
-    pids: set[Pid] = set()
-    for entry in images.all(_TREE, wire.PSTREE):
-        item = decode.decode_tree_item(entry)
-        if item.pid in pids:
-            raise entry.damaged("pid", f"{item.pid} is listed twice")
-        if item.ppid not in (pids or {Pid(0)}):
-            raise entry.damaged("ppid", f"{item.ppid} is no task before it")
-        items.append(item)
-        pids.add(item.pid)
-    if not items:
-        raise DamagedImage(_TREE, "it has no task")
-    return items
-
-
-class _TaskReader:
-    """Joins the images of each task; a descriptor table that tasks share is read once."""
-
-    def __init__(self, images: _Images, header: decode.DumpHeader, files: _Files) -> None:
-        self._images = images
-        self._by_table = header.descriptors_by_table
-        self._files = files
-        self._tables: dict[int, tuple[Descriptor, ...]] = {}
-
-    def read(self, item: decode.TreeItem) -> Task:
-        core = decode.decode_core(self._images.one(f"core-{item.pid}.img", wire.CORE))
-        # A zombie has nothing but its core.
-        lives = core.state in {TaskState.ALIVE, TaskState.STOPPED}
-        memory = self._memory(item.pid) if lives else None
-        directories = self._directories(item.pid) if lives else None
-        return Task(
-            pid=item.pid,
-            ppid=item.ppid,
-            pgid=item.pgid,
-            sid=item.sid,
-            threads=item.threads,
-            comm=core.comm,
-            state=core.state,
-            exe=None if memory is None else memory.exe,
-            cwd=None if directories is None else directories.cwd,
-            root=None if directories is None else directories.root,
-            descriptors=self._descriptors(item.pid) if lives else (),
-            mappings=() if memory is None else memory.mappings,
-            seccomp=core.seccomp,
-        )
-
-    def _memory(self, pid: Pid) -> decode.Memory:
-        name = f"mm-{pid}.img"
-        memory = decode.decode_memory(self._images.one(name, wire.MM))
-        self._files.require(memory.exe, name, "exe_file_id")
-        for mapping in memory.mappings:
-            if mapping.file is not None:
-                self._files.require(mapping.file, name, f"vmas (at {mapping.start:x})")
-        return memory
-
-    def _directories(self, pid: Pid) -> decode.Directories:
-        name = f"fs-{pid}.img"
-        directories = decode.decode_directories(self._images.one(name, wire.FS))
-        self._files.require(directories.cwd, name, "cwd_id")
-        self._files.require(directories.root, name, "root_id")
-        return directories
-
-    def _descriptors(self, pid: Pid) -> tuple[Descriptor, ...]:
-        table: int = pid
-        if self._by_table:
-            table = decode.decode_descriptor_table_id(self._images.one(f"ids-{pid}.img", wire.IDS))
-        if table not in self._tables:
-            name = f"fdinfo-{table}.img"
-            self._tables[table] = tuple(
-                self._descriptor(entry) for entry in self._images.all(name, wire.FDINFO)
-            )
-        return self._tables[table]
-
-    def _descriptor(self, entry: Entry) -> Descriptor:
-        descriptor = decode.decode_descriptor(entry)
-        self._files.require(descriptor.file, entry.image, "id", entry.index)
-        return descriptor

@@ -60,6 +60,10 @@ class Entry:
         values: Iterable[int] = getattr(self.message, name)
         return tuple(values)
 
+    def maybe_numbers(self, name: str) -> tuple[int, ...]:
+        """Return a repeated field; nothing too where the installed pycriu does not know the field yet."""
+        return tuple(getattr(self.message, name, ()))
+
     def flag(self, name: str) -> bool:
         return bool(self.maybe_number(name))
 

@@ -89,9 +89,68 @@ SELF_CONTAINED = frozenset(
         FileType.NETLINKSK,
         FileType.BPFMAP,
         FileType.PIDFD,
+        FileType.NS,
     }
 )
 """The types that CRIU restores from the images alone."""
+
+
+class TerminalType(enum.Enum):
+    """`TtyType`."""
+
+    UNKNOWN = 0
+    PTY = 1
+    CONSOLE = 2
+    VT = 3
+    CTTY = 4
+    EXT_TTY = 5
+    SERIAL = 6
+
+
+class MemfdSeal(enum.Enum):
+    """`F_SEAL_*` of fcntl(2)."""
+
+    SEAL = 0x01
+    SHRINK = 0x02
+    GROW = 0x04
+    WRITE = 0x08
+    FUTURE_WRITE = 0x10
+    EXEC = 0x20
+
+
+class NamespaceKind(enum.Enum):
+    """The kinds of namespaces(7), by their name in /proc/PID/ns."""
+
+    PID = "pid"
+    NET = "net"
+    IPC = "ipc"
+    UTS = "uts"
+    MNT = "mnt"
+    USER = "user"
+    CGROUP = "cgroup"
+    TIME = "time"
+
+
+class NetDeviceType(enum.Enum):
+    """`nd_type`."""
+
+    LOOPBACK = 1
+    VETH = 2
+    TUN = 3
+    EXTLINK = 4
+    """The device itself has to be there already."""
+    VENET = 5
+    BRIDGE = 6
+    MACVLAN = 7
+    SIT = 8
+
+
+class LsmType(enum.Enum):
+    """`lsmtype`: the Linux security module that labelled the tasks."""
+
+    NO_LSM = 0
+    SELINUX = 1
+    APPARMOR = 2
 
 
 class SeccompMode(enum.Enum):
@@ -104,6 +163,13 @@ class SeccompMode(enum.Enum):
 
 class MappingKind(enum.Enum):
     """What a mapping's pages come from, told from the `VMA_*` bits of its status (CRIU's image.h)."""
+
+    ANONYMOUS_SHARED = "anonymous shared memory"
+    """Shared between tasks without a name; in the images."""
+    HUGE_PAGES = "huge pages"
+    """Anonymous memory in huge pages (MAP_HUGETLB): the machine's pool must have as many free."""
+    SOCKET = "packet socket's ring"
+    """Mapped from a socket that a descriptor names (`dump_socket_map`)."""
 
     FILE_PRIVATE = "private"
     FILE_SHARED = "shared"

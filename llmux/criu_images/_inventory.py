@@ -16,15 +16,14 @@ from llmux.criu_images._enums import SELF_CONTAINED, FileType, RemapType, Socket
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import (
     Dump,
+    Fifo,
     File,
     FileId,
     FileLock,
     InetSocket,
-    Memfd,
     Notify,
     OtherFile,
     Pid,
-    Pipe,
     RegularFile,
     Remap,
     Terminal,
@@ -322,12 +321,12 @@ def _binds_port(socket: InetSocket) -> bool:
 def _other_references(dump: Dump, users: Users) -> Iterator[FileReference]:
     for file in dump.files.values():
         match file:
-            case Pipe() | Memfd() | Notify() | Terminal() | OtherFile() | RegularFile(external=True):
-                yield FileReference(file, users.get(file.id, ()))
-            case InetSocket() if not (_connected(file) or _binds_port(file)):
-                yield FileReference(file, users.get(file.id, ()))
-            case _:
+            case RegularFile(external=False) | UnixSocket() | Fifo():
                 pass
+            case InetSocket() if _connected(file) or _binds_port(file):
+                pass
+            case _:
+                yield FileReference(file, users.get(file.id, ()))
 
 
 def _ids(dump: Dump) -> tuple[Pid, ...]:

@@ -1,327 +1,220 @@
 """What a dump refers to, one frozen record per image entry that matters to a restore.
 
 Names are CRIU's own (`images/*.proto`); paths are raw bytes (`_paths.py`). A record holds what its entry says and nothing
-that was worked out from other entries: that is `_inventory.py`'s.
+that was worked out from other entries: that is `_inventory.py`'s. The records live in modules by kind; this one joins them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NewType, TypeAlias
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from llmux.criu_images._enums import (
-    FileType,
-    MappingKind,
-    RemapType,
-    SeccompMode,
-    Shutdown,
-    SocketState,
-    SocketType,
-    TaskState,
+from llmux.criu_images._enums import LsmType, NamespaceKind
+from llmux.criu_images._ids import (
+    FileId as FileId,
 )
-from llmux.criu_images._paths import RawPath
-
-FileId = NewType("FileId", int)
-"""Ties a descriptor (`fdinfo_entry.id`), a mapping (`vma_entry.shmid`) or an exe, cwd and root to its file entry."""
-SocketInode = NewType("SocketInode", int)
-"""Ties a Unix socket to its peer (`unix_sk_entry.ino` and `.peer`)."""
-Pid = NewType("Pid", int)
-"""A process, thread, session or process group id, as seen in the dumped tree's own PID namespace."""
-
-
-@dataclass(frozen=True, slots=True)
-class RegularFile:
-    """`reg_file_entry`: any file opened by a path, directories and device nodes included."""
-
-    id: FileId
-    name: RawPath
-    flags: int
-    """Open flags (`O_*`)."""
-    pos: int
-    size: int | None
-    """Bytes at dump; restore demands the same, except where CRIU stored none (O_WRONLY|O_APPEND)."""
-    mode: int | None
-    """The full st_mode."""
-    build_id: bytes | None
-    external: bool
-    """`name` is not a path but a key `file[MOUNT:INODE]`, to be handed in with `--inherit-fd`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remap:
-    """`remap_file_path_entry`: the file `original` has lost its name and is restored by way of `remap_id`."""
-
-    original: FileId
-    remap_id: int
-    """LINKED: the file id of the `link_remap.N` entry; GHOST: the number of `ghost-file-N.img`; PROCFS: a PID."""
-    type: RemapType | int
-
-
-@dataclass(frozen=True, slots=True)
-class GhostFile:
-    """`ghost_file_entry`: a file with no link left, its content in the image of the same number."""
-
-    number: int
-    mode: int
-    uid: int
-    gid: int
-    size: int | None
-    device: int | None
-    """The raw `dev`, as CRIU stores it."""
-    inode: int | None
-    symlink_target: RawPath | None
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedPacket:
-    """`sk_packet_entry`: one message in a socket's queue."""
-
-    socket: FileId
-    """The receiver."""
-    length: int
-    rights: tuple[FileId, ...]
-    """Files in flight (SCM_RIGHTS)."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnixSocket:
-    """`unix_sk_entry`."""
-
-    id: FileId
-    inode: SocketInode
-    type: SocketType | int
-    state: SocketState | int
-    flags: int
-    external: bool
-    """USK_EXTERN in `uflags`: not a socket of the tree but the peer of one, outside the dump; nothing binds it."""
-    plugin: bool
-    """USK_CALLBACK: restored by a CRIU plugin."""
-    backlog: int
-    peer: SocketInode | None
-    name: RawPath
-    """Without CRIU's trailing NUL; an abstract name starts with NUL; unnamed is empty."""
-    name_dir: RawPath | None
-    """The directory that a relative `name` starts from."""
-    deleted: bool
-    mode: int | None
-    uid: int | None
-    gid: int | None
-    shutdown: Shutdown
-
-    @property
-    def abstract(self) -> bool:
-        return self.name.startswith(b"\0")
-
-    @property
-    def listening(self) -> bool:
-        return self.state is SocketState.LISTEN and not self.external
-
-    @property
-    def binds(self) -> bool:
-        """Whether a restore binds the name (`bind_unix_sk`).
-
-        An accepted connection carries its listener's name and a connecting one may have its own; neither is bound.
-        """
-        connected = self.state is SocketState.ESTABLISHED and self.type is not SocketType.DGRAM
-        return bool(self.name) and not (self.external or self.plugin or connected)
-
-
-@dataclass(frozen=True, slots=True)
-class InetSocket:
-    """`inet_sk_entry`."""
-
-    id: FileId
-    inode: SocketInode
-    family: int
-    """AF_INET or AF_INET6."""
-    type: SocketType | int
-    protocol: int
-    state: SocketState | int
-    source: str
-    """Address in the text form of inet_ntop(3)."""
-    source_port: int
-    destination: str
-    destination_port: int
-    backlog: int
-    v6only: bool
-    reuseaddr: bool
-    reuseport: bool
-
-    @property
-    def listening(self) -> bool:
-        return self.state is SocketState.LISTEN
-
-
-@dataclass(frozen=True, slots=True)
-class Fifo:
-    """`fifo_entry`: a named pipe; its node is the regular-file entry `regular_file`."""
-
-    id: FileId
-    pipe_id: int
-    regular_file: FileId
-
-
-@dataclass(frozen=True, slots=True)
-class Pipe:
-    """`pipe_entry`: self-contained."""
-
-    id: FileId
-    pipe_id: int
-    flags: int
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """`inotify_wd_entry` or `fanotify_mark_entry`."""
-
-    descriptor: int
-    inode: int
-    device: int
-    mask: int
-    path: RawPath | None
-    """The path that CRIU resolved the handle to (`fh_entry.path`, or the mount mark's), if it did."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notify:
-    """`inotify_file_entry` or `fanotify_file_entry`."""
-
-    id: FileId
-    type: FileType
-    """INOTIFY or FANOTIFY."""
-    watches: tuple[Watch, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Terminal:
-    """`tty_file_entry` with its `tty_info_entry`'s facts."""
-
-    id: FileId
-    info: int
-    regular_file: FileId | None
-
-
-@dataclass(frozen=True, slots=True)
-class Memfd:
-    """`memfd_file_entry` with the name of its inode: self-contained."""
-
-    id: FileId
-    inode: int
-    name: RawPath
-    size: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class OtherFile:
-    """A file that has nothing a restore would ask the container for, or of a type this release knows by name only."""
-
-    id: FileId
-    type: FileType | int
-    """A number where this release has no name for it."""
-
-
-File: TypeAlias = RegularFile | UnixSocket | InetSocket | Fifo | Pipe | Notify | Terminal | Memfd | OtherFile
-
-
-@dataclass(frozen=True, slots=True)
-class Descriptor:
-    """`fdinfo_entry`: one open descriptor of one descriptor table."""
-
-    fd: int
-    file: FileId
-    flags: int
-    """FD_CLOEXEC and its like."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """`vma_entry` that maps a file, a memfd or System V shared memory; anonymous memory has no record."""
-
-    start: int
-    end: int
-    offset: int
-    """Bytes into the file."""
-    protection: int
-    flags: int
-    """`MAP_*`."""
-    kind: MappingKind
-    file: FileId | None
-    """What is mapped (`shmid`); None for System V shared memory, whose `shmid` is no file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One process: `pstree_entry` joined by PID with its core, mm, fs, ids and descriptor images."""
-
-    pid: Pid
-    ppid: Pid
-    pgid: Pid
-    sid: Pid
-    threads: tuple[Pid, ...]
-    """All thread ids, the leader's first."""
-    comm: str
-    state: TaskState | int
-    exe: FileId | None
-    cwd: FileId | None
-    root: FileId | None
-    descriptors: tuple[Descriptor, ...]
-    mappings: tuple[Mapping, ...]
-    seccomp: SeccompMode | int
-    """The leader's."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileLock:
-    """`file_lock_entry`."""
-
-    kind: int
-    """FL_POSIX 1, FL_FLOCK 2, FL_OFD 4, FL_LEASE 8 (CRIU's file-lock.h)."""
-    type: int
-    pid: Pid
-    """The holder, as the dumping criu saw it: not always in the tree's own namespace."""
-    fd: int
-    start: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """`mnt_entry`: only in dumps that own their mount namespace."""
-
-    id: int
-    parent: int
-    fstype: int
-    root: RawPath
-    mountpoint: RawPath
-    source: RawPath
-
-
-@dataclass(frozen=True, slots=True)
-class SysvSegment:
-    """`ipc_shm_entry`: a System V shared-memory segment; only in dumps that own their IPC namespace."""
-
-    key: int
-    id: int
-    size: int
-    mode: int
-
-
-@dataclass(frozen=True, slots=True)
-class PipeData:
-    """`pipe_data_entry`: how much waits in a pipe or FIFO."""
-
-    pipe_id: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class TcpQueues:
-    """`tcp_stream_entry`: how much waits in an established connection."""
-
-    inode: SocketInode
-    received: int
-    unsent: int
-    """Sent and not acknowledged, or not sent yet."""
+from llmux.criu_images._ids import (
+    NamespaceId as NamespaceId,
+)
+from llmux.criu_images._ids import (
+    Pid as Pid,
+)
+from llmux.criu_images._ids import (
+    SocketInode as SocketInode,
+)
+from llmux.criu_images._records_files import (
+    BpfMap as BpfMap,
+)
+from llmux.criu_images._records_files import (
+    Epoll as Epoll,
+)
+from llmux.criu_images._records_files import (
+    EpollTarget as EpollTarget,
+)
+from llmux.criu_images._records_files import (
+    EventFd as EventFd,
+)
+from llmux.criu_images._records_files import (
+    Fifo as Fifo,
+)
+from llmux.criu_images._records_files import (
+    GhostFile as GhostFile,
+)
+from llmux.criu_images._records_files import (
+    Memfd as Memfd,
+)
+from llmux.criu_images._records_files import (
+    NamespaceFile as NamespaceFile,
+)
+from llmux.criu_images._records_files import (
+    Notify as Notify,
+)
+from llmux.criu_images._records_files import (
+    OtherFile as OtherFile,
+)
+from llmux.criu_images._records_files import (
+    PidFd as PidFd,
+)
+from llmux.criu_images._records_files import (
+    Pipe as Pipe,
+)
+from llmux.criu_images._records_files import (
+    PipeData as PipeData,
+)
+from llmux.criu_images._records_files import (
+    RegularFile as RegularFile,
+)
+from llmux.criu_images._records_files import (
+    Remap as Remap,
+)
+from llmux.criu_images._records_files import (
+    SignalFd as SignalFd,
+)
+from llmux.criu_images._records_files import (
+    Terminal as Terminal,
+)
+from llmux.criu_images._records_files import (
+    TerminalInfo as TerminalInfo,
+)
+from llmux.criu_images._records_files import (
+    TimerFd as TimerFd,
+)
+from llmux.criu_images._records_files import (
+    TunFile as TunFile,
+)
+from llmux.criu_images._records_files import (
+    Watch as Watch,
+)
+from llmux.criu_images._records_kernel import (
+    AutofsMount as AutofsMount,
+)
+from llmux.criu_images._records_kernel import (
+    BinaryFormat as BinaryFormat,
+)
+from llmux.criu_images._records_kernel import (
+    CgroupDirectory as CgroupDirectory,
+)
+from llmux.criu_images._records_kernel import (
+    CgroupMember as CgroupMember,
+)
+from llmux.criu_images._records_kernel import (
+    Cgroups as Cgroups,
+)
+from llmux.criu_images._records_kernel import (
+    CgroupSet as CgroupSet,
+)
+from llmux.criu_images._records_kernel import (
+    Cpu as Cpu,
+)
+from llmux.criu_images._records_kernel import (
+    ExternalNamespace as ExternalNamespace,
+)
+from llmux.criu_images._records_kernel import (
+    FileLock as FileLock,
+)
+from llmux.criu_images._records_kernel import (
+    HostName as HostName,
+)
+from llmux.criu_images._records_kernel import (
+    IdRange as IdRange,
+)
+from llmux.criu_images._records_kernel import (
+    Mount as Mount,
+)
+from llmux.criu_images._records_kernel import (
+    NetDevice as NetDevice,
+)
+from llmux.criu_images._records_kernel import (
+    ParentImages as ParentImages,
+)
+from llmux.criu_images._records_kernel import (
+    SeccompFilter as SeccompFilter,
+)
+from llmux.criu_images._records_kernel import (
+    SysvQueue as SysvQueue,
+)
+from llmux.criu_images._records_kernel import (
+    SysvSegment as SysvSegment,
+)
+from llmux.criu_images._records_kernel import (
+    SysvSemaphores as SysvSemaphores,
+)
+from llmux.criu_images._records_kernel import (
+    TimeOffsets as TimeOffsets,
+)
+from llmux.criu_images._records_kernel import (
+    UserNamespace as UserNamespace,
+)
+from llmux.criu_images._records_sockets import (
+    InetSocket as InetSocket,
+)
+from llmux.criu_images._records_sockets import (
+    NetlinkSocket as NetlinkSocket,
+)
+from llmux.criu_images._records_sockets import (
+    PacketSocket as PacketSocket,
+)
+from llmux.criu_images._records_sockets import (
+    QueuedPacket as QueuedPacket,
+)
+from llmux.criu_images._records_sockets import (
+    SocketOptions as SocketOptions,
+)
+from llmux.criu_images._records_sockets import (
+    TcpQueues as TcpQueues,
+)
+from llmux.criu_images._records_sockets import (
+    UnixSocket as UnixSocket,
+)
+from llmux.criu_images._records_tasks import (
+    AioRing as AioRing,
+)
+from llmux.criu_images._records_tasks import (
+    Credentials as Credentials,
+)
+from llmux.criu_images._records_tasks import (
+    Descriptor as Descriptor,
+)
+from llmux.criu_images._records_tasks import (
+    IntervalTimer as IntervalTimer,
+)
+from llmux.criu_images._records_tasks import (
+    Limit as Limit,
+)
+from llmux.criu_images._records_tasks import (
+    Mapping as Mapping,
+)
+from llmux.criu_images._records_tasks import (
+    PosixTimer as PosixTimer,
+)
+from llmux.criu_images._records_tasks import (
+    Task as Task,
+)
+from llmux.criu_images._records_tasks import (
+    Thread as Thread,
+)
+
+File: TypeAlias = (
+    RegularFile
+    | UnixSocket
+    | InetSocket
+    | PacketSocket
+    | NetlinkSocket
+    | Fifo
+    | Pipe
+    | Notify
+    | Terminal
+    | Memfd
+    | EventFd
+    | Epoll
+    | SignalFd
+    | TimerFd
+    | TunFile
+    | BpfMap
+    | PidFd
+    | NamespaceFile
+    | OtherFile
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,3 +245,24 @@ class Dump:
     plugins: tuple[str, ...] = ()
     """CRIU plugins that took part in the dump, and that a restore needs."""
     unknown: tuple[Unknown, ...] = ()
+    outer_namespaces: tuple[tuple[NamespaceKind, NamespaceId], ...] = ()
+    """The dumping criu's own (`root_ids`): a task's namespace that is none of them belongs to the dump."""
+    lsm: LsmType | int = LsmType.NO_LSM
+    tcp_close: bool = False
+    """Made with `--tcp-close`: connections come back closed."""
+    sysv_queues: tuple[SysvQueue, ...] = ()
+    sysv_semaphores: tuple[SysvSemaphores, ...] = ()
+    host_names: tuple[HostName, ...] = ()
+    user_namespaces: tuple[UserNamespace, ...] = ()
+    time_offsets: tuple[TimeOffsets, ...] = ()
+    external_namespaces: tuple[ExternalNamespace, ...] = ()
+    net_devices: tuple[NetDevice, ...] = ()
+    cgroups: Cgroups = field(default_factory=Cgroups)
+    outer_cgroup_set: int | None = None
+    """The dumping criu's own set of groups: what is in it is put there again, wherever the restoring criu is."""
+    seccomp_filters: tuple[SeccompFilter, ...] = ()
+    cpus: tuple[Cpu, ...] = ()
+    autofs_mounts: tuple[AutofsMount, ...] = ()
+    binary_formats: tuple[BinaryFormat, ...] = ()
+    parents: tuple[ParentImages, ...] = ()
+    """The chain of earlier dumps, nearest first; it ends with the first that has a problem."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from llmux.criu_images._enums import RemapType
-from llmux.criu_images._records import Dump, Fifo, FileId, Pid, Task, Terminal
+from llmux.criu_images._records import Dump, Fifo, FileId, Pid, Task, Terminal, TunFile
 
 
 class Role(enum.Enum):
@@ -85,7 +85,7 @@ def _add_in_flight(dump: Dump, users: defaultdict[FileId, dict[User, None]]) -> 
 def _aliases(dump: Dump) -> Iterator[tuple[FileId, FileId]]:
     """Pair each file with another entry that stands in for it."""
     for file in dump.files.values():
-        if isinstance(file, (Fifo, Terminal)) and file.regular_file is not None:
+        if isinstance(file, Fifo | Terminal | TunFile) and file.regular_file is not None:
             yield file.id, file.regular_file
     for remap in dump.remaps:
         if remap.type is RemapType.LINKED:

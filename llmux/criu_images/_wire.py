@@ -16,9 +16,8 @@ import functools
 import struct
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, module_from_spec
@@ -32,6 +31,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from llmux.criu_images._entry import Entry
+from llmux.criu_images._formats import INVENTORY, ImageFormat, Parts
 from llmux.criu_images.errors import DamagedImage, PycriuIncompatible, PycriuMissing
 
 DEBIAN_PACKAGES = "/usr/lib/python3/dist-packages"
@@ -45,46 +45,6 @@ MAX_ENTRIES = 1 << 22
 _WORD = struct.Struct("=I")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFormat:
-    """One kind of image."""
-
-    magic: str
-    """Its name in pycriu's `magic.by_name`."""
-    message: str
-    payload: Callable[[Entry], int] | None = None
-    """How many bytes follow an entry; None where none do."""
-    single: bool = False
-    """Only the first entry counts; whatever follows it is payload."""
-
-
-INVENTORY = ImageFormat("INVENTORY", "inventory_entry")
-PSTREE = ImageFormat("PSTREE", "pstree_entry")
-CORE = ImageFormat("CORE", "core_entry")
-IDS = ImageFormat("IDS", "task_kobj_ids_entry")
-MM = ImageFormat("MM", "mm_entry")
-FS = ImageFormat("FS", "fs_entry")
-FDINFO = ImageFormat("FDINFO", "fdinfo_entry")
-FILES = ImageFormat("FILES", "file_entry")
-REMAP_FPATH = ImageFormat("REMAP_FPATH", "remap_file_path_entry")
-GHOST_FILE = ImageFormat("GHOST_FILE", "ghost_file_entry", single=True)
-MEMFD_INODE = ImageFormat("MEMFD_INODE", "memfd_inode_entry")
-FILE_LOCKS = ImageFormat("FILE_LOCKS", "file_lock_entry")
-MNTS = ImageFormat("MNTS", "mnt_entry")
-TCP_STREAM = ImageFormat("TCP_STREAM", "tcp_stream_entry", single=True)
-SK_QUEUES = ImageFormat("SK_QUEUES", "sk_packet_entry", lambda entry: entry.number("length"))
-PIPES_DATA = ImageFormat("PIPES_DATA", "pipe_data_entry", lambda entry: entry.number("bytes"))
-FIFO_DATA = ImageFormat("FIFO_DATA", "pipe_data_entry", lambda entry: entry.number("bytes"))
-
-
-def _segment_size(entry: Entry) -> int:
-    """Tell how much of a System V segment follows its entry (`dump_ipc_shm_seg`: whole words, or pages elsewhere)."""
-    return 0 if entry.flag("in_pagemaps") else -(-entry.number("size") // 4) * 4
-
-
-IPCNS_SHM = ImageFormat("IPCNS_SHM", "ipc_shm_entry", _segment_size)
-
-
 def read_entries(stream: BinaryIO, size: int, image: str, image_format: ImageFormat) -> Iterator[Entry]:
     """Yield the entries of one image of `size` bytes.
 
@@ -94,6 +54,8 @@ def read_entries(stream: BinaryIO, size: int, image: str, image_format: ImageFor
     reader = _Reader(stream, size, image)
     reader.check_magic(schema, image_format.magic)
     message_class = schema.message(image_format.message)
+    parts = image_format.parts
+    part_class = None if parts is None else schema.message(parts.message)
     index = 0
     while reader.left:
         if index == MAX_ENTRIES:
@@ -104,7 +66,14 @@ def read_entries(stream: BinaryIO, size: int, image: str, image_format: ImageFor
             return
         if image_format.payload is not None:
             reader.skip(image_format.payload(entry), index)
+        if parts is not None and part_class is not None:
+            _skip_parts(reader, entry, parts, part_class)
         index += 1
+
+
+def _skip_parts(reader: _Reader, entry: Entry, parts: Parts, part_class: type[Message]) -> None:
+    for _ in range(parts.count(entry)):
+        reader.skip(parts.payload(reader.entry(part_class, entry.index)), entry.index)
 
 
 class _Reader:
@@ -124,10 +93,7 @@ class _Reader:
         if magic in {schema.magics["IMG_COMMON"], schema.magics["IMG_SERVICE"]}:
             magic = self._word("the magic number", None)
         if magic != schema.magics[wanted]:
-            found = schema.names.get(magic)
-            raise self.damaged(
-                f"not a {wanted} image: {f'it is {found}' if found else f'its magic number is {magic:#x}'}"
-            )
+            raise self.damaged(f"not a {wanted} image: {_what_it_is(schema, magic)}")
 
     def entry(self, message_class: type[Message], index: int) -> Entry:
         length = self._word("an entry's length", index)
@@ -158,6 +124,24 @@ class _Reader:
             raise self.damaged(f"cut short in {what}", index)
         self.left -= length
         return data
+
+
+def _what_it_is(schema: Schema, magic: int) -> str:
+    if found := schema.names.get(magic):
+        return f"it is {found}"
+    swapped = int.from_bytes(magic.to_bytes(4, "little"), "big")
+    if swapped in schema.names:
+        return "it was written on a machine of the other byte order, where alone it can be read and restored"
+    return f"its magic number is {magic:#x}"
+
+
+def name_of_magic(head: bytes) -> str:
+    """Say what an image is by its first bytes, in words."""
+    schema = load_schema()
+    words = [_WORD.unpack_from(head, offset)[0] for offset in range(0, len(head) - 3, _WORD.size)]
+    if words and words[0] in {schema.magics["IMG_COMMON"], schema.magics["IMG_SERVICE"]}:
+        words = words[1:]
+    return _what_it_is(schema, words[0]) if words else "it is too short for a magic number"
 
 
 class Schema:

@@ -5,22 +5,31 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import assert_never
 
 from llmux.criu_images._enums import SocketState, SocketType, TaskState
 from llmux.criu_images._inventory import socket_path
 from llmux.criu_images._paths import escape
 from llmux.criu_images._records import (
+    BpfMap,
+    Epoll,
+    EventFd,
     Fifo,
     File,
     InetSocket,
     Memfd,
+    NamespaceFile,
+    NetlinkSocket,
     Notify,
     OtherFile,
+    PacketSocket,
     Pid,
+    PidFd,
     Pipe,
     RegularFile,
+    SignalFd,
     Terminal,
+    TimerFd,
+    TunFile,
     UnixSocket,
 )
 from llmux.criu_images._users import Role, User
@@ -108,18 +117,29 @@ def file_kind(file: File) -> str:
     match file:
         case OtherFile() | Notify():
             return member(file.type)
-        case Pipe() | Memfd() | Fifo():
-            return type(file).__name__.lower()
-        case Terminal():
-            return "tty"
-        case RegularFile():
-            return "reg"
-        case UnixSocket():
-            return "unixsk"
-        case InetSocket():
-            return "inetsk"
         case _:
-            assert_never(file)
+            return _KINDS[type(file)]
+
+
+_KINDS: dict[type[File], str] = {
+    RegularFile: "reg",
+    UnixSocket: "unixsk",
+    InetSocket: "inetsk",
+    PacketSocket: "packetsk",
+    NetlinkSocket: "netlinksk",
+    Fifo: "fifo",
+    Pipe: "pipe",
+    Terminal: "tty",
+    Memfd: "memfd",
+    EventFd: "eventfd",
+    Epoll: "eventpoll",
+    SignalFd: "signalfd",
+    TimerFd: "timerfd",
+    TunFile: "tunf",
+    BpfMap: "bpfmap",
+    PidFd: "pidfd",
+    NamespaceFile: "ns",
+}
 
 
 def holders(users: Iterable[User], comms: Mapping[Pid, str]) -> str:

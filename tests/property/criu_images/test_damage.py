@@ -10,37 +10,40 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmux.criu_images import _wire
-from llmux.criu_images._decode import (
-    decode_core,
-    decode_inventory,
-    decode_memory,
-    decode_packet,
-    decode_remap,
-    decode_tree_item,
-)
+from llmux.criu_images import _decode, _decode_kernel, _decode_tasks, _formats
 from llmux.criu_images._decode_files import decode_file
 from llmux.criu_images._wire import load_schema, read_entries
 from llmux.criu_images.errors import CriuImagesError
 
 DECODERS = {
-    _wire.FILES: decode_file,
-    _wire.INVENTORY: decode_inventory,
-    _wire.PSTREE: decode_tree_item,
-    _wire.CORE: decode_core,
-    _wire.MM: decode_memory,
-    _wire.REMAP_FPATH: decode_remap,
-    _wire.SK_QUEUES: decode_packet,
+    _formats.FILES: decode_file,
+    _formats.INVENTORY: _decode.decode_inventory,
+    _formats.PSTREE: _decode.decode_tree_item,
+    _formats.REMAP_FPATH: _decode.decode_remap,
+    _formats.SK_QUEUES: _decode.decode_packet,
+    _formats.MEMFD_INODE: _decode.decode_memfd_inode,
+    _formats.TTY_INFO: _decode.decode_terminal_info,
+    _formats.CORE: lambda entry: _decode_tasks.decode_core(entry, 7),
+    _formats.CREDS: _decode_tasks.decode_credentials,
+    _formats.IDS: _decode_tasks.decode_ids,
+    _formats.MM: _decode_tasks.decode_memory,
+    _formats.MNTS: lambda entry: _decode_kernel.decode_mount(entry, 9),
+    _formats.CGROUP: _decode_kernel.decode_cgroups,
+    _formats.SECCOMP: _decode_kernel.decode_seccomp_filters,
+    _formats.CPUINFO: _decode_kernel.decode_cpus,
+    _formats.USERNS: lambda entry: _decode_kernel.decode_user_namespace(entry, 9),
+    _formats.IPCNS_MSG: _decode_kernel.decode_sysv_queue,
+    _formats.IPCNS_SEM: _decode_kernel.decode_sysv_semaphores,
 }
 
 
-def read(image_format: _wire.ImageFormat, data: bytes) -> None:
+def read(image_format: _formats.ImageFormat, data: bytes) -> None:
     with suppress(CriuImagesError):
         for entry in read_entries(BytesIO(data), len(data), "x.img", image_format):
             DECODERS[image_format](entry)
 
 
-def framed(image_format: _wire.ImageFormat, *messages: bytes) -> bytes:
+def framed(image_format: _formats.ImageFormat, *messages: bytes) -> bytes:
     magic = struct.pack("=I", load_schema().magics[image_format.magic])
     return magic + b"".join(struct.pack("=I", len(message)) + message for message in messages)
 

@@ -20,14 +20,8 @@ _MM = [f"mm_{name}" for name in (*_BOUNDS, "arg_start", "arg_end", "env_start", 
 HANDLE = {"bytes": 8, "type": 1, "handle": [1]}
 REGULAR_MODE = 0o100644
 DIRECTORY_MODE = 0o40755
-FILE_PRIVATE, FILE_SHARED, ANON_SHARED, SYSV, MEMFD, PLUGIN = (
-    1 << 6,
-    1 << 7,
-    1 << 8,
-    1 << 10,
-    1 << 14,
-    1 << 27,
-)
+FILE_PRIVATE, FILE_SHARED, ANON_SHARED, ANON_PRIVATE = 1 << 6, 1 << 7, 1 << 8, 1 << 9
+SYSV, SOCKET, MEMFD, PLUGIN = 1 << 10, 1 << 11, 1 << 14, 1 << 27
 
 
 class DumpMaker:
@@ -79,8 +73,8 @@ class DumpMaker:
             self.other(15, 3, "fifo", pipe_id=1, regf_id=14),
             self.owned(16, 18, "memfd", flags=0, pos=0, inode_id=1),
             self.owned(17, 8, "ify", flags=0, wd=[watch | {"f_handle": HANDLE | {"path": "/etc"}}]),
-            {"type": 6, "id": 18},
-            {"type": 6, "id": 19},
+            self.owned(18, 6, "efd", flags=2, counter=1),
+            self.owned(19, 6, "efd", flags=2, counter=0),
             fds={0: 3, 1: 3, 2: 4, 3: 6, 4: 7, 5: 8, 6: 15, 7: 18, 8: 19},
         )
         self.remaps({"orig_id": 4, "remap_id": 5, "remap_type": 0})
@@ -97,7 +91,14 @@ class DumpMaker:
         )
 
     def tree(self, *items: dict[str, Any]) -> None:
+        """Write the process tree, and a core for each thread but the leaders."""
         self.image("pstree.img", "PSTREE", "pstree_entry", *items)
+        for tid in (tid for item in items for tid in item.get("threads", ())[1:]):
+            self.thread(tid)
+
+    def thread(self, tid: int, **more: Any) -> None:
+        core = {"mtype": 1, "thread_core": {"futex_rla": 0, "futex_rla_len": 0, **more}}
+        self.image(f"core-{tid}.img", "CORE", "core_entry", core)
 
     def task(self, pid: int, fds: dict[int, int], *vmas: dict[str, Any], table: int | None = None) -> None:
         table = pid if table is None else table

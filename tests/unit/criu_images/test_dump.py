@@ -18,7 +18,7 @@ from llmux.criu_images._records import (
 )
 from llmux.criu_images.errors import DamagedImage, NotADump, UnreadableImage
 
-from .conftest import ANON_SHARED, FILE_PRIVATE, FILE_SHARED, MEMFD, PLUGIN, SYSV
+from .conftest import ANON_PRIVATE, ANON_SHARED, FILE_PRIVATE, FILE_SHARED, MEMFD, PLUGIN, SOCKET, SYSV
 
 
 def test_a_task_is_joined_from_its_images(maker):
@@ -79,12 +79,17 @@ def test_mappings_are_told_apart_by_their_status(maker):
         FILE_SHARED | PLUGIN: 2,
         SYSV | ANON_SHARED: 99,
     }
-    ignored = maker.vma(1 << 20, ANON_SHARED, 12345)
+    no_files = (
+        maker.vma(1 << 20, ANON_SHARED, 12345),
+        maker.vma(2 << 20, ANON_PRIVATE, 0) | {"flags": 0x40022},
+        maker.vma(3 << 20, SOCKET, 9),
+        maker.vma(4 << 20, ANON_PRIVATE, 0),
+    )
     maker.task(
         7,
         {},
         *(maker.vma(4096 * n, status, id_) for n, (status, id_) in enumerate(statuses.items())),
-        ignored,
+        *no_files,
     )
     assert [(mapping.kind, mapping.file) for mapping in read_dump(maker.directory).tasks[0].mappings] == [
         (MappingKind.FILE_PRIVATE, 2),
@@ -92,6 +97,9 @@ def test_mappings_are_told_apart_by_their_status(maker):
         (MappingKind.MEMFD, 3),
         (MappingKind.PLUGIN, 2),
         (MappingKind.SYSV, None),
+        (MappingKind.ANONYMOUS_SHARED, None),
+        (MappingKind.HUGE_PAGES, None),
+        (MappingKind.SOCKET, None),
     ]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from llmux.criu_images._enums import FileType, MappingKind, SeccompMode, SocketState, SocketType, TaskState
+from llmux.criu_images._enums import MappingKind, SeccompMode, SocketState, SocketType, TaskState
 from llmux.criu_images._paths import escape
 from llmux.criu_images._records import (
     Fifo,
     InetSocket,
     Memfd,
-    OtherFile,
+    NetlinkSocket,
     Pid,
     Pipe,
     RegularFile,
@@ -18,6 +18,7 @@ from llmux.criu_images._records import (
     UnixSocket,
 )
 from llmux.criu_images._users import Role, User
+from llmux.criu_images._words import file_kind
 
 from . import live
 from .live import dump_of, inventory_of
@@ -27,12 +28,12 @@ TASK_STATES = {"Z": TaskState.DEAD, "T": TaskState.STOPPED}
 OF_FILES = {MappingKind.FILE_PRIVATE, MappingKind.FILE_SHARED}
 STREAMS = {SocketType.STREAM, SocketType.SEQPACKET}
 ANONYMOUS = {
-    "anon_inode:[eventfd]": FileType.EVENTFD,
-    "anon_inode:[eventpoll]": FileType.EVENTPOLL,
-    "anon_inode:[signalfd]": FileType.SIGNALFD,
-    "anon_inode:[timerfd]": FileType.TIMERFD,
-    "anon_inode:inotify": FileType.INOTIFY,
-    "anon_inode:[pidfd]": FileType.PIDFD,
+    "anon_inode:[eventfd]": "eventfd",
+    "anon_inode:[eventpoll]": "eventpoll",
+    "anon_inode:[signalfd]": "signalfd",
+    "anon_inode:[timerfd]": "timerfd",
+    "anon_inode:inotify": "inotify",
+    "anon_inode:[pidfd]": "pidfd",
 }
 
 pytestmark = pytest.mark.parametrize("name", live.NAMES)
@@ -96,12 +97,12 @@ def check_file(dump, file, link):
             assert file.size == link["size"]
         case Terminal():
             assert target.startswith("/dev/pt")
-        case OtherFile(type=FileType.NETLINKSK):
-            assert target.startswith("socket:")
+        case NetlinkSocket():
+            assert target == f"socket:[{file.inode}]"
         case Fifo():
             check_file(dump, dump.files[file.regular_file], {**link, "size": None})
         case _:
-            assert file.type is ANONYMOUS[target]
+            assert file_kind(file) == ANONYMOUS[target]
 
 
 def test_mappings(name):

@@ -15,11 +15,12 @@ from manifests import raw
 
 from llmux.criu_images import _build, plan, read_manifest, rebuild, undo, verify
 from llmux.criu_images._capture import Subject, capture_subject, survey_place
+from llmux.criu_images._enums import RemapType
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference
 from llmux.criu_images._journal import settle
 from llmux.criu_images._linux import APPEND_ONLY, IMMUTABLE
 from llmux.criu_images._metadata import apply_flags, clear_flags
-from llmux.criu_images._records import FileId, Pid, Remap, RemapType
+from llmux.criu_images._records import FileId, Pid, Remap
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import (
     CaptureFailed,

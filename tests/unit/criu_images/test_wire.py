@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from llmux.criu_images import _wire
-from llmux.criu_images._wire import FILES, GHOST_FILE, IPCNS_SHM, SK_QUEUES, load_schema, read_entries
+from llmux.criu_images._entry import Entry
+from llmux.criu_images._formats import FILES, GHOST_FILE, IPCNS_SHM, SK_QUEUES, ImageFormat
+from llmux.criu_images._wire import load_schema, read_entries
 from llmux.criu_images.errors import DamagedImage, PycriuIncompatible, PycriuMissing
 
 
-def read(path: Path, image_format: _wire.ImageFormat = FILES) -> list[_wire.Entry]:
+def read(path: Path, image_format: ImageFormat = FILES) -> list[Entry]:
     with path.open("rb") as stream:
         return list(read_entries(stream, path.stat().st_size, path.name, image_format))
 

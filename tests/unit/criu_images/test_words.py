@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from llmux.criu_images import _words as words
 from llmux.criu_images._enums import FileType, SocketState, SocketType, TaskState
-from llmux.criu_images._records import OtherFile
+from llmux.criu_images._records import File, Notify, OtherFile
 from llmux.criu_images._users import Role, User
 
 
@@ -46,3 +48,7 @@ def test_each_holder_once_its_descriptors_together():
         User(8, Role.IN_FLIGHT, 5),
     )
     assert words.holders(users, {7: "a", 9: "b"}) == "a(7) fd 3 4, mapping; ?(8) in flight 5; b(9) cwd"
+
+
+def test_each_type_of_file_has_a_kind():
+    assert {*words._KINDS, Notify, OtherFile} == set(get_args(File))
