@@ -6,7 +6,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never
 
 from llmux.criu_images import _words as words
 from llmux.criu_images._enums import SeccompMode, TaskState
@@ -20,7 +19,6 @@ from llmux.criu_images._records import (
     InetSocket,
     Memfd,
     Notify,
-    OtherFile,
     Pid,
     Pipe,
     RegularFile,
@@ -58,10 +56,8 @@ class _View:
             case Notify():
                 watched = (escape(watch.path) for watch in file.watches if watch.path is not None)
                 text = " ".join((words.file_kind(file), *watched))
-            case OtherFile():
-                text = words.file_kind(file)
             case _:
-                assert_never(file)
+                text = words.file_kind(file)
         return text
 
     def name_of(self, file: FileId | None) -> str:
