@@ -148,5 +148,9 @@ class Facts:
     """Files in memory that earlier rebuilds have made here."""
     unheld: Mapping[RawPath, Unheld] = field(default_factory=dict)
     """Of the paths at which nothing is, those whose metadata will not fit."""
+    own: frozenset[tuple[RawPath, Born]] = frozenset()
+    """What rebuilds of this dump have made here for a restore that is not over."""
+    claimed: Mapping[RawPath, str] = field(default_factory=dict)
+    """Names that another restore, which is not over, has made or is going to make, with its journal's name."""
     private_mounts: bool = False
     """This mount namespace is not the container's main one, so a mount made here is seen by the restored tree alone."""

@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,6 +46,9 @@ class Kind(enum.Enum):
     """A directory outside the tree on which memory for copies may be mounted."""
     RESTORED = "restored"
     """No path: the restore that the lines before were for has succeeded (`llmux-criu-hook` writes it at `pre-resume`)."""
+
+
+_CLAIMING = frozenset({Kind.NODE, Kind.LEFTOVER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,7 @@ def _parse(line: bytes) -> Made:
         int(raw["size"]),
         int(raw["mtime_ns"]),
         int(raw["birth_ns"]),
-        int(raw["flags"]),
+        int(raw.get("flags", 0)),
     )
 
 
@@ -174,6 +177,32 @@ def settle_restored(path: Path) -> None:
     lines = read_journal(path)
     if lines and lines[-1].kind is Kind.RESTORED:
         settle(path)
+
+
+def read_own(path: Path) -> frozenset[tuple[RawPath, Born]]:
+    """Return the files that the restore of this journal had made, if it is not over; raises JournalInvalid."""
+    lines = _open_lines(path)
+    return frozenset((name, made.born) for made in lines if made.kind is Kind.NODE for name in made.paths)
+
+
+def read_claims(path: Path) -> Mapping[RawPath, str]:
+    """Return the names that other restores of this place have made or are going to make and that are not over, with their journals' names.
+
+    A journal that cannot be read claims nothing.
+    """
+    claims: dict[RawPath, str] = {}
+    for other in sorted(path.parent.glob("*.json")):
+        if other.name != path.name:
+            with suppress(JournalInvalid):
+                lines = [made for made in _open_lines(other) if made.kind in _CLAIMING]
+                claims.update((name, other.name) for made in lines for name in made.paths)
+    return claims
+
+
+def _open_lines(path: Path) -> tuple[Made, ...]:
+    lines = read_journal(path)
+    restored = [number for number, made in enumerate(lines, 1) if made.kind is Kind.RESTORED]
+    return lines[restored[-1] :] if restored else lines
 
 
 def settle(path: Path) -> None:

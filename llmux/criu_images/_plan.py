@@ -20,7 +20,7 @@ from llmux.criu_images._actions import (
 )
 from llmux.criu_images._facts import Facts, Inode, Seen
 from llmux.criu_images._paths import RawPath, escape
-from llmux.criu_images._plan_files import Step, plan_file
+from llmux.criu_images._plan_files import Step, claimed, plan_file
 from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
 from llmux.criu_images._plan_metadata import fit_metadata
 from llmux.criu_images._words import counted
@@ -123,7 +123,11 @@ def _plan_free_name(name: FreeName, facts: Facts) -> Iterator[Step]:
         )
     for path in leftovers_of(name):
         inode = _seen(facts, path).inode
-        if inode is not None and not stat.S_ISDIR(inode.mode):
+        if inode is None or stat.S_ISDIR(inode.mode):
+            continue
+        if path in facts.claimed:
+            yield claimed(path, facts.claimed[path], "File exists")
+        else:
             yield RemoveStale(path, inode.identity, "left by a restore that failed")
 
 

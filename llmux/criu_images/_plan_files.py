@@ -17,6 +17,8 @@ Step: TypeAlias = Action | Conflict
 _LEFT = "left in memory by an earlier restore, changed since, and no process has it open"
 _OWN_MEMORY = "restore in a mount namespace with a tmpfs of its own there"
 _NOT_FOUND = "Can't open file {} on restore: No such file or directory"
+_NOT_LINKED = "Can't link {}"
+_UNKNOWN_REMAP = f"Remove it if no other restore or dump is under way that uses it, or {_OWN_MEMORY}."
 _Present: TypeAlias = Mapping[RawPath, tuple[Inode, Seen]]
 
 
@@ -34,7 +36,7 @@ def plan_file(entry: FileEntry, facts: Facts) -> Iterator[Step]:
         yield from (RemoveStale(name, present[name][0].identity, _LEFT, unused=True) for name in left)
         present = {name: one for name, one in present.items() if name not in left}
         if entry.consumed:
-            yield from _plan_group(entry, present)
+            yield from _plan_group(entry, present, facts)
         else:
             yield from _plan_carried(entry, present, facts)
 
@@ -109,19 +111,29 @@ def _on_shared_mount(present: _Present, facts: Facts) -> bool:
     return any(mount.shared for mount in facts.mounts if mount.id in mounts)
 
 
-def _plan_group(entry: FileEntry, present: _Present) -> Iterator[Step]:
-    """Plan a link remap with its partners: CRIU links the lost name from it, and whoever opens the partner's name must get the same inode."""
+def _plan_group(entry: FileEntry, present: _Present, facts: Facts) -> Iterator[Step]:
+    """Plan a link remap with its partners: CRIU links the lost name from it, and whoever opens the partner's name must get the same inode.
+
+    Every dump that has a file of this number calls it so. Only what this dump's own rebuild has made is stale; another's may be used any moment.
+    """
     partners = {name: present[name] for name in present if name not in entry.consumed}
-    if (
-        len(present) == len(entry.names)
-        and len(_identities(present)) == 1
-        and not _all_differences(entry, present)
-    ):
+    remaps = {name: present[name] for name in sorted(present.keys() & set(entry.consumed))}
+    claims = [claimed(name, facts.claimed[name], _NOT_LINKED) for name in remaps if name in facts.claimed]
+    whole = len(present) == len(entry.names) and len(_identities(present)) == 1
+    if claims:
+        yield from claims
         return
-    for name in sorted(present.keys() & set(entry.consumed)):
-        yield RemoveStale(
-            name, present[name][0].identity, "not the dump's link remap, or without its other names"
-        )
+    if whole and not _all_differences(entry, present):
+        return
+    for name, (inode, _) in remaps.items():
+        if (name, inode.born) in facts.own:
+            yield RemoveStale(
+                name, inode.identity, "made for an earlier restore, and without its other names now"
+            )
+        else:
+            yield path_conflict(
+                name, "not the dump's link remap, or without its other names", _NOT_LINKED, _UNKNOWN_REMAP
+            )
     differences = _all_differences(entry, partners)
     if differences:
         yield from differences
@@ -129,6 +141,16 @@ def _plan_group(entry: FileEntry, present: _Present) -> Iterator[Step]:
         yield from _join(entry, partners)
     else:
         yield PlaceFile(entry, entry.names, None, f"{entry.reason}; missing here")
+
+
+def claimed(name: RawPath, journal: str, criu_says: str) -> Conflict:
+    """Say that another restore has made `name`, or is about to."""
+    return path_conflict(
+        name,
+        f"made for another restore that is not over (its journal is {journal})",
+        criu_says,
+        f"Wait for it, or `undo` it if it has failed; or {_OWN_MEMORY}.",
+    )
 
 
 def _join(entry: FileEntry, present: _Present) -> Iterator[Step]:

@@ -21,7 +21,7 @@ from llmux.criu_images._journal import (
     settle,
     settle_restored,
 )
-from llmux.criu_images._ledger import read_made, remember
+from llmux.criu_images._ledger import remember
 from llmux.criu_images._plan import free_leftovers, free_paths, make_plan
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images._survey import survey
@@ -37,9 +37,9 @@ def plan(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) ->
     """Work out what `rebuild` would do here and now, and change nothing. Raises ImagesDiffer and what `read_manifest` raises."""
     manifest = read_manifest(directory)
     check_images(directory, manifest)
-    made = read_made((journal or default_journal(manifest.seal)).parent)
     with Tree(root) as tree:
-        return _plan(directory, manifest, survey(manifest, tree, made))
+        facts = survey(manifest, tree, journal or default_journal(manifest.seal))
+    return _plan(directory, manifest, facts)
 
 
 def rebuild(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) -> Plan:
@@ -53,7 +53,7 @@ def rebuild(directory: Path, *, root: Path = _ROOT, journal: Path | None = None)
     check_images(directory, manifest)
     journal = journal or default_journal(manifest.seal)
     with locked(journal), Tree(root) as tree:
-        facts = survey(manifest, tree, read_made(journal.parent))
+        facts = survey(manifest, tree, journal)
         made = _plan(directory, manifest, facts)
         if made.conflicts:
             raise RebuildRefused(tuple(map(str, made.conflicts)))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from llmux.criu_images import _observe as observe
 from llmux.criu_images._digest import ShortReadError, algorithm_of, digest_file
 from llmux.criu_images._elf import read_build_id
-from llmux.criu_images._facts import Born, Facts, Inode, Seen, Unheld
+from llmux.criu_images._facts import Facts, Inode, Seen, Unheld
+from llmux.criu_images._journal import read_claims, read_own
+from llmux.criu_images._ledger import read_made
 from llmux.criu_images._metadata import find_unheld
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._plan import leftovers_of
@@ -18,10 +21,10 @@ from llmux.criu_images.errors import UnsafeLink
 from llmux.criu_images.manifest import FileEntry, Manifest, Metadata
 
 
-def survey(manifest: Manifest, tree: Tree, made: frozenset[tuple[RawPath, Born]] = frozenset()) -> Facts:
-    """Observe all that `make_plan` compares with `manifest`; raises OSError where /proc cannot be read.
+def survey(manifest: Manifest, tree: Tree, journal: Path | None = None) -> Facts:
+    """Observe all that `make_plan` compares with `manifest`; raises OSError where /proc cannot be read, JournalInvalid.
 
-    `made` are the files in memory that earlier rebuilds have made.
+    `journal` is this restore's; what it and those beside it list is known to be made by rebuilds.
     """
     mounts = observe.read_mounts()
     memory = frozenset(mount.id for mount in mounts if mount.in_memory)
@@ -37,7 +40,9 @@ def survey(manifest: Manifest, tree: Tree, made: frozenset[tuple[RawPath, Born]]
         mounts=mounts,
         processor=observe.read_processor(),
         kernel=os.uname().release,
-        made=made,
+        made=read_made(journal.parent) if journal else frozenset(),
+        own=read_own(journal) if journal else frozenset(),
+        claimed=read_claims(journal) if journal else {},
         private_mounts=observe.has_private_mounts(),
     )
 

@@ -71,15 +71,6 @@ ACTIONS = {
     "group whole": (GROUP, {"/dev/shm/link_remap.9": seen_file(), "/dev/shm/sem.x": seen_file()}, []),
     "group's link remap consumed": (
         GROUP, {"/dev/shm/sem.x": seen_file()}, [("place file", "/dev/shm/link_remap.9")]),
-    "group's link remap of another dump": (
-        GROUP, {"/dev/shm/link_remap.9": seen_file(2, OTHER_DIGEST), "/dev/shm/sem.x": seen_file()},
-        [("remove stale", "/dev/shm/link_remap.9"), ("place file", "/dev/shm/link_remap.9")]),
-    "group's link remap a mere copy": (
-        GROUP, {"/dev/shm/link_remap.9": seen_file(2), "/dev/shm/sem.x": seen_file()},
-        [("remove stale", "/dev/shm/link_remap.9"), ("place file", "/dev/shm/link_remap.9")]),
-    "group's link remap alone": (
-        GROUP, {"/dev/shm/link_remap.9": seen_file()},
-        [("remove stale", "/dev/shm/link_remap.9"), ("place file", "/dev/shm/link_remap.9")]),
     "one of two hard links": (file_entry("/x", "/y"), {"/y": seen_file()}, [("place file", "/x")]),
     "stale ghost": (
         free_name("/t/g", FreeKind.GHOST_NAME, 26), {"/t/g.cr.1a.ghost": Seen(inode())}, [("remove stale", "/t/g.cr.1a.ghost")]),
@@ -134,6 +125,12 @@ CONFLICTS = {
     "log of another mode": (file_entry("/log", **LOG), {"/log": seen_file(mode=stat.S_IFREG | 0o600)}, "/log", "bad mode"),
     "directory where a file was": (file_entry("/x"), {"/x": DIRECTORY}, "/x", "directory"),
     "partner of other content": (GROUP, {"/dev/shm/sem.x": seen_file(digest=OTHER_DIGEST)}, "/dev/shm/sem.x", "other content"),
+    "another dump's link remap": (
+        GROUP, {"/dev/shm/link_remap.9": seen_file(2, OTHER_DIGEST), "/dev/shm/sem.x": seen_file()},
+        "/dev/shm/link_remap.9", "Remove it if no other restore or dump is under way"),
+    "a link remap that is a mere copy": (
+        GROUP, {"/dev/shm/link_remap.9": seen_file(2), "/dev/shm/sem.x": seen_file()}, "/dev/shm/link_remap.9", "not the dump's link remap"),
+    "a link remap without its group": (GROUP, {"/dev/shm/link_remap.9": seen_file()}, "/dev/shm/link_remap.9", "without its other names"),
     "two files that were one": (file_entry("/x", "/y"), {"/x": seen_file(1), "/y": seen_file(2)}, "/x", "hard links"),
     "file at a socket's path": (free_name("/t/s", FreeKind.SOCKET), {"/t/s": seen_file()}, "/t/s", "Address already in use"),
     "blocked way to a file": (file_entry("/x"), {"/x": BLOCKED}, "/x", "a link of user 1000"),
@@ -174,13 +171,44 @@ def test_a_missing_volume_is_one_conflict():
     assert text.startswith("/models: nothing is mounted here, and 2 files")
 
 
+@pytest.mark.parametrize(
+    "here", [{}, {"/dev/shm/sem.x": seen_file()}], ids=["alone", "beside a partner that is another file"]
+)
+def test_a_link_remap_that_a_rebuild_of_this_dump_made_gives_way(here):
+    mine = seen_file(2, OTHER_DIGEST)
+    remap = raw("/dev/shm/link_remap.9")
+    place = facts({**here, "/dev/shm/link_remap.9": mine}, own=frozenset({(remap, mine.inode.born)}))
+    assert actions(manifest_of(GROUP), place) == [
+        ("remove stale", "/dev/shm/link_remap.9"),
+        ("place file", "/dev/shm/link_remap.9"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "path", "others"),
+    [
+        (GROUP, "/dev/shm/link_remap.9", {"/dev/shm/sem.x": seen_file()}),
+        (GROUP, "/dev/shm/link_remap.9", {}),
+        (free_name("/t/g", FreeKind.GHOST_NAME, 26), "/t/g.cr.1a.ghost", {}),
+    ],
+)
+def test_what_another_restore_that_is_not_over_has_made_is_a_conflict(entry, path, others):
+    here = facts({path: seen_file(), **others}, claimed={raw(path): "abc.json"})
+    plan = make_plan(manifest_of(entry), here)
+    assert plan.actions == ()
+    (conflict,) = plan.conflicts
+    assert "another restore that is not over (its journal is abc.json)" in str(conflict)
+
+
 def test_what_is_stale_goes_first_and_parents_come_before_children():
     made = manifest(
         directories=(directory_entry("/a"), directory_entry("/a/b")),
         files=(file_entry("/a/b/x"), GROUP),
         fifos=(fifo_entry("/a/f"),),
     )
-    here = facts({"/dev/shm/link_remap.9": seen_file(2)})
+    left = seen_file(2)
+    mine = frozenset({(raw("/dev/shm/link_remap.9"), left.inode.born)})
+    here = facts({"/dev/shm/link_remap.9": left}, own=mine)
     assert [path for _, path in actions(made, here)] == [
         "/dev/shm/link_remap.9", "/a", "/a/b", "/a/b/x", "/dev/shm/link_remap.9", "/a/f"
     ]  # fmt: skip

@@ -175,6 +175,46 @@ class TestWhatAnEarlierRestoreLeftInMemory:
         assert not made.exists()
 
 
+class TestTwoDumpsWithOneLinkRemapsNumber:
+    """CRIU numbers link remaps by the file's id, so that two dumps of one program both have `link_remap.7`."""
+
+    @pytest.fixture
+    def other(self, in_memory, tmp_path):
+        """Yield another dump's world, to be restored in the same memory with a journal beside."""
+        other = World(tmp_path)
+        other.here, other.journal = in_memory.here, in_memory.journal.with_name("other.json")
+        for world, name, content in ((in_memory, "sem.a", b"a"), (other, "sem.b", b"b")):
+            (world.there / name).write_bytes(content)
+            (world.there / "link_remap.7").hardlink_to(world.there / name)
+            world.capture(regular("/link_remap.7", 1, kind=PathKind.LINK_REMAP))
+        return other
+
+    def test_the_second_waits_for_the_first(self, in_memory, other):
+        in_memory.rebuild()
+        with pytest.raises(
+            RebuildRefused, match=r"another restore that is not over \(its journal is j\.json\)"
+        ):
+            other.rebuild()
+        assert everything(in_memory.here) == {"link_remap.7", "sem.a"}
+        (in_memory.here / "link_remap.7").unlink()  # as CRIU does at the end of a restore
+        settle(in_memory.journal)
+        other.rebuild()
+        assert everything(in_memory.here) == {"link_remap.7", "sem.a", "sem.b"}
+
+    def test_a_first_that_failed_is_undone(self, in_memory, other):
+        in_memory.rebuild()
+        in_memory.undo()
+        other.rebuild()
+        assert everything(in_memory.here) == {"link_remap.7", "sem.b"}
+
+    def test_one_of_unknown_origin_stays(self, in_memory, other):
+        in_memory.rebuild()
+        in_memory.journal.unlink()
+        with pytest.raises(RebuildRefused, match="Remove it if no other restore or dump is under way"):
+            other.rebuild()
+        assert (in_memory.here / "link_remap.7").read_bytes() == b"a"
+
+
 def test_what_another_process_shares_is_a_warning(in_memory):
     (in_memory.there / "ring").write_bytes(b"ring")
     in_memory.capture(regular("/ring", 4, flags=os.O_RDWR))
