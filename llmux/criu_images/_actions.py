@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from llmux.criu_images._compare import Comparison
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images.manifest import DirectoryEntry, FifoEntry, FileEntry, SymlinkEntry
 
@@ -120,6 +121,8 @@ class Plan:
     actions: tuple[Action, ...]
     conflicts: tuple[Conflict, ...]
     warnings: tuple[str, ...] = ()
+    compared: tuple[Comparison, ...] = ()
+    """Each file that is not made here but must be here, and how it compares."""
 
 
 def path_conflict(path: RawPath, found: str, criu_says: str | None, advice: str) -> Conflict:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from llmux.criu_images import _rebuild
 from llmux.criu_images._actions import Plan, verb_of
 from llmux.criu_images._capture import capture as capture_dump
+from llmux.criu_images._compare import Likeness
 from llmux.criu_images._paths import escape
-from llmux.criu_images._policy import AT_CAPTURE
+from llmux.criu_images._policy import AT_CAPTURE, AT_REBUILD
 from llmux.criu_images._policy_file import chosen_policy
 from llmux.criu_images._undo import Undone
 from llmux.criu_images._verify import open_to_all
@@ -20,6 +24,8 @@ from llmux.criu_images._verify import verify as verify_dump
 from llmux.criu_images._words import counted, human_size
 from llmux.criu_images.errors import ExitCode, RebuildRefused, UndoIncomplete
 from llmux.criu_images.manifest import CaptureCost, Manifest
+
+_CommandT = TypeVar("_CommandT", bound=Callable[..., object])
 
 DIRECTORY = click.argument(
     "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
@@ -39,6 +45,14 @@ JOURNAL = click.option(
 )
 
 
+def _rules(example: str) -> Callable[[_CommandT], _CommandT]:
+    text = f"A rule, such as {example}; the first that fits decides. See docs/manifest.md."
+    return click.option("--policy", "rules", multiple=True, metavar="RULE", help=text)
+
+
+_RULES_HERE = _rules("'mask change=grown path=/var/log/**' or 'keep path=/etc/**'")
+
+
 @click.command()
 @DIRECTORY
 @ROOT
@@ -48,13 +62,7 @@ JOURNAL = click.option(
     metavar="SECONDS",
     help="When the container was created, since 1970; else it is found out.",
 )
-@click.option(
-    "--policy",
-    "rules",
-    multiple=True,
-    metavar="RULE",
-    help="A rule, such as 'leave path=/var/cache/**' or 'carry origin=image size<=16M'; the first that fits decides. See docs/manifest.md.",
-)
+@_rules("'leave path=/var/cache/**' or 'carry origin=image size<=16M'")
 @click.option("--again", is_flag=True, help="Replace the capture of this dump that DIR has already.")
 @JSON
 def capture(  # noqa: PLR0913 - click's way: one for each option
@@ -79,13 +87,14 @@ def capture(  # noqa: PLR0913 - click's way: one for each option
 @click.command()
 @DIRECTORY
 @ROOT
+@_RULES_HERE
 @JSON
-def plan(directory: Path, root: Path, *, as_json: bool) -> None:
+def plan(directory: Path, root: Path, rules: tuple[str, ...], *, as_json: bool) -> None:
     """Say what rebuild would do; change nothing.
 
     Here and now: run it in the mount and PID namespace of the restore. What stands in its way is listed, each with what to do.
     """
-    made = _rebuild.plan(directory, root=root)
+    made = _rebuild.plan(directory, root=root, policy=chosen_policy(rules, AT_REBUILD))
     _tell_plan(made, as_json=as_json)
     if made.conflicts:
         sys.exit(ExitCode.CONFLICTS)
@@ -95,17 +104,21 @@ def plan(directory: Path, root: Path, *, as_json: bool) -> None:
 @DIRECTORY
 @ROOT
 @JOURNAL
+@_RULES_HERE
 @JSON
-def rebuild(directory: Path, root: Path, journal: Path | None, *, as_json: bool) -> None:
+def rebuild(
+    directory: Path, root: Path, journal: Path | None, rules: tuple[str, ...], *, as_json: bool
+) -> None:
     """Make what the dump needs and lacks here.
 
     Nothing that exists is changed. With conflicts nothing is made. A journal says what was, for undo.
     """
+    policy = chosen_policy(rules, AT_REBUILD)
     try:
-        made = _rebuild.rebuild(directory, root=root, journal=journal)
+        made = _rebuild.rebuild(directory, root=root, journal=journal, policy=policy)
     except RebuildRefused:
         if as_json:  # the same form as without conflicts; the text goes to stderr
-            _tell_plan(_rebuild.plan(directory, root=root, journal=journal), as_json=True)
+            _tell_plan(_rebuild.plan(directory, root=root, journal=journal, policy=policy), as_json=True)
         raise
     _tell_plan(made, as_json=as_json)
 
@@ -188,7 +201,15 @@ def _tell_plan(made: Plan, *, as_json: bool) -> None:
         click.echo(f"conflict  {conflict}")
     for warning in made.warnings:
         click.echo(f"warning  {warning}")
+    if made.compared:
+        click.echo(_told_comparisons(made))
     click.echo(f"{counted(len(made.actions), 'action')}, {counted(len(made.conflicts), 'conflict')}")
+
+
+def _told_comparisons(made: Plan) -> str:
+    counts = Counter(one.likeness for one in made.compared)
+    parts = ", ".join(f"{counts[likeness]} {likeness.value}" for likeness in Likeness if counts[likeness])
+    return f"{counted(len(made.compared), 'file')} that must be here: {parts}"
 
 
 def _plan_as_json(made: Plan) -> dict[str, object]:
@@ -207,6 +228,10 @@ def _plan_as_json(made: Plan) -> dict[str, object]:
             for conflict in made.conflicts
         ],
         "warnings": list(made.warnings),
+        "files": [
+            {"path": escape(one.path), "likeness": one.likeness.value, "found": one.found}
+            for one in made.compared
+        ],
     }
 
 

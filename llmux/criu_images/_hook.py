@@ -106,9 +106,10 @@ def _version_in_log(directory: Path) -> str | None:
 
 
 def _rebuild(directory: Path) -> None:
+    from llmux.criu_images._policy_file import standing_policy  # noqa: PLC0415
     from llmux.criu_images._rebuild import rebuild  # noqa: PLC0415
 
-    for warning in rebuild(directory).warnings:
+    for warning in rebuild(directory, policy=standing_policy()).warnings:
         _say(f"warning: {warning}")
 
 

@@ -18,11 +18,13 @@ from llmux.criu_images._actions import (
     RemoveStale,
     path_conflict,
 )
+from llmux.criu_images._compare import Comparison, Likeness
 from llmux.criu_images._facts import Facts, Inode, Seen
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._plan_files import Step, claimed, plan_file
 from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
 from llmux.criu_images._plan_metadata import fit_metadata
+from llmux.criu_images._policy import DEFAULT, Policy
 from llmux.criu_images._words import counted
 from llmux.criu_images.manifest import (
     DirectoryEntry,
@@ -40,10 +42,11 @@ from llmux.criu_images.manifest import (
 _MISSING = Seen()
 
 
-def make_plan(manifest: Manifest, facts: Facts) -> Plan:
+def make_plan(manifest: Manifest, facts: Facts, policy: Policy = DEFAULT) -> Plan:
     """Work out what to do before a restore of `manifest`'s dump in the place that `facts` describe."""
-    steps = list(_steps(manifest, facts))
-    actions = [step for step in steps if not isinstance(step, Conflict)]
+    steps = list(_steps(manifest, facts, policy))
+    actions = [step for step in steps if not isinstance(step, Conflict | Comparison)]
+    compared = tuple(step for step in steps if isinstance(step, Comparison))
     conflicts = [step for step in steps if isinstance(step, Conflict)]
     # What is stale goes first, because its name may be needed; the sort keeps the order of the rest.
     actions.sort(key=lambda action: not isinstance(action, RemoveStale))
@@ -53,8 +56,13 @@ def make_plan(manifest: Manifest, facts: Facts) -> Plan:
     return Plan(
         tuple(actions),
         tuple(conflicts),
-        (*manifest.warnings, *lost, *shared, *machine_warnings(manifest, facts)),
+        (*manifest.warnings, *lost, *shared, *_compatible(compared), *machine_warnings(manifest, facts)),
+        compared,
     )
+
+
+def _compatible(compared: tuple[Comparison, ...]) -> Iterator[str]:
+    yield from (str(one) for one in compared if one.likeness is Likeness.COMPATIBLE)
 
 
 def leftovers_of(name: FreeName) -> tuple[RawPath, ...]:
@@ -85,14 +93,14 @@ def free_leftovers(names: tuple[FreeName, ...], facts: Facts) -> tuple[RawPath, 
     return tuple(path for path in paths if _seen(facts, path) == _MISSING)
 
 
-def _steps(manifest: Manifest, facts: Facts) -> Iterator[Step]:
+def _steps(manifest: Manifest, facts: Facts, policy: Policy) -> Iterator[Step]:
     for name in manifest.free_names:
         yield from _plan_free_name(name, facts)
     for directory in manifest.directories:
         yield from _plan_directory(directory, _seen(facts, directory.path))
     for symlink in manifest.symlinks:
         yield from _plan_symlink(symlink, _seen(facts, symlink.path))
-    yield from _plan_files(manifest, facts)
+    yield from _plan_files(manifest, facts, policy)
     for fifo in manifest.fifos:
         yield from _plan_fifo(fifo, _seen(facts, fifo.path))
     for node in manifest.nodes:
@@ -209,7 +217,7 @@ def _plan_external(socket: SocketEntry, facts: Facts) -> Iterator[Step]:
         )
 
 
-def _plan_files(manifest: Manifest, facts: Facts) -> Iterator[Step]:
+def _plan_files(manifest: Manifest, facts: Facts, policy: Policy) -> Iterator[Step]:
     """Plan each file; those missing with a whole volume become one conflict about the volume."""
     here = {mount.mountpoint for mount in facts.mounts}
     lacking: dict[RawPath, int] = {}
@@ -217,7 +225,7 @@ def _plan_files(manifest: Manifest, facts: Facts) -> Iterator[Step]:
         if _lost_with_volume(file, facts, here):
             lacking[file.mount] = lacking.get(file.mount, 0) + 1
         else:
-            yield from plan_file(file, facts)
+            yield from plan_file(file, facts, policy)
     for mountpoint, count in lacking.items():
         yield path_conflict(
             mountpoint,

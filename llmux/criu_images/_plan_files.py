@@ -1,28 +1,34 @@
-"""The plan of one regular file: keep it, place it, link it, mask it, or refuse."""
+"""The plan of one regular file: keep it, place it, link it, mask it, or refuse.
+
+What is here and differs is refused unless a rule of the policy says otherwise, or the tree writes to it and a copy can be mounted over it for the tree alone.
+"""
 
 from __future__ import annotations
 
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from llmux.criu_images._actions import Action, Conflict, MaskWithCopy, PlaceFile, RemoveStale, path_conflict
+from llmux.criu_images._compare import Comparison, Likeness, compare, has_grown
 from llmux.criu_images._facts import Facts, Inode, Seen
 from llmux.criu_images._paths import RawPath
-from llmux.criu_images._words import counted
+from llmux.criu_images._policy import DEFAULT, Candidate, Change, Policy, Rule, Verb
 from llmux.criu_images.manifest import FileEntry, Origin
 
-Step: TypeAlias = Action | Conflict
+Step: TypeAlias = Action | Conflict | Comparison
 
 _LEFT = "left in memory by an earlier restore, changed since, and no process has it open"
 _OWN_MEMORY = "restore in a mount namespace with a tmpfs of its own there"
+_OWN_MOUNTS = "restore in a mount namespace of the tree's own"
 _NOT_FOUND = "Can't open file {} on restore: No such file or directory"
 _NOT_LINKED = "Can't link {}"
 _UNKNOWN_REMAP = f"Remove it if no other restore or dump is under way that uses it, or {_OWN_MEMORY}."
 _Present: TypeAlias = Mapping[RawPath, tuple[Inode, Seen]]
 
 
-def plan_file(entry: FileEntry, facts: Facts) -> Iterator[Step]:
+def plan_file(entry: FileEntry, facts: Facts, policy: Policy = DEFAULT) -> Iterator[Step]:
     """Plan one file with all its names."""
     seen = {name: facts.paths.get(name, Seen()) for name in entry.names}
     blocked = list(_blocked(seen))
@@ -30,7 +36,7 @@ def plan_file(entry: FileEntry, facts: Facts) -> Iterator[Step]:
     if blocked:
         yield from blocked
     elif entry.carried is None:
-        yield from _check_kept(entry, present)
+        yield from _check_kept(entry, present, policy)
     else:
         left = _left_in_memory(entry, present, facts)
         yield from (RemoveStale(name, present[name][0].identity, _LEFT, unused=True) for name in left)
@@ -38,7 +44,7 @@ def plan_file(entry: FileEntry, facts: Facts) -> Iterator[Step]:
         if entry.consumed:
             yield from _plan_group(entry, present, facts)
         else:
-            yield from _plan_carried(entry, present, facts)
+            yield from _plan_carried(entry, present, facts, policy)
 
 
 def _blocked(seen: Mapping[RawPath, Seen]) -> Iterator[Conflict]:
@@ -58,7 +64,7 @@ def _left_in_memory(entry: FileEntry, present: _Present, facts: Facts) -> list[R
     wrong = [
         name
         for name, (inode, seen) in sorted(present.items())
-        if name not in entry.consumed and any(_differences(entry, name, inode, seen, ""))
+        if name not in entry.consumed and _differs(compare(entry, name, inode, seen))
     ]
     ours = all(
         (name, present[name][0].born) in facts.made and present[name][1].held is False for name in wrong
@@ -66,43 +72,96 @@ def _left_in_memory(entry: FileEntry, present: _Present, facts: Facts) -> list[R
     return wrong if ours else []
 
 
-def _check_kept(entry: FileEntry, present: _Present) -> Iterator[Conflict]:
-    """Check a file of the image or of a volume, which is never made."""
-    source = "the image" if entry.origin is Origin.IMAGE else "the volume"
+_SOURCES = {
+    Origin.IMAGE: "Start the container with the image that the dump was made with.",
+    Origin.VOLUME: "Start the container with the volume that the dump was made with.",
+    Origin.RUN_TIME: "The capture's policy left it: put the dump's file here.",
+}
+
+
+def _check_kept(entry: FileEntry, present: _Present, policy: Policy) -> Iterator[Step]:
+    """Check a file that is never made, because it is of the image or of a volume, or a rule has left it."""
+    advice = _SOURCES[entry.origin]
     for name in entry.names:
         if name not in present:
-            yield path_conflict(
-                name, "missing", _NOT_FOUND, f"Start the container with {source} that the dump was made with."
-            )
-        else:
-            yield from _differences(entry, name, *present[name], f"Use {source} that the dump was made with.")
+            yield path_conflict(name, "missing", _NOT_FOUND, advice)
+            continue
+        found = compare(entry, name, *present[name])
+        rule = policy.at_rebuild(_candidate(entry, present)) if _differs(found) else None
+        yield found if rule is None else _accepted(found, rule)
+        if _differs(found) and not _accepts(rule, found):
+            yield _conflict(found, _advice_by(rule, advice, "but nothing of it was carried"))
 
 
-def _plan_carried(entry: FileEntry, present: _Present, facts: Facts) -> Iterator[Step]:
+def _plan_carried(entry: FileEntry, present: _Present, facts: Facts, policy: Policy) -> Iterator[Step]:
     if not present:
         yield PlaceFile(entry, entry.names, None, f"{entry.reason}; missing here")
         return
-    differences = [
-        conflict
-        for name, (inode, seen) in present.items()
-        for conflict in _differences(entry, name, inode, seen, _advice(seen))
-    ]
-    if differences and _can_mask(entry, present, facts):
-        yield MaskWithCopy(entry, "changed since the dump; the restored tree gets a copy of its own")
-    elif differences:
-        yield from differences
-    else:
+    found = [compare(entry, name, *one) for name, one in present.items()]
+    if not any(map(_differs, found)):
         yield from _join(entry, present)
+        return
+    rule = policy.at_rebuild(_candidate(entry, present))
+    match Verb.MASK if rule is None and entry.written else (rule and rule.verb):
+        case Verb.MASK if _can_mask(entry, present, facts):
+            reason = "changed since the dump; the restored tree gets a copy of its own"
+            yield MaskWithCopy(entry, reason if rule is None else f"{reason}; policy: {rule}")
+        case Verb.KEEP if all(_accepts(rule, one) for one in found):
+            yield from (_accepted(one, rule) for one in found if rule and _differs(one))
+        case _:
+            yield from _refuse(entry, present, rule)
+
+
+def _refuse(entry: FileEntry, present: _Present, rule: Rule | None) -> Iterator[Conflict]:
+    for name, (inode, seen) in present.items():
+        found = compare(entry, name, inode, seen)
+        if _differs(found):
+            why = f"but it can't here: {_OWN_MEMORY if seen.held is not None else _OWN_MOUNTS}"
+            yield _conflict(found, _advice_by(rule, _advice(seen), why))
+
+
+def _differs(found: Comparison) -> bool:
+    return found.likeness in {Likeness.REFUSED, Likeness.OTHER_CONTENT}
+
+
+def _accepts(rule: Rule | None, found: Comparison) -> bool:
+    """Tell whether a rule keeps what CRIU accepts, too."""
+    return not _differs(found) or (
+        rule is not None and rule.verb is Verb.KEEP and found.likeness is Likeness.OTHER_CONTENT
+    )
+
+
+def _accepted(found: Comparison, rule: Rule) -> Comparison:
+    if not _accepts(rule, found):
+        return found
+    return replace(found, likeness=Likeness.COMPATIBLE, found=f"{found.found}; policy: {rule}")
+
+
+def _advice_by(rule: Rule | None, advice: str, why_not: str) -> str:
+    """Say why a rule that fits has not helped."""
+    match rule.verb if rule else None:
+        case Verb.KEEP:
+            return f"The rule `{rule}` would keep it, but CRIU would not accept it. {advice}"
+        case Verb.MASK:
+            return f"The rule `{rule}` would mask it, {why_not}. {advice}"
+        case _:
+            return advice
+
+
+def _candidate(entry: FileEntry, present: _Present) -> Candidate:
+    grown = all(has_grown(entry, inode, seen) for inode, seen in present.values())
+    change = Change.GROWN if grown else Change.OTHER
+    return Candidate(entry.names, entry.origin, entry.size, entry.written, change)
 
 
 def _can_mask(entry: FileEntry, present: _Present, facts: Facts) -> bool:
-    """Tell whether only the content differs, of a file that the tree writes to, where a mount is the tree's own affair."""
+    """Tell whether only the content differs, of a file of one name, where a mount is the tree's own affair."""
+    modes = {inode.mode for inode, _ in present.values()}
     return (
         facts.private_mounts
-        and entry.written
         and len(entry.names) == 1
         and not _on_shared_mount(present, facts)
-        and all(not _wrong_mode(entry, inode) for inode, _ in present.values())
+        and (entry.demanded_mode is None or modes == {entry.demanded_mode})
     )
 
 
@@ -175,11 +234,7 @@ def _identities(present: _Present) -> set[tuple[int, int]]:
 
 
 def _all_differences(entry: FileEntry, present: _Present) -> list[Conflict]:
-    return [
-        conflict
-        for name, (inode, seen) in present.items()
-        for conflict in _differences(entry, name, inode, seen, _advice(seen))
-    ]
+    return list(_refuse(entry, present, None))
 
 
 def _advice(seen: Seen) -> str:
@@ -192,38 +247,5 @@ def _advice(seen: Seen) -> str:
             return "Move it away if nobody needs it."
 
 
-def _differences(
-    entry: FileEntry, name: RawPath, inode: Inode, seen: Seen, advice: str
-) -> Iterator[Conflict]:
-    """Compare what CRIU compares, in its order, and then the content; the first difference is enough."""
-    if entry.demanded_size is not None and inode.size != entry.demanded_size:
-        found = f"has {counted(inode.size, 'byte')}, the dump has {entry.demanded_size}"
-        criu = f"File {{}} has bad size {inode.size} (expect {entry.demanded_size})"
-        yield path_conflict(name, found, criu, advice)
-    elif _wrong_mode(entry, inode):
-        mode = entry.demanded_mode or 0
-        found = f"has mode 0{inode.mode:o}, the dump has 0{mode:o}"
-        yield path_conflict(name, found, f"File {{}} has bad mode 0{inode.mode:o} (expect 0{mode:o})", advice)
-    elif _other_build(entry, inode, seen):
-        yield path_conflict(
-            name, "is of another build (its build-id differs)", "File {} has bad build-ID", advice
-        )
-    elif _other_content(entry, seen):
-        yield path_conflict(name, "has other content than in the dump", None, advice)
-
-
-def _wrong_mode(entry: FileEntry, inode: Inode) -> bool:
-    return entry.demanded_mode is not None and inode.mode != entry.demanded_mode
-
-
-def _other_build(entry: FileEntry, inode: Inode, seen: Seen) -> bool:
-    """Compare build-ids; an unchanged modification time is taken for the very file of the same image."""
-    if entry.build_id is None or entry.carried is not None or inode.mtime_ns == entry.metadata.mtime_ns:
-        return False
-    # CRIU stores a build-id in whole words, padded.
-    return seen.build_id is None or not entry.build_id.startswith(seen.build_id)
-
-
-def _other_content(entry: FileEntry, seen: Seen) -> bool:
-    """Without a demanded size the file is only appended to: what it says does not matter to the tree."""
-    return entry.demanded_size is not None and entry.digest is not None and seen.digest != entry.digest
+def _conflict(found: Comparison, advice: str) -> Conflict:
+    return path_conflict(found.path, found.found, found.criu_says, advice)

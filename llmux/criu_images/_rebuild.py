@@ -23,6 +23,7 @@ from llmux.criu_images._journal import (
 )
 from llmux.criu_images._ledger import remember
 from llmux.criu_images._plan import free_leftovers, free_paths, make_plan
+from llmux.criu_images._policy import DEFAULT, Policy
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images._survey import survey
 from llmux.criu_images._undo import Undone, take_back
@@ -33,19 +34,24 @@ from llmux.criu_images.manifest import SIDE_DIRECTORY, FreeKind, Manifest
 _ROOT = Path("/")
 
 
-def plan(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) -> Plan:
+def plan(
+    directory: Path, *, root: Path = _ROOT, journal: Path | None = None, policy: Policy = DEFAULT
+) -> Plan:
     """Work out what `rebuild` would do here and now, and change nothing. Raises ImagesDiffer and what `read_manifest` raises."""
     manifest = read_manifest(directory)
     check_images(directory, manifest)
     with Tree(root) as tree:
         facts = survey(manifest, tree, journal or default_journal(manifest.seal))
-    return _plan(directory, manifest, facts)
+    return _plan(directory, manifest, facts, policy)
 
 
-def rebuild(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) -> Plan:
+def rebuild(
+    directory: Path, *, root: Path = _ROOT, journal: Path | None = None, policy: Policy = DEFAULT
+) -> Plan:
     """Make what the dump in `directory` needs and is missing below `root`, and return the plan that was carried out.
 
     Run it in the mount and PID namespace of the restore to come. What exists is never overwritten or changed; done twice it is done once.
+    `policy` says what becomes of a file that is here and differs.
     Raises RebuildRefused (there are conflicts; nothing was touched), RebuildFailed, SideFileDiffers (what was made has been
     taken back), ImagesDiffer, JournalInvalid and what `read_manifest` raises.
     """
@@ -54,7 +60,7 @@ def rebuild(directory: Path, *, root: Path = _ROOT, journal: Path | None = None)
     journal = journal or default_journal(manifest.seal)
     with locked(journal), Tree(root) as tree:
         facts = survey(manifest, tree, journal)
-        made = _plan(directory, manifest, facts)
+        made = _plan(directory, manifest, facts, policy)
         if made.conflicts:
             raise RebuildRefused(tuple(map(str, made.conflicts)))
         settle_restored(journal)
@@ -77,8 +83,8 @@ def undo(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) ->
     return undone
 
 
-def _plan(directory: Path, manifest: Manifest, facts: Facts) -> Plan:
-    made = make_plan(manifest, facts)
+def _plan(directory: Path, manifest: Manifest, facts: Facts, policy: Policy) -> Plan:
+    made = make_plan(manifest, facts, policy)
     return replace(made, conflicts=(*open_to_all(directory), *made.conflicts))
 
 

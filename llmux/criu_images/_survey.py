@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from llmux.criu_images import _observe as observe
+from llmux.criu_images._compare import is_very_file
 from llmux.criu_images._digest import ShortReadError, algorithm_of, digest_file
 from llmux.criu_images._elf import read_build_id
 from llmux.criu_images._facts import Facts, Inode, Seen, Unheld
@@ -118,8 +119,16 @@ def _look_at_file(tree: Tree, path: RawPath, entry: FileEntry, memory: frozenset
 
 
 def _digest(fd: int, inode: Inode, entry: FileEntry) -> str | None:
-    """Digest a file whose content matters and whose size leaves the question open."""
-    if entry.digest is None or inode.size != entry.demanded_size:
+    """Digest the recorded length of a file whose content decides something: whether it is the same, or has grown."""
+    too_short = inode.size < entry.size
+    grown = entry.carried is None and inode.size != entry.size
+    if (
+        entry.digest is None
+        or entry.demanded_size is None
+        or too_short
+        or grown
+        or is_very_file(entry, inode)
+    ):
         return None
     try:
         return digest_file(fd, entry.size, algorithm_of(entry.digest))
@@ -128,7 +137,6 @@ def _digest(fd: int, inode: Inode, entry: FileEntry) -> str | None:
 
 
 def _build_id(fd: int, inode: Inode, entry: FileEntry) -> str | None:
-    """Read the build-id of a file that is not the very one of the same image, by its modification time."""
-    if entry.build_id is None or inode.mtime_ns == entry.metadata.mtime_ns:
+    if entry.build_id is None or is_very_file(entry, inode):
         return None
     return read_build_id(fd)

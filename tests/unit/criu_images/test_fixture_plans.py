@@ -34,7 +34,9 @@ def fresh_container(manifest: Manifest) -> Facts:
     }
     for file in manifest.files:
         if file.carried is None:
-            paths |= {name: Seen(kept(file), digest=file.digest) for name in file.names}
+            paths |= {
+                name: Seen(kept(file), digest=file.digest, build_id=file.build_id) for name in file.names
+            }
     paths |= {node.path: Seen(inode(node.mode, rdev=node.rdev)) for node in manifest.nodes}
     return Facts(
         paths=paths,
@@ -64,7 +66,7 @@ def old_container(manifest: Manifest) -> Facts:
     for entry in (*manifest.directories, *manifest.fifos, *manifest.symlinks):
         paths[entry.path] = Seen(inode(entry.metadata.mode))
     for file in manifest.files:
-        paths |= {name: Seen(kept(file), digest=file.digest) for name in file.names}
+        paths |= {name: Seen(kept(file), digest=file.digest, build_id=file.build_id) for name in file.names}
     return replace(facts, paths=paths)
 
 

@@ -25,8 +25,10 @@ from manifests import (
 )
 
 from llmux.criu_images._actions import verb_of
+from llmux.criu_images._compare import Likeness
 from llmux.criu_images._facts import Facts, Port, Processor, Seen
 from llmux.criu_images._plan import leftovers_of, make_plan
+from llmux.criu_images._policy_parse import parse_policy
 from llmux.criu_images.manifest import FreeKind, Manifest, MountEntry, Origin
 
 DIRECTORY = Seen(inode(stat.S_IFDIR | 0o755))
@@ -64,7 +66,7 @@ ACTIONS = {
     "same file there": (file_entry("/x"), {"/x": seen_file()}, []),
     "missing log": (file_entry("/log", **LOG), {}, [("place file", "/log")]),
     "grown log": (file_entry("/log", **LOG), {"/log": seen_file(size=999, digest=OTHER_DIGEST)}, []),
-    "image's file there": (file_entry("/lib", **KEPT, build_id="aa", digest=None), {"/lib": Seen(inode())}, []),
+    "image's file there": (file_entry("/lib", **KEPT, build_id="aa", digest=None), {"/lib": Seen(inode(), build_id="aa")}, []),
     "image's file of the same build, installed again": (
         file_entry("/lib", **KEPT, build_id="aabb0000", digest=None), {"/lib": Seen(inode(mtime_ns=9), build_id="aabb")}, []),
     "group missing": (GROUP, {}, [("place file", "/dev/shm/link_remap.9")]),
@@ -157,6 +159,78 @@ def test_a_grown_file_is_masked_where_mounts_are_private():
 def test_only_a_written_file_of_one_name_is_masked(entry):
     here = facts({name.decode(): seen_file(size=101) for name in entry.names}, private_mounts=True)
     assert make_plan(manifest_of(entry), here).conflicts
+
+
+class TestPolicy:
+    """What a rule makes of a file that is here and differs."""
+
+    GROWN = seen_file(size=101)
+    CHANGED = seen_file(digest=OTHER_DIGEST)
+
+    def plan(self, entry, seen, *rules, private=True):
+        here = facts({name.decode(): seen for name in entry.names}, private_mounts=private)
+        return make_plan(manifest_of(entry), here, parse_policy(rules))
+
+    def verbs(self, made) -> list[str]:
+        return [verb_of(action) for action in made.actions]
+
+    def test_a_log_that_grew_is_masked_though_nobody_writes_to_it(self):
+        made = self.plan(file_entry("/log"), self.GROWN, "mask change=grown path=/log")
+        assert self.verbs(made) == ["mask with copy"]
+        assert made.actions[0].reason.endswith("; policy: mask change=grown path=/log")
+
+    def test_one_that_differs_has_not_grown(self):
+        shortened, replaced = seen_file(size=99), seen_file(size=101, digest=OTHER_DIGEST)
+        for seen in (shortened, replaced, self.CHANGED):
+            made = self.plan(file_entry("/log"), seen, "mask change=grown")
+            assert made.actions == ()
+            assert made.conflicts
+            assert self.verbs(self.plan(file_entry("/log"), seen, "mask change=other")) == ["mask with copy"]
+
+    def test_where_nothing_can_be_masked_the_conflict_names_the_rule(self):
+        for made in (
+            self.plan(file_entry("/log"), self.GROWN, "mask", private=False),
+            self.plan(file_entry("/a", "/b"), self.GROWN, "mask"),
+            self.plan(file_entry("/log"), seen_file(mode=stat.S_IFREG | 0o600), "mask"),
+        ):
+            assert made.actions == ()
+            assert "The rule `mask` would mask it, but it can't here" in str(made.conflicts[0])
+
+    def test_a_written_file_is_not_masked_where_a_rule_forbids_it(self):
+        made = self.plan(file_entry("/db", written=True), self.GROWN, "conflict written=yes")
+        assert (made.actions, len(made.conflicts)) == ((), 1)
+
+    @pytest.mark.parametrize("entry", [file_entry("/x"), file_entry("/x", **KEPT)])
+    def test_other_content_is_kept_and_told(self, entry):
+        made = self.plan(entry, self.CHANGED, "keep path=/x")
+        assert (made.actions, made.conflicts) == ((), ())
+        assert made.warnings == ("/x: has other content than in the dump; policy: keep path=/x",)
+
+    @pytest.mark.parametrize("entry", [file_entry("/x"), file_entry("/x", **KEPT)])
+    def test_what_criu_refuses_is_not_kept(self, entry):
+        made = self.plan(entry, self.GROWN, "keep")
+        assert made.actions == ()
+        assert "The rule `keep` would keep it, but CRIU would not accept it" in str(made.conflicts[0])
+
+    def test_what_was_not_carried_can_not_be_masked(self):
+        made = self.plan(file_entry("/x", **KEPT), self.CHANGED, "mask")
+        assert "The rule `mask` would mask it, but nothing of it was carried" in str(made.conflicts[0])
+
+    def test_a_missing_file_that_a_rule_left_says_so(self):
+        entry = file_entry("/x", origin=Origin.RUN_TIME, carried=None)
+        made = make_plan(manifest_of(entry), facts({}))
+        assert "The capture's policy left it" in str(made.conflicts[0])
+
+
+def test_each_file_that_is_not_made_is_compared():
+    entries = tuple(file_entry(f"/{name}", **KEPT) for name in "abc")
+    here = facts({"/a": seen_file(), "/b": seen_file(digest=OTHER_DIGEST), "/c": seen_file(size=7)})
+    compared = make_plan(manifest(files=entries), here).compared
+    assert [(one.path, one.likeness) for one in compared] == [
+        (b"/a", Likeness.SAME),
+        (b"/b", Likeness.OTHER_CONTENT),
+        (b"/c", Likeness.REFUSED),
+    ]
 
 
 def test_a_missing_volume_is_one_conflict():
