@@ -56,6 +56,9 @@ class Inode:
 Born: TypeAlias = tuple[int, int, int]
 """Device, inode number and birth time in nanoseconds: numbers are used again, but not born at the same time."""
 
+Claim: TypeAlias = tuple[RawPath, Born | None]
+"""A name that a restore has given to an inode, or, without one, that only CRIU is going to make."""
+
 _KINDS = {
     stat.S_IFREG: "regular file",
     stat.S_IFDIR: "directory",
@@ -148,9 +151,16 @@ class Facts:
     """Files in memory that earlier rebuilds have made here."""
     unheld: Mapping[RawPath, Unheld] = field(default_factory=dict)
     """Of the paths at which nothing is, those whose metadata will not fit."""
-    own: frozenset[tuple[RawPath, Born]] = frozenset()
-    """What rebuilds of this dump have made here for a restore that is not over."""
-    claimed: Mapping[RawPath, str] = field(default_factory=dict)
-    """Names that another restore, which is not over, has made or is going to make, with its journal's name."""
+    own: frozenset[Claim] = frozenset()
+    """What is this restore's, which is not over: an earlier rebuild has made it."""
+    claimed: Mapping[Claim, str] = field(default_factory=dict)
+    """What is another restore's that is not over, with its journal's name."""
     private_mounts: bool = False
     """This mount namespace is not the container's main one, so a mount made here is seen by the restored tree alone."""
+
+    def claimant(self, path: RawPath, inode: Inode) -> str | None:
+        """Return the journal of the other restore that what is at `path` belongs to, if one does."""
+        claims: tuple[Claim, ...] = ((path, inode.born), (path, None))
+        if any(claim in self.own for claim in claims):
+            return None
+        return next((self.claimed[claim] for claim in claims if claim in self.claimed), None)

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmux.criu_images._journal import Kind, Made, default_journal, locked, read_journal, settle
+from llmux.criu_images._journal import Kind, Made, locked, read_journal, settle
+from llmux.criu_images._journals import find_journal
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images._verify import read_manifest
@@ -30,7 +31,7 @@ def finish(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) 
 
     Raises JournalInvalid and what `read_manifest` raises.
     """
-    journal = journal or default_journal(read_manifest(directory).seal)
+    journal = journal or find_journal(read_manifest(directory).seal)
     with locked(journal), Tree(root) as tree:
         remaining = tuple(sorted(set(_remaining(tree, read_journal(journal)))))
         settle(journal)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 JOURNALS = "/run/llmux/journals"
-"""`_journal.DEFAULT_DIRECTORY`, without the import."""
+"""`_journals.DEFAULT_DIRECTORY`, without the import."""
 _SEAL_WITHIN = 512
 """Bytes from the manifest's start: the seal is its second field."""
 
@@ -121,11 +121,17 @@ def _mark_restored() -> None:
     """
     try:
         seal = _read_seal(os.environ.get("CRTOOLS_IMAGE_DIR", ""))
-        journal = os.open(f"{JOURNALS}/{seal}.json", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        journal = os.open(_journal_of(seal), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (OSError, ValueError):
         return
     os.write(journal, RESTORED_LINE)
     os.close(journal)
+
+
+def _journal_of(seal: str) -> str:
+    """Name the journal of this mount namespace, as `_journals.own_journal` does."""
+    namespace = os.readlink("/proc/self/ns/mnt")  # noqa: PTH115 - pathlib is an import more
+    return f"{JOURNALS}/{seal}.{namespace.strip('mnt:[]')}.json"
 
 
 RESTORED_LINE = b'{"kind": "restored", "paths": [], "device": 0, "inode": 0, "size": 0, "mtime_ns": 0, "birth_ns": 0, "flags": 0}\n'

@@ -12,16 +12,15 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmux.criu_images._facts import Born, Inode
+from llmux.criu_images._facts import Born, Claim, Inode
 from llmux.criu_images._paths import RawPath, escape, unescape
 from llmux.criu_images.errors import JournalInvalid
 
-DEFAULT_DIRECTORY = Path("/run/llmux/journals")
 _REMOVE = "Remove it if no restore of this dump is under way"
 
 
@@ -48,9 +47,6 @@ class Kind(enum.Enum):
     """No path: the restore that the lines before were for has succeeded (`llmux-criu-hook` writes it at `pre-resume`)."""
 
 
-_CLAIMING = frozenset({Kind.NODE, Kind.LEFTOVER})
-
-
 @dataclass(frozen=True, slots=True)
 class Made:
     """One line: what was made, or may have been."""
@@ -72,11 +68,6 @@ class Made:
     @property
     def born(self) -> Born:
         return self.device, self.inode, self.birth_ns
-
-
-def default_journal(seal: str) -> Path:
-    """Return where the journal of a manifest's rebuild lies unless the caller says otherwise."""
-    return DEFAULT_DIRECTORY / f"{seal}.json"
 
 
 @contextmanager
@@ -179,24 +170,30 @@ def settle_restored(path: Path) -> None:
         settle(path)
 
 
-def read_own(path: Path) -> frozenset[tuple[RawPath, Born]]:
-    """Return the files that the restore of this journal had made, if it is not over; raises JournalInvalid."""
-    lines = _open_lines(path)
-    return frozenset((name, made.born) for made in lines if made.kind is Kind.NODE for name in made.paths)
+def read_own(path: Path) -> frozenset[Claim]:
+    """Return what the restore of this journal has made or is going to make, if it is not over; raises JournalInvalid."""
+    return frozenset(_claims(_open_lines(path)))
 
 
-def read_claims(path: Path) -> Mapping[RawPath, str]:
-    """Return the names that other restores of this place have made or are going to make and that are not over, with their journals' names.
+def read_claims(path: Path) -> Mapping[Claim, str]:
+    """Return what other restores of this place have made or are going to make and that are not over, with their journals' names.
 
     A journal that cannot be read claims nothing.
     """
-    claims: dict[RawPath, str] = {}
+    claims: dict[Claim, str] = {}
     for other in sorted(path.parent.glob("*.json")):
         if other.name != path.name:
             with suppress(JournalInvalid):
-                lines = [made for made in _open_lines(other) if made.kind in _CLAIMING]
-                claims.update((name, other.name) for made in lines for name in made.paths)
+                claims.update((claim, other.name) for claim in _claims(_open_lines(other)))
     return claims
+
+
+def _claims(lines: Iterable[Made]) -> Iterator[Claim]:
+    for made in lines:
+        if made.kind is Kind.NODE:
+            yield from ((name, made.born) for name in made.paths)
+        elif made.kind is Kind.LEFTOVER:
+            yield from ((name, None) for name in made.paths)
 
 
 def _open_lines(path: Path) -> tuple[Made, ...]:

@@ -133,8 +133,9 @@ def _plan_free_name(name: FreeName, facts: Facts) -> Iterator[Step]:
         inode = _seen(facts, path).inode
         if inode is None or stat.S_ISDIR(inode.mode):
             continue
-        if path in facts.claimed:
-            yield claimed(path, facts.claimed[path], "File exists")
+        owner = facts.claimant(path, inode)
+        if owner is not None:
+            yield claimed(path, owner, "File exists")
         else:
             yield RemoveStale(path, inode.identity, "left by a restore that failed")
 

@@ -177,7 +177,7 @@ def _plan_group(entry: FileEntry, present: _Present, facts: Facts) -> Iterator[S
     """
     partners = {name: present[name] for name in present if name not in entry.consumed}
     remaps = {name: present[name] for name in sorted(present.keys() & set(entry.consumed))}
-    claims = [claimed(name, facts.claimed[name], _NOT_LINKED) for name in remaps if name in facts.claimed]
+    claims = [claimed(name, owner, _NOT_LINKED) for name, owner in _claimants(remaps, facts)]
     whole = len(present) == len(entry.names) and len(_identities(present)) == 1
     if claims:
         yield from claims
@@ -200,6 +200,13 @@ def _plan_group(entry: FileEntry, present: _Present, facts: Facts) -> Iterator[S
         yield from _join(entry, partners)
     else:
         yield PlaceFile(entry, entry.names, None, f"{entry.reason}; missing here")
+
+
+def _claimants(remaps: _Present, facts: Facts) -> Iterator[tuple[RawPath, str]]:
+    for name, (inode, _) in remaps.items():
+        owner = facts.claimant(name, inode)
+        if owner is not None:
+            yield name, owner
 
 
 def claimed(name: RawPath, journal: str, criu_says: str) -> Conflict:

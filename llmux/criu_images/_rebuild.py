@@ -15,12 +15,12 @@ from llmux.criu_images._journal import (
     Journal,
     Kind,
     Made,
-    default_journal,
     locked,
     read_journal,
     settle,
     settle_restored,
 )
+from llmux.criu_images._journals import find_journal, own_journal
 from llmux.criu_images._ledger import remember
 from llmux.criu_images._plan import free_leftovers, free_paths, make_plan
 from llmux.criu_images._policy import DEFAULT, Policy
@@ -41,7 +41,7 @@ def plan(
     manifest = read_manifest(directory)
     check_images(directory, manifest)
     with Tree(root) as tree:
-        facts = survey(manifest, tree, journal or default_journal(manifest.seal))
+        facts = survey(manifest, tree, journal or own_journal(manifest.seal))
     return _plan(directory, manifest, facts, policy)
 
 
@@ -57,7 +57,7 @@ def rebuild(
     """
     manifest = read_manifest(directory)
     check_images(directory, manifest)
-    journal = journal or default_journal(manifest.seal)
+    journal = journal or own_journal(manifest.seal)
     with locked(journal), Tree(root) as tree:
         facts = survey(manifest, tree, journal)
         made = _plan(directory, manifest, facts, policy)
@@ -76,7 +76,7 @@ def undo(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) ->
     A restore that CRIU finished and that is of no use all the same (its program never got healthy) is taken back too, once its
     tree has been ended. Raises JournalInvalid and what `read_manifest` raises.
     """
-    journal = journal or default_journal(read_manifest(directory).seal)
+    journal = journal or find_journal(read_manifest(directory).seal)
     with locked(journal), Tree(root) as tree:
         undone = take_back(tree, read_journal(journal))
         settle(journal)

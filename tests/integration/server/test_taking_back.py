@@ -73,7 +73,7 @@ def settings(images: Path, made: Path, tmp_path: Path) -> CriuSettings:
     criu.write_text(
         "#!/bin/sh\n"
         f"mkdir -p -m 0700 {JOURNALS}\n"
-        f"echo '{line}' > {JOURNALS}/{seal}.json\n"
+        f"echo '{line}' > {JOURNALS}/{seal}.$(readlink /proc/self/ns/mnt | tr -dc 0-9).json\n"
         f"touch {made}\n"
         "setsid sleep 600 &\n"
         "exec sleep 600\n"
@@ -91,7 +91,7 @@ async def until_made(made: Path) -> None:
 def left(made: Path, settings: CriuSettings, images: Path) -> list[Path]:
     """Return what should not be there any more."""
     seal = json.loads((images / MANIFEST_NAME).read_bytes())["seal"]
-    here = [path for path in (made, JOURNALS / f"{seal}.json") if path.exists()]
+    here = [path for path in (made, *JOURNALS.glob(f"{seal}.*.json")) if path.exists()]
     return [*here, *settings.run_dir.iterdir()]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmux.criu_images import ExitCode, _hook, _journal, capture, read_manifest, undo
+from llmux.criu_images import ExitCode, _hook, _journal, _journals, capture, read_manifest, undo
 from llmux.criu_images._capture import Subject, capture_subject, survey_place
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference
 from llmux.criu_images._journal import Kind, Made, read_journal
@@ -33,7 +33,7 @@ HEAVY = (
 @pytest.fixture
 def journals(tmp_path, monkeypatch):
     directory = tmp_path / "journals"
-    monkeypatch.setattr(_journal, "DEFAULT_DIRECTORY", directory)
+    monkeypatch.setattr(_journals, "DEFAULT_DIRECTORY", directory)
     monkeypatch.setattr(_hook, "JOURNALS", str(directory))
     return directory
 
@@ -207,5 +207,6 @@ def test_other_stages_import_nothing_heavy(stage, captured):
 
 
 def test_what_the_hook_writes_without_imports_is_what_the_journal_has():
-    assert Path(_hook.JOURNALS) == Path("/run/llmux/journals") == _journal.DEFAULT_DIRECTORY
+    assert Path(_hook.JOURNALS) == Path("/run/llmux/journals") == _journals.DEFAULT_DIRECTORY
+    assert _hook._journal_of("5ea1") == str(_journals.own_journal("5ea1"))
     assert _journal.format_line(Made(Kind.RESTORED, ())) == _hook.RESTORED_LINE

@@ -267,7 +267,9 @@ def test_a_link_remap_that_a_rebuild_of_this_dump_made_gives_way(here):
     ],
 )
 def test_what_another_restore_that_is_not_over_has_made_is_a_conflict(entry, path, others):
-    here = facts({path: seen_file(), **others}, claimed={raw(path): "abc.json"})
+    there = seen_file()
+    claim = (raw(path), there.inode.born if entry is GROUP else None)
+    here = facts({path: there, **others}, claimed={claim: "abc.json"})
     plan = make_plan(manifest_of(entry), here)
     assert plan.actions == ()
     (conflict,) = plan.conflicts

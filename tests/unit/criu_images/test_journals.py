@@ -1,0 +1,53 @@
+"""Which journal is meant: this namespace's, another's where there is only one, and never a guess among several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llmux.criu_images import _journals as journals
+from llmux.criu_images import _observe
+from llmux.criu_images._journals import find_journal, own_journal
+from llmux.criu_images.errors import JournalInvalid
+
+SEAL = "5ea1"
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    monkeypatch.setattr(journals, "DEFAULT_DIRECTORY", tmp_path)
+    monkeypatch.delenv(_observe.PRIVATE_MOUNTS_VARIABLE, raising=False)
+    monkeypatch.setattr(journals, "has_private_mounts", lambda: False)
+    return tmp_path
+
+
+def test_each_mount_namespace_has_its_own(directory):
+    number = str(Path("/proc/self/ns/mnt").readlink())[len("mnt:[") : -1]
+    assert own_journal(SEAL) == directory / f"{SEAL}.{number}.json"
+
+
+def test_the_own_one_comes_first(directory):
+    own_journal(SEAL).touch()
+    (directory / f"{SEAL}.1.json").touch()
+    assert find_journal(SEAL) == own_journal(SEAL)
+
+
+def test_the_only_one_is_found_from_outside(directory):
+    assert find_journal(SEAL) == own_journal(SEAL)
+    (directory / "another.1.json").touch()
+    (directory / f"{SEAL}.1.json").touch()
+    assert find_journal(SEAL) == directory / f"{SEAL}.1.json"
+
+
+def test_in_a_namespace_of_its_own_no_other_is_touched(directory, monkeypatch):
+    (directory / f"{SEAL}.1.json").touch()
+    monkeypatch.setattr(journals, "has_private_mounts", lambda: True)
+    assert find_journal(SEAL) == own_journal(SEAL)
+
+
+def test_among_several_nothing_is_guessed(directory):
+    for number in (1, 2):
+        (directory / f"{SEAL}.{number}.json").touch()
+    with pytest.raises(JournalInvalid, match=r"2 restores of this dump are not finished.*--journal"):
+        find_journal(SEAL)
