@@ -15,6 +15,7 @@ from llmux.criu_images.errors import CriuImagesError, ExitCode
 _MODULES = {
     "show": "_cli_show",
     "graph": "_cli_read",
+    "explain": "_cli_explain",
     "capture": "_cli_write",
     "plan": "_cli_write",
     "rebuild": "_cli_write",
