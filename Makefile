@@ -20,7 +20,7 @@ demo: ## a model falls asleep in one container and wakes in another, with a tabl
 	$(SETUP) run --engine $(ENGINE) -- $(BIN)/python docker/success_test.py --engine $(ENGINE)
 
 test: lint ## what CI runs: lint, types, import rules, then unit, property and integration tests
-	$(SETUP) run -- $(PYTEST)
+	$(SETUP) run --programs -- $(PYTEST)
 
 fmt: ## format the code
 	$(SETUP) dev
@@ -39,7 +39,7 @@ unit: ## unit and property tests: seconds, without root, CRIU or Docker (K=expre
 	$(PYTEST) tests/unit tests/property $(if $(K),-k "$(K)")
 
 integration: ## tests with real engines, and real CRIU in real containers (K=expression chooses)
-	$(SETUP) run -- $(PYTEST) tests/integration $(if $(K),-k "$(K)")
+	$(SETUP) run --programs -- $(PYTEST) tests/integration $(if $(K),-k "$(K)")
 
 coverage: ## docs/coverage.md anew, from the rows in tests/demands/ and the tests that prove them
 	$(SETUP) dev

@@ -57,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--engine", choices=images.VARIANTS, default="tiny", help="what the image serves with"
             )
+        if name in {"all", "run"}:
+            command.add_argument(
+                "--programs", action="store_true", help="the image of real programs, too, that tests dump"
+            )
         if name == "run":
             command.add_argument("argv", nargs="+", metavar="COMMAND")
     return parser
@@ -74,15 +78,17 @@ def _dev(_options: argparse.Namespace) -> int:
 def _all(options: argparse.Namespace) -> int:
     _dev(options)
     with engines.engine() as engine:
-        _fill(engine, options.engine)
+        _fill(engine, options)
     return 0
 
 
-def _fill(engine: engines.Engine, variant: str) -> None:
+def _fill(engine: engines.Engine, options: argparse.Namespace) -> None:
     say(engines.describe(engine))
     with exclusively(_LOCK):
-        images.build(engine, variant)
-        images.make_model(engine, variant)
+        images.build(engine, options.engine)
+        images.make_model(engine, options.engine)
+        if options.programs:
+            images.build(engine, "programs")
 
 
 def _image(options: argparse.Namespace) -> int:
@@ -97,7 +103,7 @@ def _run(options: argparse.Namespace) -> int:
     if shutil.which("ss") is None:
         debian.install("iproute2", why="ss, with which the proof looks at sockets,")
     with engines.engine() as engine:
-        _fill(engine, options.engine)
+        _fill(engine, options)
         return hand_over(options.argv, environment(engine.env))
 
 

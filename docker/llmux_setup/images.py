@@ -14,9 +14,10 @@ from .engine import Engine
 from .paths import CACHE, ROOT, model_cache
 from .shell import SetupError, run, say, skip, step, succeeds
 
-VARIANTS = ("tiny", "vllm", "vllm-gpu")
+VARIANTS = ("tiny", "vllm", "vllm-gpu", "programs")
 DEBIAN = "llmux-debian:trixie"
 _TRIXIE = "llmux-base:trixie"
+_PROGRAMS = "llmux-base:programs"
 _VLLM = "llmux-base:vllm"
 _VLLM_GPU = "llmux-base:vllm-gpu"
 _OFFICIAL_VLLM = "vllm/vllm-openai:latest"
@@ -51,6 +52,8 @@ def build(engine: Engine, variant: str) -> str:
         base = _trixie(engine)
     elif variant == "vllm":
         base = _vllm(engine)
+    elif variant == "programs":
+        base = _programs(engine)
     else:
         base = _criu(engine, _OFFICIAL_VLLM, _VLLM_GPU)
     return _llmux(engine, base, f"llmux:{variant}")
@@ -149,6 +152,11 @@ def _criu(engine: Engine, base: str, name: str) -> str:
     return _build(
         engine, _Recipe(name, base, folder / "Dockerfile", (folder / "install-criu",), lambda: folder)
     )
+
+
+def _programs(engine: Engine) -> str:
+    folder = _DOCKER / "programs"
+    return _build(engine, _Recipe(_PROGRAMS, _trixie(engine), folder / "Dockerfile", (), lambda: folder))
 
 
 def _vllm(engine: Engine) -> str:
