@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -57,6 +58,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run a command; report an error once, on stderr, and exit with its code."""
+    gc.disable()  # Records have no cycles, and the collector would walk a large dump again and again.
     if isinstance(sys.stdout, TextIOWrapper):  # A terminal that can't show a character gets its number.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -12,10 +12,12 @@ from llmux.criu_images._dump import read_dump
 from llmux.criu_images._inventory import Inventory, take_inventory
 from llmux.criu_images._paths import RawPath, unescape
 from llmux.criu_images._records import Dump
-from llmux.criu_images._report import Section, render, sections_of
-from llmux.criu_images._report_json import render_json
+from llmux.criu_images._report import tables_of
+from llmux.criu_images._report_json import json_lines
 from llmux.criu_images._report_tree import render_tree, render_tree_json
 from llmux.criu_images._report_why import render_why, render_why_json
+from llmux.criu_images._sections import Section, sections_of
+from llmux.criu_images._table import plain_lines
 from llmux.criu_images._why import Why, explain_path, plain_path
 from llmux.criu_images.errors import ExitCode
 
@@ -70,7 +72,10 @@ def show(  # noqa: PLR0913 - one parameter for each option
         shown = (item.path for item in inventory.paths if only is None or only in sections_of(item))
         _write_paths(dict.fromkeys(shown))
     else:
-        click.echo(render_json(dump, inventory, only) if as_json else render(dump, inventory, only))
+        lines = (
+            json_lines(dump, inventory, only) if as_json else plain_lines(tables_of(dump, inventory, only))
+        )
+        sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 def _check_options(asked: dict[str, bool], *, kind: bool, paths0: bool, as_json: bool) -> None:

@@ -44,16 +44,22 @@ class Entry:
             return False
 
     def maybe_number(self, name: str) -> int | None:
-        if not self.has(name):
-            return None
-        value: int = getattr(self.message, name)
-        return value
+        try:  # not by way of `has`, nor `number` by way of this: they are called ten times for each file
+            if self.message.HasField(name):
+                value: int = getattr(self.message, name)
+                return value
+        except ValueError:
+            pass
+        return None
 
     def number(self, name: str) -> int:
-        value = self.maybe_number(name)
-        if value is None:
-            raise self.damaged(name, "is missing")
-        return value
+        try:
+            if self.message.HasField(name):
+                value: int = getattr(self.message, name)
+                return value
+        except ValueError:
+            pass
+        raise self.damaged(name, "is missing")
 
     def numbers(self, name: str) -> tuple[int, ...]:
         """Return a repeated field."""

@@ -1,18 +1,15 @@
 """A dump's inventory as text for people: who refers to what, and what a restore needs.
 
-One line for each thing, nothing cut off; every path is escaped (`_paths.py`). Titles carry terminal colours, which
-`click.echo` leaves out where the output is no terminal.
+One line for each thing, nothing cut off; every path is escaped (`_paths.py`). `tables_of` gives the tables themselves, for
+whoever draws them otherwise.
 """
 
 from __future__ import annotations
 
-import enum
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-
-import click
 
 from llmux.criu_images import _words as words
 from llmux.criu_images._enums import SELF_CONTAINED, SeccompMode, Shutdown, TaskState
@@ -36,65 +33,9 @@ from llmux.criu_images._records import (
     Task,
     Terminal,
 )
+from llmux.criu_images._sections import Section, sections_of
+from llmux.criu_images._table import Table, plain_lines
 from llmux.criu_images._users import User
-
-
-class Section(enum.Enum):
-    """A part of a report; the values are what `--kind` takes."""
-
-    TASK = "task"
-    UNIX = "unix"
-    INET = "inet"
-    REMAP = "remap"
-    SHM = "shm"
-    FIFO = "fifo"
-    WATCH = "watch"
-    FILE = "file"
-    OTHER = "other"
-    ID = "id"
-    NEED = "need"
-
-
-_SECTION_OF = {
-    PathKind.LINK_REMAP: Section.REMAP,
-    PathKind.LINKED_NAME: Section.REMAP,
-    PathKind.GHOST_NAME: Section.REMAP,
-    PathKind.FIFO: Section.FIFO,
-    PathKind.WATCHED: Section.WATCH,
-    PathKind.SOCKET: Section.UNIX,
-    PathKind.DELETED_SOCKET: Section.UNIX,
-    PathKind.EXTERNAL_SOCKET: Section.UNIX,
-}
-
-_SHARED_MEMORY = b"/dev/shm/"
-
-
-def sections_of(reference: PathReference) -> frozenset[Section]:
-    """Tell where a path belongs; a link remap or ghost in /dev/shm belongs in two places."""
-    own = _SECTION_OF.get(reference.kind, Section.FILE)
-    if own not in {Section.FILE, Section.REMAP} or not reference.path.startswith(_SHARED_MEMORY):
-        return frozenset({own})
-    return frozenset({Section.SHM} if own is Section.FILE else {Section.SHM, own})
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    title: str
-    note: str
-    rows: Sequence[Sequence[str]]
-    count: int | None = None
-    """How many things the rows tell of, where that is not one each."""
-
-    def lines(self) -> Iterator[str]:
-        yield ""
-        note = f": {self.note}" if self.note else ""
-        count = len(self.rows) if self.count is None else self.count
-        yield f"{click.style(f'{self.title} ({count})', bold=True)}{note}"
-        columns = [column for column in zip(*self.rows, strict=True) if any(column)]
-        widths = [max(map(len, column)) for column in columns]
-        for row in zip(*columns, strict=True):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            yield f"  {'  '.join(cells)}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +48,37 @@ class _View:
     alone: bool
     """One section was asked for: leave nothing to a summary."""
 
-    def holders(self, users: Iterable[User]) -> str:
+    by_section: dict[Section, dict[PathKind, list[PathReference]]]
+
+    def holders(self, users: Sequence[User]) -> str:
         return words.holders(users, self.comms)
 
 
 def render(dump: Dump, inventory: Inventory, only: Section | None = None) -> str:
-    """Write a report, or one section of it."""
-    view = _View(dump, inventory, {task.pid: task.comm for task in dump.tasks}, only is not None)
-    tables = (
-        table for section, write in _WRITERS.items() if only in {None, section} for table in write(view)
-    )
-    lines = [line for table in tables if table.rows for line in table.lines()]
-    return "\n".join(lines[1:])
+    """Write a report, or one section of it, as plain text."""
+    return "\n".join(plain_lines(tables_of(dump, inventory, only)))
 
 
-def _tasks(view: _View) -> Iterator[_Table]:
+def tables_of(dump: Dump, inventory: Inventory, only: Section | None = None) -> Iterator[Table]:
+    """Yield the tables of a report, or of one section of it; those without rows too."""
+    by_section: dict[Section, dict[PathKind, list[PathReference]]] = {}
+    for reference in inventory.paths:
+        for section in sections_of(reference):
+            by_section.setdefault(section, {}).setdefault(reference.kind, []).append(reference)
+    comms = {task.pid: task.comm for task in dump.tasks}
+    view = _View(dump, inventory, comms, only is not None, by_section)
+    for section, write in _WRITERS.items():
+        if only in {None, section}:
+            yield from write(view)
+
+
+def _tasks(view: _View) -> Iterator[Table]:
     children: defaultdict[Pid, list[Task]] = defaultdict(list)
     for task in view.dump.tasks:
         children[task.ppid].append(task)
     root = view.dump.tasks[0]
     rows = [_task_row(view, task, depth) for task, depth in _descend(root, children)]
-    yield _Table("Processes", "", rows)
+    yield Table("Processes", "", ("pid", "name", "group", "session", "what"), rows)
 
 
 def _descend(root: Task, children: dict[Pid, list[Task]]) -> Iterator[tuple[Task, int]]:
@@ -153,12 +104,13 @@ def _name(file: File) -> str:
     return escape(file.name) if isinstance(file, RegularFile) else f"file {file.id:#x}"
 
 
-def _unix(view: _View) -> Iterator[_Table]:
+def _unix(view: _View) -> Iterator[Table]:
     by_id = {reference.socket.id: reference for reference in view.inventory.sockets}
     rows = [_unix_row(view, reference, by_id) for reference in view.inventory.sockets]
-    yield _Table(
+    yield Table(
         "Unix sockets",
         "CRIU binds those marked `bind`: no other file may be there, its directory must be",
+        ("type", "state", "address", "inode", "held by", "peer", "details"),
         rows,
     )
 
@@ -207,12 +159,20 @@ def _socket_details(reference: SocketReference) -> Iterator[str]:
         yield f"{stat.filemode(socket.mode)} {socket.uid}:{socket.gid}"
 
 
-def _inet(view: _View) -> Iterator[_Table]:
-    yield _Table("Ports", "must be free", [_port_row(view, port) for port in view.inventory.ports])
-    connections = [_port_row(view, port) for port in view.inventory.connections]
-    yield _Table(
-        "TCP connections", "need --tcp-established and the same address, or --tcp-close", connections
+def _inet(view: _View) -> Iterator[Table]:
+    yield Table(
+        "Ports", "must be free", _PORT_COLUMNS, [_port_row(view, port) for port in view.inventory.ports]
     )
+    connections = [_port_row(view, port) for port in view.inventory.connections]
+    yield Table(
+        "TCP connections",
+        "need --tcp-established and the same address, or --tcp-close",
+        _PORT_COLUMNS,
+        connections,
+    )
+
+
+_PORT_COLUMNS = ("protocol", "state", "address", "to", "backlog", "held by")
 
 
 def _port_row(view: _View, port: PortReference) -> tuple[str, ...]:
@@ -227,21 +187,34 @@ def _port_row(view: _View, port: PortReference) -> tuple[str, ...]:
     )
 
 
-def _remaps(view: _View) -> Iterator[_Table]:
+def _remaps(view: _View) -> Iterator[Table]:
     return _path_tables(view, Section.REMAP)
 
 
-def _shared_memory(view: _View) -> Iterator[_Table]:
-    found = [reference for reference in view.inventory.paths if Section.SHM in sections_of(reference)]
+def _shared_memory(view: _View) -> Iterator[Table]:
+    of_kinds = view.by_section.get(Section.SHM, {}).values()
+    found = sorted(
+        (item for items in of_kinds for item in items), key=lambda item: (item.path, item.kind.value)
+    )
     rows = [(*_path_row(view, reference), f"({reference.kind.value})") for reference in found]
-    yield _Table("Shared memory by name", "must be there with this size and mode, hard links kept", rows)
+    yield Table(
+        "Shared memory by name",
+        "must be there with this size and mode, hard links kept",
+        (*_PATH_COLUMNS, "kind"),
+        rows,
+    )
     if view.dump.sysv_segments:
         segments = [
             (f"key {item.key:#x}", f"id {item.id}", words.counted(item.size, "byte"))
             for item in view.dump.sysv_segments
         ]
-        yield _Table("System V shared memory", "in the images", segments)
-    yield _Table("Memory files and anonymous shared memory", "in the images", list(_memfd_rows(view)))
+        yield Table("System V shared memory", "in the images", ("key", "id", "size"), segments)
+    yield Table(
+        "Memory files and anonymous shared memory",
+        "in the images",
+        ("name", "size", "held by"),
+        list(_memfd_rows(view)),
+    )
 
 
 def _memfd_rows(view: _View) -> Iterator[tuple[str, ...]]:
@@ -258,15 +231,15 @@ def _memfd_rows(view: _View) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _fifos(view: _View) -> Iterator[_Table]:
+def _fifos(view: _View) -> Iterator[Table]:
     return _path_tables(view, Section.FIFO)
 
 
-def _watches(view: _View) -> Iterator[_Table]:
+def _watches(view: _View) -> Iterator[Table]:
     return _path_tables(view, Section.WATCH)
 
 
-def _files(view: _View) -> Iterator[_Table]:
+def _files(view: _View) -> Iterator[Table]:
     return _path_tables(view, Section.FILE)
 
 
@@ -289,10 +262,14 @@ _TITLES = {
 """What each kind of path is called, and what a restore asks of it."""
 
 
-def _path_tables(view: _View, section: Section) -> Iterator[_Table]:
+def _path_tables(view: _View, section: Section) -> Iterator[Table]:
+    of_kinds = view.by_section.get(section, {})
     for kind, (title, note) in _TITLES.items():
-        found = (item for item in view.inventory.paths if item.kind is kind and section in sections_of(item))
-        yield _Table(title, note, [_path_row(view, reference) for reference in found])
+        rows = [_path_row(view, reference) for reference in of_kinds.get(kind, ())]
+        yield Table(title, note, _PATH_COLUMNS, rows)
+
+
+_PATH_COLUMNS = ("mode", "size", "path", "held by", "build-id")
 
 
 def _path_row(view: _View, reference: PathReference) -> tuple[str, ...]:
@@ -312,7 +289,7 @@ def _size(reference: PathReference) -> str:
     return str(reference.size)
 
 
-def _others(view: _View) -> Iterator[_Table]:
+def _others(view: _View) -> Iterator[Table]:
     found = [item for item in view.inventory.others if _self_contained(item.file)]
     if view.alone:
         rows = [
@@ -323,7 +300,13 @@ def _others(view: _View) -> Iterator[_Table]:
             (kind, str(count), "")
             for kind, count in Counter(words.file_kind(item.file) for item in found).most_common()
         ]
-    yield _Table("Restored from the images alone", "`--kind other` lists each", rows, len(found))
+    yield Table(
+        "Restored from the images alone",
+        "`--kind other` lists each",
+        ("type", "", "held by"),
+        rows,
+        len(found),
+    )
 
 
 def _self_contained(file: File) -> bool:
@@ -336,30 +319,36 @@ def _self_contained(file: File) -> bool:
             return True
 
 
-def _ids(view: _View) -> Iterator[_Table]:
+def _ids(view: _View) -> Iterator[Table]:
     ids = view.inventory.ids
-    yield _Table(
+    yield Table(
         "Ids",
         "of processes, threads, groups and sessions; all must be free",
+        ("ids",),
         [(words.ranges(ids),)],
         len(ids),
     )
 
 
-def _needs(view: _View) -> Iterator[_Table]:
+def _needs(view: _View) -> Iterator[Table]:
     needs = [
         (need.kind.value, need.what, view.holders(need.users))
         for need in view.inventory.needs
         if need.kind is not NeedKind.ESTABLISHED_TCP  # They have a table of their own.
     ]
-    yield _Table("Also needed", "", needs)
+    yield Table("Also needed", "", ("kind", "what", "for"), needs)
     mounts = [(escape(mount.mountpoint), escape(mount.source)) for mount in view.dump.mounts]
-    yield _Table("Mounts", "the dump brings its own mount namespace", mounts)
+    yield Table("Mounts", "the dump brings its own mount namespace", ("mount point", "source"), mounts)
     unknown = [(item.image, f"entry {item.entry}", item.why) for item in view.dump.unknown]
-    yield _Table("Not understood", "this release can't say what a restore needs for these", unknown)
+    yield Table(
+        "Not understood",
+        "this release can't say what a restore needs for these",
+        ("image", "entry", "why"),
+        unknown,
+    )
 
 
-_WRITERS: dict[Section, Callable[[_View], Iterator[_Table]]] = {
+_WRITERS: dict[Section, Callable[[_View], Iterator[Table]]] = {
     Section.TASK: _tasks,
     Section.UNIX: _unix,
     Section.INET: _inet,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from llmux.criu_images import _words as words
@@ -17,7 +17,7 @@ from llmux.criu_images._inventory import (
 )
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import Dump, FileId, Memfd, RegularFile, Remap, Task, UnixSocket
-from llmux.criu_images._report import Section, sections_of
+from llmux.criu_images._sections import Section, sections_of
 from llmux.criu_images._users import User
 
 VERSION = 1
@@ -27,17 +27,35 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | bool | None"
 
 def render_json(dump: Dump, inventory: Inventory, only: Section | None = None) -> str:
     """Write the whole report, or the keys of one section, as one JSON object."""
-    head: dict[str, Json] = {"version": VERSION, "image_version": dump.image_version}
+    return "\n".join(json_lines(dump, inventory, only))
+
+
+def json_lines(dump: Dump, inventory: Inventory, only: Section | None = None) -> Iterator[str]:
+    """Yield the same line by line, one for each thing: a large dump's report is never in memory as a whole."""
+    yield "{"
+    yield f'  "version": {VERSION},'
     for section, keys in _KEYS.items():
         if only in {None, section}:
-            head |= keys(dump, inventory)
-    if (paths := _paths(inventory, only)) or only is None:
-        head["paths"] = paths
-    return json.dumps(head, indent=2)
+            for name, things in keys(dump, inventory).items():
+                yield from _list_lines(name, things)
+    paths = (_path(item) for item in inventory.paths if only is None or only in sections_of(item))
+    if only in {None, *_WITH_PATHS}:
+        yield from _list_lines("paths", paths)
+    yield f'  "image_version": {dump.image_version}'
+    yield "}"
 
 
-def _paths(inventory: Inventory, only: Section | None) -> list[Json]:
-    return [_path(item) for item in inventory.paths if only is None or only in sections_of(item)]
+def _list_lines(name: str, things: Iterable[Json]) -> Iterator[str]:
+    line = f'  "{name}": ['
+    comma = ""
+    for thing in things:
+        yield line + comma
+        line, comma = f"    {_ENCODE(thing)}", ","
+    yield line
+    yield "  ],"
+
+
+_ENCODE = json.JSONEncoder().encode
 
 
 def _path(reference: PathReference) -> Json:
@@ -62,8 +80,8 @@ def _users(users: Iterable[User]) -> list[Json]:
     return [{"pid": user.pid, "role": user.role.value, "number": user.number} for user in users]
 
 
-def _tasks(dump: Dump, _: Inventory) -> dict[str, Json]:
-    return {"tasks": [_task(dump, task) for task in dump.tasks]}
+def _tasks(dump: Dump, _: Inventory) -> dict[str, Iterable[Json]]:
+    return {"tasks": (_task(dump, task) for task in dump.tasks)}
 
 
 def _task(dump: Dump, task: Task) -> Json:
@@ -87,8 +105,8 @@ def _name(dump: Dump, file: FileId | None) -> str | None:
     return escape(found.name) if isinstance(found, RegularFile) else None
 
 
-def _unix_sockets(_: Dump, inventory: Inventory) -> dict[str, Json]:
-    return {"unix_sockets": [_unix_socket(reference) for reference in inventory.sockets]}
+def _unix_sockets(_: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
+    return {"unix_sockets": map(_unix_socket, inventory.sockets)}
 
 
 def _unix_socket(reference: SocketReference) -> Json:
@@ -137,12 +155,12 @@ def _maybe_path(path: RawPath | None) -> str | None:
     return None if path is None else escape(path)
 
 
-def _inet_sockets(dump: Dump, inventory: Inventory) -> dict[str, Json]:
+def _inet_sockets(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
     queues: dict[int, Json] = {
         item.inode: {"received": item.received, "unsent": item.unsent} for item in dump.tcp_queues
     }
     references = (*inventory.ports, *inventory.connections)
-    return {"inet_sockets": [_inet_socket(item, queues.get(item.socket.inode)) for item in references]}
+    return {"inet_sockets": (_inet_socket(item, queues.get(item.socket.inode)) for item in references)}
 
 
 def _inet_socket(reference: PortReference, queues: Json) -> Json:
@@ -164,7 +182,7 @@ def _inet_socket(reference: PortReference, queues: Json) -> Json:
     }
 
 
-def _memory(dump: Dump, inventory: Inventory) -> dict[str, Json]:
+def _memory(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
     memfds: list[Json] = [
         _memfd(item.file, item.users) for item in inventory.others if isinstance(item.file, Memfd)
     ]
@@ -184,8 +202,8 @@ def _memfd(file: Memfd, users: Iterable[User]) -> Json:
     }
 
 
-def _others(_: Dump, inventory: Inventory) -> dict[str, Json]:
-    return {"others": [_other(item) for item in inventory.others if not isinstance(item.file, Memfd)]}
+def _others(_: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
+    return {"others": (_other(item) for item in inventory.others if not isinstance(item.file, Memfd))}
 
 
 def _other(reference: FileReference) -> Json:
@@ -196,11 +214,11 @@ def _other(reference: FileReference) -> Json:
     }
 
 
-def _ids(_: Dump, inventory: Inventory) -> dict[str, Json]:
+def _ids(_: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
     return {"ids": list(inventory.ids)}
 
 
-def _needs(dump: Dump, inventory: Inventory) -> dict[str, Json]:
+def _needs(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
     return {
         "needs": [
             {"kind": need.kind.value, "what": need.what, "users": _users(need.users)}
@@ -213,7 +231,7 @@ def _needs(dump: Dump, inventory: Inventory) -> dict[str, Json]:
     }
 
 
-_KEYS: dict[Section, Callable[[Dump, Inventory], dict[str, Json]]] = {
+_KEYS: dict[Section, Callable[[Dump, Inventory], dict[str, Iterable[Json]]]] = {
     Section.TASK: _tasks,
     Section.UNIX: _unix_sockets,
     Section.INET: _inet_sockets,
@@ -223,3 +241,5 @@ _KEYS: dict[Section, Callable[[Dump, Inventory], dict[str, Json]]] = {
     Section.NEED: _needs,
 }
 """What each section adds beside `paths`."""
+
+_WITH_PATHS = {Section.UNIX, Section.REMAP, Section.SHM, Section.FIFO, Section.WATCH, Section.FILE}

@@ -96,7 +96,11 @@ class _Reader:
             raise self.damaged(f"not a {wanted} image: {_what_it_is(schema, magic)}")
 
     def entry(self, message_class: type[Message], index: int) -> Entry:
-        length = self._word("an entry's length", index)
+        word = self._stream.read(4)
+        if len(word) < 4:
+            raise self.damaged("cut short in an entry's length", index)
+        self.left -= 4
+        length: int = _WORD.unpack(word)[0]
         if length > self.left:
             raise self.damaged(f"an entry of {length} bytes where {self.left} are left", index)
         if length > MAX_ENTRY:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 
 from llmux.criu_images._enums import SocketState, SocketType, TaskState
 from llmux.criu_images._inventory import socket_path
@@ -142,26 +141,29 @@ _KINDS: dict[type[File], str] = {
 }
 
 
-def holders(users: Iterable[User], comms: Mapping[Pid, str]) -> str:
+def holders(users: Sequence[User], comms: Mapping[Pid, str]) -> str:
     """Write who refers to a file, each task once: `python3(1000) fd 3 4, mapping; sleep(1004) cwd`."""
-    in_order = sorted(users, key=lambda user: user.pid)
-    return "; ".join(
-        f"{comms.get(pid, '?')}({pid}) {_roles(list(found))}"
-        for pid, found in groupby(in_order, key=lambda user: user.pid)
-    )
+    by_task: dict[Pid, dict[Role, list[int]]] = {}
+    for user in users:
+        by_task.setdefault(user.pid, {}).setdefault(user.role, []).append(user.number)
+    return "; ".join(f"{comms.get(pid, '?')}({pid}) {_roles(by_task[pid])}" for pid in sorted(by_task))
 
 
-def _roles(users: list[User]) -> str:
-    return ", ".join(
-        " ".join((role.value, *(str(user.number) for user in users if user.role is role and _numbered(role))))
-        for role in Role
-        if any(user.role is role for user in users)
-    )
+def _roles(numbers: dict[Role, list[int]]) -> str:
+    in_order = sorted(numbers, key=_ORDER.index) if len(numbers) > 1 else numbers
+    return ", ".join([_role(role, numbers[role]) for role in in_order])
+
+
+_ORDER = list(Role)
+
+
+def _role(role: Role, numbers: list[int]) -> str:
+    return " ".join((role.value, *map(str, numbers))) if _numbered(role) else role.value
 
 
 def _numbered(role: Role) -> bool:
     """Tell whether a role's number says something to people; a mapping's address does not."""
-    return role in {Role.FD, Role.IN_FLIGHT}
+    return role is Role.FD or role is Role.IN_FLIGHT
 
 
 _ACCESS = {0: "O_RDONLY", 1: "O_WRONLY", 2: "O_RDWR"}

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import click
 import pytest
 
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._inventory import take_inventory
-from llmux.criu_images._report import Section, render
+from llmux.criu_images._report import render
+from llmux.criu_images._sections import Section
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def busy(maker):
 
 
 def text(busy, only=None):
-    return click.unstyle(render(*busy, only))
+    return render(*busy, only)
 
 
 def line_with(busy, part):

@@ -6,8 +6,8 @@ import pytest
 
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._inventory import take_inventory
-from llmux.criu_images._report import Section
 from llmux.criu_images._report_json import render_json
+from llmux.criu_images._sections import Section
 
 
 @pytest.fixture
