@@ -1,6 +1,7 @@
 """CRIU's log to what failed, why, and what mends it. Pure: lines in, an `Explanation` out; memory is bounded whatever the log's size.
 
-A line of CRIU's is `(time) pid: Error (place): text`; time stamps begin at -v4, the pid stands in restored tasks' lines (log.c, pie/log.c). What an
+A line of CRIU's is `(time) pid: Error (place): text`; time stamps begin at -v4, the pid stands in restored tasks' lines, after
+`pie: ` in those of the code that CRIU runs inside them (log.c, pie-util.c). What an
 action script writes stands between them as it is. A text may hold a newline, since a path may.
 """
 
@@ -23,7 +24,9 @@ _MOST_FINDINGS = 500
 _MOST_SPOKEN = 200
 _MOST_MORE = 16
 _TAIL = 5
-_HEAD = re.compile(rb"(?:\(\d+\.\d+\)? *)? *(?:(\d+): )?(Error|Warn ) \(([^()\s]*)\): (.*)\Z", re.DOTALL)
+_HEAD = re.compile(
+    rb"(?:\(\d+\.\d+\)? *)? *(?:pie: )?(?:(\d+): )?(Error|Warn ) \(([^()\s]*)\): (.*)\Z", re.DOTALL
+)
 _TIMED = re.compile(rb"\(\d+\.\d+\)? ")
 _VERSION = re.compile(rb"Version: (\d[\w.]*)")
 _HOOK_LINE = re.compile(rb"llmux-criu-hook: (?!warning: )")

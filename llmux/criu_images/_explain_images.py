@@ -50,13 +50,14 @@ def _tasks(finding: Finding, dump: Dump) -> Iterator[str]:
 
 def _number(finding: Finding, hole: str) -> int | None:
     value = finding.match.values.get(hole)
-    return None if value is None else int(value)
+    return None if value is None or value == b"..." else int(value)
 
 
 def _file_id(finding: Finding) -> int | None:
     """Return the file's id: CRIU prints it in hex, but that of a network socket in decimal."""
     if finding.message is None:
         return None
-    if "id" in finding.match.values:
-        return int(finding.match.values["id"], 16)
+    written = finding.match.values.get("id", b"...")
+    if written != b"...":
+        return int(written, 16)
     return _number(finding, "number") if "(id {number})" in finding.message.says else None

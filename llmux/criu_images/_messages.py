@@ -117,7 +117,7 @@ class Message:
 
 def _fits(hole: str, value: bytes) -> bool:
     shape = _SHAPES.get(hole)
-    return shape is None or shape.fullmatch(value) is not None
+    return shape is None or value == b"..." or shape.fullmatch(value) is not None
 
 
 def _tails(text: bytes, last: bytes) -> list[tuple[int, str | None]]:
@@ -139,7 +139,7 @@ def errno_of(text: bytes) -> str | None:
 
 def _errno_of_code(code: bytes | None) -> str | None:
     """Name a negative return value such as -17."""
-    return None if code is None else _ERRNO_NUMBERS.get(abs(int(code)))
+    return None if code is None or code == b"..." else _ERRNO_NUMBERS.get(abs(int(code)))
 
 
 _ERRNOS = (

@@ -20,6 +20,7 @@ FILE_READ_ONLY = Message("file", "Can't open file {path} on restore", "The tree 
 FILE_BUSY = Message("file", "Can't open file {path} on restore", "The tree has the file open for writing, and a process here executes it.", "Stop that process.", "ETXTBSY")
 FILE_LINK_LOOP = Message("symlink", "Can't open file {path} on restore", "A symbolic link stands where the tree has a file open without following links, or links go in a circle.", "Move the link away; " + PLAN, "ELOOP")
 FILE_OTHER = Message("file", "Can't open file {path} on restore", "A file that the tree has open or mapped can't be opened.", PLAN)
+FIFO_OTHER = Message("fifo", "Can't restore pipe size", "Another kind of file stands where the tree has a FIFO open.", "Move it away; " + PLAN, "EBADF")
 SIZE = Message("file-size", "File {path} has bad size {found} (expect {expected})", "The file is here with another size than in the dump: it is another file, or it has grown or shrunk since. No option turns this check off.", "Put the recorded content back. A log that grew: `rebuild DIR` in a mount namespace of its own puts the recorded content over it; " + PLAN)
 MODE = Message("file-mode", "File {path} has bad mode {mode} (expect {expected_mode})", "The file or directory is here with another type or another mode than in the dump.", "chmod it to the expected mode if that is right here, or give --skip-file-rwx-check if only its rwx bits differ; " + PLAN)
 BUILD_ID = Message("file-build-id", "File {path} has bad build-ID", "A program or library here is another build than the one in the dump.", _IMAGE + " `--file-validation filesize` turns this check off, and the tree may then crash.")
@@ -30,7 +31,7 @@ LINK_REFUSED = Message("link-remap", "Can't link {path} -> {target}", "The kerne
 
 ROWS: tuple[Message, ...] = (
     FILE_MISSING, FILE_NOT_DIRECTORY, FILE_IS_DIRECTORY, FILE_NO_DEVICE, FILE_REFUSED, FILE_READ_ONLY, FILE_BUSY, FILE_LINK_LOOP, FILE_OTHER,
-    SIZE, MODE, BUILD_ID, LINK_MISSING, LINK_DEVICE, LINK_REFUSED,
+    FIFO_OTHER, SIZE, MODE, BUILD_ID, LINK_MISSING, LINK_DEVICE, LINK_REFUSED,
     Message("file", "Can't open file {path}", "A file of the tree could not be opened.", PLAN, rank=_EFFECT),
     Message("file-build-id", "File {path} has bad build-ID length {found} (expect {expected})", "A program or library here is another build than the one in the dump.", _IMAGE),
     Message("file-build-id", "Build-ID (For validation) could not be obtained for file {path} because can't open the file", "CRIU may not read the program or library to compare it.", "Run CRIU as root, or with --file-validation filesize."),

@@ -125,6 +125,7 @@ ROWS: tuple[Message, ...] = (
     Message("device", "Can't dump file {fd} of that type [{mode}] ({name} {path})", "The tree has a device open, or another kind of file, that CRIU can't dump and no plugin knows.", "Make the program close it, or give the plugin's directory with --libdir."),
     Message("plugin", "Unable to restore {id}", "No plugin of CRIU's restores a file that one has dumped.", "Give the plugin's directory with --libdir."),
     Message("epoll", "epoll: Escaped/closed fd descriptor {fd} on pid {pid}", "An epoll watches a descriptor that its process has closed and another copy keeps open.", "Make the program remove it from the epoll before it closes it."),
+    Message("epoll", "Dump eventpoll (pid: {pid}) failed with {code}", "An epoll can't be dumped: most likely it watches a descriptor that its process has closed while another copy keeps it open.", "Make the program remove a descriptor from the epoll before it closes it."),
     Message("epoll", "epoll: Can't add event on {id}", "An epoll can't watch a descriptor that it had.", "See the error before it."),
     Message("eventfd", "eventfd: Can't create eventfd {id}", "The kernel refuses an eventfd.", "Raise the limit of open files (RLIMIT_NOFILE)."),
     Message("timerfd", "timerfd: Can't create for {id}", "The kernel refuses a timerfd of that clock.", "Give CAP_WAKE_ALARM for alarm clocks."),

@@ -118,6 +118,7 @@ ROWS: tuple[Message, ...] = (
     Message("options", "invalid argument for --{name}: {program}", "CRIU does not know this value.", "See `criu --help`."),
     Message("options", "unknown command: {name}", "CRIU does not know this command.", "See `criu --help`."),
     Message("options", "pid not specified", "The dump was not told which process.", "Give --tree PID."),
+    Message("options", "Unable to detach from {pid}", "There is no process of that id where CRIU runs.", "Give --tree an id as seen where CRIU runs; the process may have ended.", "ESRCH"),
     Message("options", "Can't find task with pid {pid}", "There is no process of that id in CRIU's PID namespace.", "Give --tree an id as seen where CRIU runs."),
 
     # Rights and room.

@@ -20,6 +20,8 @@ from llmux.criu_images._actions import (
 )
 from llmux.criu_images._compare import Comparison, Likeness
 from llmux.criu_images._facts import Facts, Inode, Seen
+from llmux.criu_images._messages_files import FIFO_OTHER, FILE_MISSING, FILE_NOT_DIRECTORY, FILE_OTHER, MODE
+from llmux.criu_images._messages_sockets import BIND_TAKEN, EXTERNAL_PEER
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._plan_files import Step, claimed, plan_file
 from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
@@ -126,7 +128,7 @@ def _plan_free_name(name: FreeName, facts: Facts) -> Iterator[Step]:
         yield path_conflict(
             name.path,
             f"a {seen.inode.kind} is where the restore binds a socket",
-            "Can't bind socket to {}: Address already in use",
+            BIND_TAKEN.say(name="/{}"),
             "Move it away.",
         )
     for path in leftovers_of(name):
@@ -142,7 +144,9 @@ def _plan_free_name(name: FreeName, facts: Facts) -> Iterator[Step]:
 
 def _plan_directory(entry: DirectoryEntry, seen: Seen) -> Iterator[Step]:
     action = MakeDirectory(entry, f"{entry.reason}; missing here")
-    yield from _make_or_check(action, "directory", "Can't open file {}", entry.demanded_mode, seen)
+    yield from _make_or_check(
+        action, "directory", FILE_NOT_DIRECTORY.say(path="{}"), entry.demanded_mode, seen
+    )
 
 
 def _make_or_check(
@@ -166,7 +170,7 @@ def _mode_conflict(path: RawPath, inode: Inode, demanded: int | None) -> Iterato
         yield path_conflict(
             path,
             f"has mode 0{inode.mode:o}, the dump has 0{demanded:o}",
-            f"File {{}} has bad mode 0{inode.mode:o} (expect 0{demanded:o})",
+            MODE.say(path="{}", mode=f"0{inode.mode:o}", expected_mode=f"0{demanded:o}"),
             f"Run `chmod {stat.S_IMODE(demanded):o}` on it if that is right here.",
         )
 
@@ -179,7 +183,7 @@ def _plan_symlink(entry: SymlinkEntry, seen: Seen) -> Iterator[Step]:
 
 def _plan_fifo(entry: FifoEntry, seen: Seen) -> Iterator[Step]:
     action = MakeFifo(entry, f"{entry.reason}; missing here")
-    yield from _make_or_check(action, "fifo", "Can't open fake fifo", entry.metadata.mode, seen)
+    yield from _make_or_check(action, "fifo", FIFO_OTHER.say(), entry.metadata.mode, seen)
 
 
 def _plan_node(entry: NodeEntry, seen: Seen) -> Iterator[Step]:
@@ -191,14 +195,14 @@ def _plan_node(entry: NodeEntry, seen: Seen) -> Iterator[Step]:
         yield path_conflict(
             entry.path,
             "missing",
-            "Can't open file {} on restore: No such file or directory",
+            FILE_MISSING.say(path="{}"),
             "Start the container with this device or kernel file.",
         )
     elif stat.S_IFMT(inode.mode) != stat.S_IFMT(entry.mode) or inode.rdev != entry.rdev:
         yield path_conflict(
             entry.path,
             f"another node ({inode.kind})",
-            "Can't open file {}",
+            FILE_OTHER.say(path="{}"),
             "Start the container with the dump's device.",
         )
     else:
@@ -213,7 +217,7 @@ def _plan_external(socket: SocketEntry, facts: Facts) -> Iterator[Step]:
         yield path_conflict(
             socket.name,
             "no socket of the peer outside the dump",
-            f"Can't connect {socket.inode} socket",
+            EXTERNAL_PEER.say(),
             "Start the program that serves this socket first, and restore with --ext-unix-sk.",
         )
 
@@ -231,7 +235,7 @@ def _plan_files(manifest: Manifest, facts: Facts, policy: Policy) -> Iterator[St
         yield path_conflict(
             mountpoint,
             f"nothing is mounted here, and {counted(count, 'file')} of the dump should be on it",
-            "Can't open file {} on restore: No such file or directory",
+            FILE_MISSING.say(path="{}"),
             "Start the container with this volume.",
         )
 

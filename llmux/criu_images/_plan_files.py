@@ -13,6 +13,11 @@ from typing import TypeAlias
 from llmux.criu_images._actions import Action, Conflict, MaskWithCopy, PlaceFile, RemoveStale, path_conflict
 from llmux.criu_images._compare import Comparison, Likeness, compare, has_grown
 from llmux.criu_images._facts import Facts, Inode, Seen
+from llmux.criu_images._messages_files import (
+    FILE_IS_DIRECTORY,
+    FILE_MISSING,
+    FILE_OTHER,
+)
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._policy import DEFAULT, Candidate, Change, Policy, Rule, Verb
 from llmux.criu_images.manifest import FileEntry, Origin
@@ -22,7 +27,7 @@ Step: TypeAlias = Action | Conflict | Comparison
 _LEFT = "left in memory by an earlier restore, changed since, and no process has it open"
 _OWN_MEMORY = "restore in a mount namespace with a tmpfs of its own there"
 _OWN_MOUNTS = "restore in a mount namespace of the tree's own"
-_NOT_FOUND = "Can't open file {} on restore: No such file or directory"
+_NOT_FOUND = FILE_MISSING.say(path="{}")
 _NOT_LINKED = "Can't link {}"
 _UNKNOWN_REMAP = f"Remove it if no other restore or dump is under way that uses it, or {_OWN_MEMORY}."
 _Present: TypeAlias = Mapping[RawPath, tuple[Inode, Seen]]
@@ -53,7 +58,8 @@ def _blocked(seen: Mapping[RawPath, Seen]) -> Iterator[Conflict]:
             yield path_conflict(name, f"cannot be reached: {one.obstacle}", None, "Clear the way to it.")
         elif one.inode is not None and not stat.S_ISREG(one.inode.mode):
             found = f"a {one.inode.kind}, the dump has a regular file here"
-            yield path_conflict(name, found, "Can't open file {}", "Move it away.")
+            wrong = FILE_IS_DIRECTORY if stat.S_ISDIR(one.inode.mode) else FILE_OTHER
+            yield path_conflict(name, found, wrong.say(path="{}"), "Move it away.")
 
 
 def _left_in_memory(entry: FileEntry, present: _Present, facts: Facts) -> list[RawPath]:

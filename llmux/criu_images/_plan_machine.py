@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from llmux.criu_images._actions import Conflict
 from llmux.criu_images._facts import Facts, Port
+from llmux.criu_images._messages_sockets import BIND_TAKEN, PORT_TAKEN
+from llmux.criu_images._messages_tasks import PID_TAKEN
 from llmux.criu_images._paths import escape
 from llmux.criu_images.manifest import Manifest, PortEntry
 
@@ -39,7 +41,7 @@ def _ids(manifest: Manifest, facts: Facts) -> Iterator[Conflict]:
             yield Conflict(
                 f"id {number}",
                 f"in use by {facts.ids[number]}",
-                f"Can't fork for {number}: File exists",
+                PID_TAKEN.say(pid=number),
                 "Restore in a PID namespace of its own, with ns_last_pid above the dump's ids.",
             )
 
@@ -50,7 +52,7 @@ def _ports(manifest: Manifest, facts: Facts) -> Iterator[Conflict]:
             yield Conflict(
                 f"port {entry.port}",
                 f"taken on {entry.address}",
-                "Can't bind inet socket",
+                PORT_TAKEN.say(),
                 "Stop whatever listens there, or restore in a network namespace of its own.",
             )
 
@@ -74,7 +76,7 @@ def _abstract_names(manifest: Manifest, facts: Facts) -> Iterator[Conflict]:
             yield Conflict(
                 f"abstract socket {escape(name)}",
                 "taken",
-                "Can't bind unix socket: Address already in use",
+                BIND_TAKEN.say(name=""),
                 "Stop whoever has it, or restore in a network namespace of its own.",
             )
 

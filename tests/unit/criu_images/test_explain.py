@@ -44,6 +44,13 @@ def test_the_first_known_error_is_the_cause_with_its_line_task_and_path():
     assert (found.lines, found.errors) == (8, 6)
 
 
+def test_what_a_tasks_own_restorer_says_counts():
+    log = b"(00.042300) pie: 10000: Error (criu/pie/restorer.c:2015): Unable to create a thread: -17\n"
+    cause = explain(log).cause
+    assert cause is not None
+    assert (cause.pid, cause.message.demand, cause.match.errno) == (10000, "tid", "EEXIST")
+
+
 def test_a_log_of_success_has_no_cause_whatever_criu_complained_of():
     found = explain(PROBING + b"(00.4) Restore finished successfully. Tasks resumed.\n")
     assert (found.outcome, found.operation, found.cause) == (Outcome.SUCCEEDED, "restore", None)
