@@ -2,7 +2,7 @@
 
 In the order of use: `read_dump` and `take_inventory` say what a dump holds; `capture` copies beside it what another container lacks
 (run it while the tree is frozen); `plan` says what a restore needs here, `rebuild` makes that, `undo` takes it back; `verify` checks a
-checkpoint, `read_manifest` reads its manifest. `finish` says that the restored tree is well: what was made for it stays. Errors are in `llmux.criu_images.errors`; each is a CriuImagesError.
+checkpoint, `read_manifest` reads its manifest. `finish` says that the restored tree is well: what was made for it stays. `explain_log` says why a run of CRIU failed. Errors are in `llmux.criu_images.errors`; each is a CriuImagesError.
 
 Names are loaded when first used, for CRIU's tree may be waiting: importing this package loads nothing, asking for an error no protobuf,
 reading a dump no pydantic.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmux.criu_images._actions import Plan
     from llmux.criu_images._capture import capture
     from llmux.criu_images._dump import read_dump
+    from llmux.criu_images._explain import explain_log
     from llmux.criu_images._finish import Finished, finish
     from llmux.criu_images._inventory import Inventory, take_inventory
     from llmux.criu_images._observe import PRIVATE_MOUNTS_VARIABLE
@@ -46,6 +47,7 @@ __all__ = [
     "capture",
     "check_pycriu",
     "escape",
+    "explain_log",
     "finish",
     "plan",
     "read_dump",
@@ -72,6 +74,7 @@ _MODULES = {
     "capture": "_capture",
     "check_pycriu": "_wire",
     "escape": "_paths",
+    "explain_log": "_explain",
     "finish": "_finish",
     "plan": "_rebuild",
     "read_dump": "_dump",

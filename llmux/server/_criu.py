@@ -367,7 +367,7 @@ def _full_disk(directory: Path) -> Diagnosis | None:
     room = os.statvfs(directory)
     if room.f_bavail * room.f_frsize >= _LEAST_ROOM:
         return None
-    return diagnose(f"Error (llmux): No space left on device in {directory}")
+    return diagnose(f"Error (llmux): Can't write to {directory}: No space left on device")
 
 
 def _begin_log(log: Path) -> None:

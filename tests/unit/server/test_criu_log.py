@@ -39,7 +39,7 @@ llmux-criu-hook: /tmp/f: a directory. Move it away.
 def test_what_criu_finds_lacking_while_it_probes_is_no_reason():
     found = diagnose(PROBING + CONNECTED)
     assert found.reason == "unix: Can't dump half of stream unix connection. name: /tmp/s; peer name: (null)"
-    assert "end that connection" in found.hint
+    assert "Close that connection" in found.hint
     assert len(found.errors) == 4
 
 
@@ -80,16 +80,16 @@ def test_only_harmless_errors_are_better_than_none():
     ("message", "word"),
     [
         ("Unknown shit 600 (anon_inode:[io_uring])", "io_uring"),
-        ("Can't fork for 25069: File exists", "sandbox"),
-        ("Unable to create a thread: -17", "sandbox"),
-        ("inet: Can't bind inet socket (id 5): Address already in use", "ss -ltnp"),
+        ("Can't fork for 25069: File exists", "PID namespace"),
+        ("Unable to create a thread: -17", "PID namespace"),
+        ("inet: Can't bind inet socket (id 5): Address already in use", "ss -lntup"),
         ("File root has bad mode 040755 (expect 040700)", "llmux.criu_images plan"),
         ("Can't get rlimit 0", "CAP_SYS_RESOURCE"),
         ("vdso: Unexpected rt vDSO area bounds", "4.2"),
-        ("Can't get 1:16 opt: Operation not supported", "4.2"),
-        ("cpu: CPU instruction capabilities do not match run time", "CPU"),
-        ("Can't dump ghost file /tmp/x of 9 size, increase limit", "1 GiB"),
-        ("SysV shmem doesn't live in IPC ns", "System V"),
+        ("sockets: Can't get 1:16 opt: Operation not supported", "4.2"),
+        ("cpu: CPU instruction capabilities do not match run time", "processor"),
+        ("Can't dump ghost file /tmp/x of 9 size, increase limit", "--ghost-limit"),
+        ("Task 7 with SysVIPC shmem map @7f00 doesn't live in IPC ns", "unshare --ipc"),
     ],
 )
 def test_known_messages_have_a_hint(message, word):
