@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from llmux.criu_images._inventory import Inventory, take_inventory
     from llmux.criu_images._observe import PRIVATE_MOUNTS_VARIABLE
     from llmux.criu_images._paths import RawPath, escape, unescape
+    from llmux.criu_images._policy import Policy
+    from llmux.criu_images._policy_parse import parse_policy
     from llmux.criu_images._rebuild import plan, rebuild, undo
     from llmux.criu_images._records import Dump
     from llmux.criu_images._undo import Undone
@@ -42,6 +44,7 @@ __all__ = [
     "Inventory",
     "Manifest",
     "Plan",
+    "Policy",
     "RawPath",
     "Undone",
     "capture",
@@ -49,6 +52,7 @@ __all__ = [
     "escape",
     "explain_log",
     "finish",
+    "parse_policy",
     "plan",
     "read_dump",
     "read_manifest",
@@ -69,6 +73,8 @@ _MODULES = {
     "Manifest": "manifest",
     "PRIVATE_MOUNTS_VARIABLE": "_observe",
     "Plan": "_actions",
+    "Policy": "_policy",
+    "parse_policy": "_policy_parse",
     "RawPath": "_paths",
     "Undone": "_undo",
     "capture": "_capture",
