@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from importlib import import_module
@@ -16,6 +15,8 @@ from llmux.criu_images.errors import CriuImagesError, ExitCode
 _MODULES = {
     "show": "_cli_show",
     "graph": "_cli_read",
+    "stats": "_cli_stats",
+    "diff": "_cli_stats",
     "explain": "_cli_explain",
     "capture": "_cli_write",
     "plan": "_cli_write",
@@ -58,11 +59,10 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run a command; report an error once, on stderr, and exit with its code."""
-    gc.disable()  # Records have no cycles, and the collector would walk a large dump again and again.
     if isinstance(sys.stdout, TextIOWrapper):  # A terminal that can't show a character gets its number.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        cli.main(prog_name="python -m llmux.criu_images", standalone_mode=False)
+        cli.main(prog_name=_program_name(), standalone_mode=False)
     except CriuImagesError as error:
         _fail(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -78,6 +78,12 @@ def main() -> NoReturn:
     except click.Abort:
         _fail("interrupted", 130)
     sys.exit(ExitCode.FINE)
+
+
+def _program_name() -> str:
+    """Return what we were called as; the shell completion's variable is named after it."""
+    called = os.path.basename(sys.argv[0])  # noqa: PTH119 - a name, not a path
+    return called if called == "llmux-criu-images" else "python -m llmux.criu_images"
 
 
 def _fail(message: str, code: int) -> NoReturn:

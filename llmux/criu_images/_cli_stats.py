@@ -1,0 +1,44 @@
+"""`stats` and `diff`: what a dump cost, and what sets it apart from another."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from llmux.criu_images._diff import find_changes, render_changes, render_changes_json
+from llmux.criu_images._dump import read_dump
+from llmux.criu_images._inventory import take_inventory
+from llmux.criu_images._stats import read_stats, render_stats, render_stats_json
+from llmux.criu_images.errors import ExitCode
+
+_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, as docs/show-json.md describes it.")
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=_DIRECTORY)
+@_JSON
+def stats(directory: Path, *, as_json: bool) -> None:
+    """Show what CRIU measured: times and pages."""
+    read_dump(directory)
+    found = read_stats(directory)
+    click.echo(render_stats_json(found) if as_json else render_stats(found))
+
+
+@click.command()
+@click.argument("first", metavar="DIR1", type=_DIRECTORY)
+@click.argument("second", metavar="DIR2", type=_DIRECTORY)
+@_JSON
+def diff(first: Path, second: Path, *, as_json: bool) -> None:
+    """Show what two dumps differ in.
+
+    By meaning: numbers that CRIU or the kernel gives anew each time are not compared. Exits with 3 where there is a difference.
+    """
+    dumps = [read_dump(directory) for directory in (first, second)]
+    one, other = ((dump, take_inventory(dump)) for dump in dumps)
+    changes = find_changes(one, other)
+    click.echo(render_changes_json(changes) if as_json else render_changes(changes))
+    if changes:
+        sys.exit(ExitCode.CONFLICTS)

@@ -1,0 +1,81 @@
+"""What CRIU measured of a dump and a restore: its images `stats-dump` and `stats-restore`, and the sizes of the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from llmux.criu_images._entry import Entry
+from llmux.criu_images._formats import STATS
+from llmux.criu_images._source import DirectorySource, Images
+from llmux.criu_images._table import Table, plain_lines
+from llmux.criu_images._words import counted
+
+VERSION = 1
+
+_TIMES = {
+    "dump": ("freezing_time", "frozen_time", "memdump_time", "memwrite_time", "irmap_resolve"),
+    "restore": ("forking_time", "restore_time"),
+}
+"""In microseconds (CRIU's stats.proto)."""
+_COUNTS = {
+    "dump": (
+        "pages_scanned",
+        "pages_skipped_parent",
+        "pages_written",
+        "pages_lazy",
+        "shpages_scanned",
+        "shpages_skipped_parent",
+        "shpages_written",
+    ),
+    "restore": ("pages_compared", "pages_skipped_cow", "pages_restored"),
+}
+
+Numbers = dict[str, int]
+
+
+def read_stats(directory: Path) -> dict[str, Numbers]:
+    """Read what there is of `dump` and `restore`, and add the images' sizes as `images`; raises what `read_dump` raises."""
+    with closing(DirectorySource(os.fspath(directory))) as source:
+        images = Images(source)
+        stats = {
+            part: _numbers(entry, part)
+            for part in ("dump", "restore")
+            for found in images.maybe(f"stats-{part}", STATS)
+            if (entry := found.maybe_nested(part)) is not None
+        }
+        sizes = {name: source.size(name) for name in source.names() if name.endswith(".img")}
+    pages = [size for name, size in sizes.items() if name.startswith("pages-")]
+    stats["images"] = {"count": len(sizes), "bytes": sum(sizes.values()), "page_bytes": sum(pages)}
+    return stats
+
+
+def _numbers(entry: Entry, part: str) -> Numbers:
+    names = (*_TIMES[part], *_COUNTS[part])
+    return {name: value for name in names if (value := entry.maybe_number(name)) is not None}
+
+
+def render_stats(stats: dict[str, Numbers]) -> str:
+    """Write times in seconds, and how many pages were looked at and written."""
+    return "\n".join(plain_lines(_tables(stats)))
+
+
+def _tables(stats: dict[str, Numbers]) -> Iterator[Table]:
+    for part in ("dump", "restore"):
+        found = stats.get(part, {})
+        rows = [(name, f"{found[name] / 1e6:.6f} s") for name in _TIMES[part] if name in found]
+        rows += [(name, counted(found[name], "page")) for name in _COUNTS[part] if name in found]
+        yield Table(part.capitalize(), f"from stats-{part}", ("what", "how much"), rows)
+    sizes = stats["images"]
+    rows = [("all", counted(sizes["bytes"], "byte")), ("pages", counted(sizes["page_bytes"], "byte"))]
+    yield Table("Images", "", ("what", "how much"), rows, sizes["count"])
+
+
+def render_stats_json(stats: dict[str, Numbers]) -> str:
+    """Write the same for programs, in CRIU's own units and names."""
+    return json.dumps(
+        {"version": VERSION, **{part: stats.get(part) for part in ("dump", "restore", "images")}}, indent=2
+    )
