@@ -10,27 +10,36 @@ import enum
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from llmux.criu_images._enums import SELF_CONTAINED, FileType, RemapType, SocketState
-from llmux.criu_images._paths import RawPath, escape
+from llmux.criu_images._details import details_of
+from llmux.criu_images._enums import RemapType
+from llmux.criu_images._needs import (
+    Caution,
+    HostDemands,
+    Need,
+    OwnNamespace,
+    connected,
+    find_cautions,
+    find_needs,
+    host_demands,
+    own_namespaces,
+)
+from llmux.criu_images._paths import RawPath
 from llmux.criu_images._records import (
     Dump,
     Fifo,
     File,
     FileId,
-    FileLock,
     InetSocket,
     Notify,
-    OtherFile,
     Pid,
     RegularFile,
     Remap,
-    Terminal,
     UnixSocket,
     Watch,
 )
-from llmux.criu_images._users import Role, User, Users, users_of_files
+from llmux.criu_images._users import User, Users, users_of_files
 
 
 class PathKind(enum.Enum):
@@ -114,35 +123,8 @@ class FileReference:
 
     file: File
     users: tuple[User, ...]
-
-
-class NeedKind(enum.Enum):
-    """What else a restore has to be given."""
-
-    INHERITED_FILE = "inherited file"
-    """`--inherit-fd` with this key."""
-    EXTERNAL_PEER = "external peer"
-    """`--ext-unix-sk` and a live socket of this name."""
-    ESTABLISHED_TCP = "established TCP"
-    """`--tcp-established` and the same address, or `--tcp-close`."""
-    PLUGIN = "CRIU plugin"
-    """`--libdir` with this plugin in it."""
-    TERMINAL = "terminal"
-    """`--shell-job`, or the terminal's own pair in the dump."""
-    FILE_LOCK = "file lock"
-    """`--file-locks`; no other process may hold it."""
-    FILE_TYPE = "file type"
-    """Whatever CRIU asks for a file of this type."""
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """One thing besides paths, sockets, ports and ids."""
-
-    kind: NeedKind
-    what: str
-    """Printable text: a key, a name, a plugin, an address."""
-    users: tuple[User, ...]
+    details: str = ""
+    """What is in it that the images bring back, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +142,11 @@ class Inventory:
     ids: tuple[Pid, ...]
     """Every PID, TID, PGID and SID that must be free, sorted."""
     needs: tuple[Need, ...]
-
-
-_IPPROTO_TCP = 6
+    cautions: tuple[Caution, ...] = ()
+    """What CRIU does not bring back as it was."""
+    namespaces: tuple[OwnNamespace, ...] = ()
+    """Those that the dump owns; all others are those of whoever restores."""
+    host: HostDemands = field(default_factory=HostDemands)
 
 
 def take_inventory(dump: Dump) -> Inventory:
@@ -177,10 +161,13 @@ def take_inventory(dump: Dump) -> Inventory:
         paths=_merged(_path_references(dump, users)),
         sockets=tuple(_socket_references(dump, users)),
         ports=tuple(port for port in inet if _binds_port(port.socket)),
-        connections=tuple(port for port in inet if _connected(port.socket)),
+        connections=tuple(port for port in inet if connected(port.socket)),
         others=tuple(_other_references(dump, users)),
         ids=_ids(dump),
-        needs=tuple(_needs(dump, users)),
+        needs=tuple(find_needs(dump, users)),
+        cautions=tuple(find_cautions(dump)),
+        namespaces=own_namespaces(dump),
+        host=host_demands(dump),
     )
 
 
@@ -309,13 +296,8 @@ def _socket_references(dump: Dump, users: Users) -> Iterator[SocketReference]:
         )
 
 
-def _connected(socket: InetSocket) -> bool:
-    """Tell a TCP connection (`tcp_connection`); a connected datagram socket is bound and connected anew, whoever listens."""
-    return socket.protocol == _IPPROTO_TCP and socket.state not in {SocketState.LISTEN, SocketState.CLOSE}
-
-
 def _binds_port(socket: InetSocket) -> bool:
-    return socket.source_port != 0 and not _connected(socket)
+    return socket.source_port != 0 and not connected(socket)
 
 
 def _other_references(dump: Dump, users: Users) -> Iterator[FileReference]:
@@ -323,10 +305,10 @@ def _other_references(dump: Dump, users: Users) -> Iterator[FileReference]:
         match file:
             case RegularFile(external=False) | UnixSocket() | Fifo():
                 pass
-            case InetSocket() if _connected(file) or _binds_port(file):
+            case InetSocket() if connected(file) or _binds_port(file):
                 pass
             case _:
-                yield FileReference(file, users.get(file.id, ()))
+                yield FileReference(file, users.get(file.id, ()), details_of(file))
 
 
 def _ids(dump: Dump) -> tuple[Pid, ...]:
@@ -334,44 +316,3 @@ def _ids(dump: Dump) -> tuple[Pid, ...]:
     ids = {pid for task in dump.tasks for pid in (task.pid, task.pgid, task.sid, *task.threads)}
     ids |= {Pid(remap.remap_id) for remap in dump.remaps if remap.type is RemapType.PROCFS}
     return tuple(sorted(ids - {0}))
-
-
-def _needs(dump: Dump, users: Users) -> Iterator[Need]:
-    yield from (Need(NeedKind.PLUGIN, plugin, ()) for plugin in dump.plugins)
-    for file in dump.files.values():
-        for kind, what in _needs_of(file):
-            yield Need(kind, what, users.get(file.id, ()))
-    for lock in dump.locks:
-        yield Need(NeedKind.FILE_LOCK, _lock_text(lock), (User(lock.pid, Role.FD, lock.fd),))
-
-
-def _lock_text(lock: FileLock) -> str:
-    kind = {1: "POSIX", 2: "flock", 4: "OFD", 8: "lease"}.get(lock.kind, f"kind {lock.kind}")
-    if not lock.start and not lock.length:
-        return f"{kind}, the whole file"
-    return f"{kind}, from byte {lock.start}, {_length(lock.length)}"
-
-
-def _length(number: int) -> str:
-    if not number:
-        return "to the end"
-    return "1 byte" if number == 1 else f"{number} bytes"
-
-
-def _needs_of(file: File) -> Iterator[tuple[NeedKind, str]]:
-    match file:
-        case RegularFile(external=True):
-            yield NeedKind.INHERITED_FILE, escape(file.name)
-        case UnixSocket(external=True):
-            yield NeedKind.EXTERNAL_PEER, escape(file.name)
-        case InetSocket() if _connected(file):
-            yield (
-                NeedKind.ESTABLISHED_TCP,
-                f"{file.source}:{file.source_port} to {file.destination}:{file.destination_port}",
-            )
-        case Terminal():
-            yield NeedKind.TERMINAL, f"tty {file.info:#x}"
-        case OtherFile() if file.type not in SELF_CONTAINED:
-            yield NeedKind.FILE_TYPE, file.type.name if isinstance(file.type, FileType) else str(file.type)
-        case _:
-            pass

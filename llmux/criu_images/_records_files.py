@@ -118,6 +118,11 @@ class TerminalInfo:
     exclusive: bool
     packet_mode: bool
 
+    @property
+    def master(self) -> bool:
+        """Whether it is the master's side of a pseudoterminal, /dev/ptmx."""
+        return self.index is not None and (self.device >> 8 & 0xFFF, self.device & 0xFF) == (5, 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Terminal:

@@ -15,12 +15,12 @@ from llmux.criu_images import _words as words
 from llmux.criu_images._enums import SELF_CONTAINED, SeccompMode, Shutdown, TaskState
 from llmux.criu_images._inventory import (
     Inventory,
-    NeedKind,
     PathKind,
     PathReference,
     PortReference,
     SocketReference,
 )
+from llmux.criu_images._needs import NeedKind
 from llmux.criu_images._paths import escape
 from llmux.criu_images._records import (
     Dump,
@@ -337,6 +337,12 @@ def _needs(view: _View) -> Iterator[Table]:
         if need.kind is not NeedKind.ESTABLISHED_TCP  # They have a table of their own.
     ]
     yield Table("Also needed", "", ("kind", "what", "for"), needs)
+    cautions = [(each.what, " ".join(map(str, each.tasks))) for each in view.inventory.cautions]
+    yield Table("Not restored", "CRIU leaves these out without a word", ("what", "processes"), cautions)
+    namespaces = [
+        (each.kind.value, str(each.id), " ".join(map(str, each.tasks))) for each in view.inventory.namespaces
+    ]
+    yield Table("Namespaces", "the dump's own: CRIU makes them anew", ("kind", "id", "processes"), namespaces)
     mounts = [(escape(mount.mountpoint), escape(mount.source)) for mount in view.dump.mounts]
     yield Table("Mounts", "the dump brings its own mount namespace", ("mount point", "source"), mounts)
     unknown = [(item.image, f"entry {item.entry}", item.why) for item in view.dump.unknown]

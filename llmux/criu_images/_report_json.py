@@ -210,6 +210,7 @@ def _other(reference: FileReference) -> Json:
     return {
         "file": reference.file.id,
         "type": words.file_kind(reference.file),
+        "details": reference.details,
         "users": _users(reference.users),
     }
 
@@ -224,6 +225,15 @@ def _needs(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
             {"kind": need.kind.value, "what": need.what, "users": _users(need.users)}
             for need in inventory.needs
         ],
+        "cautions": [{"what": each.what, "tasks": list(each.tasks)} for each in inventory.cautions],
+        "namespaces": [
+            {"kind": each.kind.value, "id": each.id, "tasks": list(each.tasks)}
+            for each in inventory.namespaces
+        ],
+        "host": {
+            "capabilities": inventory.host.capabilities,
+            "limits": {str(resource): hard for resource, hard in inventory.host.limits},
+        },
         "mounts": [
             {"mountpoint": escape(mount.mountpoint), "source": escape(mount.source)} for mount in dump.mounts
         ],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llmux.criu_images._enums import MappingKind, RemapType, SeccompMode, Shutdown, SocketType
-from llmux.criu_images._inventory import NeedKind, PathKind
+from llmux.criu_images._inventory import PathKind
+from llmux.criu_images._needs import NeedKind
 from llmux.criu_images._records import (
     Epoll,
     EventFd,
@@ -269,7 +270,8 @@ def test_a_terminal_is_a_pair():
     terminals = [file for file in dump_of("terminal").files.values() if isinstance(file, Terminal)]
     names = {dump_of("terminal").files[file.regular_file].name for file in terminals}
     assert names == {b"/dev/pts/0", b"/dev/pts/ptmx"}
-    assert [need.kind for need in inventory_of("terminal").needs] == [NeedKind.TERMINAL] * 2
+    assert sorted(file.terminal.master for file in terminals) == [False, True]
+    assert inventory_of("terminal").needs == ()
 
 
 def test_locks_have_their_kind_and_range():

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from llmux.criu_images._dump import read_dump
-from llmux.criu_images._inventory import Need, NeedKind, PathKind, Role, take_inventory
-from llmux.criu_images._users import User
+from llmux.criu_images._inventory import PathKind, take_inventory
+from llmux.criu_images._needs import Need, NeedKind
+from llmux.criu_images._users import Role, User
 
 from .conftest import DIRECTORY_MODE, HANDLE
 
