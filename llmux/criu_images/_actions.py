@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from llmux.criu_images._compare import Comparison
 from llmux.criu_images._paths import RawPath, escape
-from llmux.criu_images.manifest import DirectoryEntry, FifoEntry, FileEntry, SymlinkEntry
+from llmux.criu_images.manifest import DirectoryEntry, FifoEntry, FileEntry, Metadata, SymlinkEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,28 @@ class MaskWithCopy:
         return self.entry.names[0]
 
 
-Action: TypeAlias = RemoveStale | MakeDirectory | MakeSymlink | MakeFifo | PlaceFile | MaskWithCopy
+@dataclass(frozen=True, slots=True)
+class HoldBindPoint:
+    """Have a process hold a datagram socket at a name to which the tree's sockets connect, until `finish` or `undo`."""
+
+    name: RawPath
+    """A path, or an abstract name, which begins with NUL."""
+    metadata: Metadata | None
+    """Of the socket's node at the capture, where there was one to see."""
+    reason: str
+
+    @property
+    def path(self) -> RawPath:
+        return self.name
+
+    @property
+    def abstract(self) -> bool:
+        return self.name.startswith(b"\0")
+
+
+Action: TypeAlias = (
+    RemoveStale | MakeDirectory | MakeSymlink | MakeFifo | PlaceFile | MaskWithCopy | HoldBindPoint
+)
 
 _VERBS: Mapping[type[Action], str] = {
     RemoveStale: "remove stale",
@@ -90,6 +111,7 @@ _VERBS: Mapping[type[Action], str] = {
     MakeFifo: "make fifo",
     PlaceFile: "place file",
     MaskWithCopy: "mask with copy",
+    HoldBindPoint: "hold",
 }
 
 

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from llmux.criu_images._actions import (
     Action,
+    HoldBindPoint,
     MakeDirectory,
     MakeFifo,
     MakeSymlink,
@@ -63,6 +64,9 @@ class Builder:
                 self._place_file(entry, names)
             case MaskWithCopy(entry):
                 self._mask(entry)
+            case HoldBindPoint(name):
+                if not action.abstract:  # the holder is started once all else is there
+                    self._journal.add(Made(Kind.SOCKET, (name,)))
             case _:
                 assert_never(action)
 

@@ -162,7 +162,7 @@ def capture_subject(
             symlinks=gathering.symlinks,
             nodes=gathering.nodes,
             free_names=gathering.free_names,
-            sockets=tuple(map(socket_entry, subject.inventory.sockets)),
+            sockets=tuple(socket_entry(one, place.tree) for one in subject.inventory.sockets),
             ports=tuple(map(port_entry, subject.inventory.ports)),
             mounts=mount_entries(place.mounts.values(), files),
             images=images,

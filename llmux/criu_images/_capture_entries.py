@@ -5,15 +5,21 @@ from __future__ import annotations
 import enum
 import os
 import socket
+import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 from llmux.criu_images import _observe as observe
 from llmux.criu_images._facts import MountPoint
 from llmux.criu_images._inventory import PortReference, SocketReference
+from llmux.criu_images._metadata import read_metadata
+from llmux.criu_images._paths import RawPath
 from llmux.criu_images._records import Pid
+from llmux.criu_images._safefs import Tree
 from llmux.criu_images._users import User
-from llmux.criu_images.manifest import FileEntry, Host, MountEntry, Origin, PortEntry, SocketEntry
+from llmux.criu_images.errors import UnsafeLink
+from llmux.criu_images.manifest import FileEntry, Host, Metadata, MountEntry, Origin, PortEntry, SocketEntry
 
 
 def host_entry(criu_version: str | None) -> Host:
@@ -36,7 +42,7 @@ def _own_version() -> str:
         return "unknown"
 
 
-def socket_entry(reference: SocketReference) -> SocketEntry:
+def socket_entry(reference: SocketReference, tree: Tree) -> SocketEntry:
     unix, peer = reference.socket, reference.peer
     return SocketEntry(
         inode=unix.inode,
@@ -49,7 +55,16 @@ def socket_entry(reference: SocketReference) -> SocketEntry:
         peer=unix.peer,
         peer_name=peer.name if peer else None,
         pids=_pids(reference.users),
+        node=_read_node(unix.name, tree) if unix.external and unix.name.startswith(b"/") else None,
     )
+
+
+def _read_node(path: RawPath, tree: Tree) -> Metadata | None:
+    """Read how an external peer's socket is; the peer may have bound it where this mount namespace has nothing."""
+    with suppress(OSError, UnsafeLink), tree.open(path, os.O_PATH) as fd:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            return read_metadata(fd)
+    return None
 
 
 def port_entry(reference: PortReference) -> PortEntry:

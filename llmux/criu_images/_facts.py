@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -96,6 +97,16 @@ class Unheld:
     """Its inode flags cannot be set."""
 
 
+class Peer(enum.Enum):
+    """Who is at the name of an external peer, for a datagram socket that connects to it."""
+
+    LISTENS = "listens"
+    NOBODY = "nobody"
+    OTHER_TYPE = "other type"
+    REFUSES = "refuses"
+    """It is connected itself, and takes messages from that one only."""
+
+
 @dataclass(frozen=True, slots=True)
 class MountPoint:
     """One line of mountinfo (proc_pid_mountinfo(5))."""
@@ -147,6 +158,8 @@ class Facts:
     mounts: tuple[MountPoint, ...] = ()
     processor: Processor = Processor("", frozenset())
     kernel: str = ""
+    peers: Mapping[RawPath, Peer] = field(default_factory=dict)
+    """By the name of each external peer, a path or abstract; nobody where a name is not in it."""
     made: frozenset[tuple[RawPath, Born]] = frozenset()
     """Files in memory that earlier rebuilds have made here."""
     unheld: Mapping[RawPath, Unheld] = field(default_factory=dict)

@@ -42,8 +42,8 @@ _FREE = {
     PathKind.LINKED_NAME: (FreeKind.LINKED_NAME, "CRIU links a lost file here for a moment"),
     PathKind.GHOST_NAME: (FreeKind.GHOST_NAME, "CRIU makes a ghost file here for a moment"),
 }
-# CRIU makes a deleted socket's directories itself; an external peer is in the manifest's sockets.
-_NOT_OURS = frozenset({PathKind.DELETED_SOCKET, PathKind.EXTERNAL_SOCKET})
+# CRIU makes a deleted socket's directories itself.
+_NOT_OURS = frozenset({PathKind.DELETED_SOCKET})
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -136,6 +136,8 @@ class Gathering:
             self._add_existing(reference, self._must_exist(reference, _FORMATS[kind]))
         elif kind is PathKind.WATCHED:
             self._add_watched(reference)
+        elif kind is PathKind.EXTERNAL_SOCKET:
+            self._add_directories(self._nearest_directory(_parent(reference.path)))
         elif kind not in _NOT_OURS and not _COMES_AND_GOES.match(reference.path):
             self._add_node(reference, "the kernel or the container's engine makes it")
 

@@ -36,7 +36,7 @@ def main() -> None:
                 )
             )
         case "pre-resume":
-            _mark_restored()
+            _note_success()
         case None:
             _say(
                 "CRTOOLS_SCRIPT_ACTION is not set: criu runs this, as criu dump --action-script llmux-criu-hook"
@@ -109,23 +109,37 @@ def _rebuild(directory: Path) -> None:
     from llmux.criu_images._policy_file import standing_policy  # noqa: PLC0415
     from llmux.criu_images._rebuild import rebuild  # noqa: PLC0415
 
-    for warning in rebuild(directory, policy=standing_policy()).warnings:
+    made = rebuild(directory, policy=standing_policy(), restorer=os.getppid())
+    for warning in made.warnings:
         _say(f"warning: {warning}")
 
 
-def _mark_restored() -> None:
-    """Note in the rebuild's journal that the restore has succeeded, so that the next rebuild starts a new one.
+def _note_success() -> None:
+    """Tell the rebuild's journal and its holder that the restore has succeeded.
 
     At `pre-resume` only waking the tree is left, and it is the last stage at which CRIU still has the images' directory open. CRIU ignores
-    what goes wrong here, and so do we: what was made is the same.
+    what goes wrong here, and so do we: what was made is the same. The next rebuild starts a new journal; the holder stays until the tree ends.
     """
     try:
-        seal = _read_seal(os.environ.get("CRTOOLS_IMAGE_DIR", ""))
-        journal = os.open(_journal_of(seal), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        journal = _journal_of(_read_seal(os.environ.get("CRTOOLS_IMAGE_DIR", "")))
+        lines = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        os.write(lines, RESTORED_LINE)
+        os.close(lines)
+        control = journal.removesuffix(".json") + ".hold"
+        if os.access(control, os.F_OK):
+            _tell_holder(control, int(os.environ.get("CRTOOLS_INIT_PID", "")))
     except (OSError, ValueError):
         return
-    os.write(journal, RESTORED_LINE)
-    os.close(journal)
+
+
+def _tell_holder(control: str, root_task: int) -> None:
+    import socket  # noqa: PLC0415
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(2)
+        asking.connect(control)
+        socket.send_fds(asking, [b"tree"], [os.pidfd_open(root_task)])
+        asking.recv(16)
 
 
 def _journal_of(seal: str) -> str:

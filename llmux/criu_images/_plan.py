@@ -21,11 +21,12 @@ from llmux.criu_images._actions import (
 from llmux.criu_images._compare import Comparison, Likeness
 from llmux.criu_images._facts import Facts, Inode, Seen
 from llmux.criu_images._messages_files import FIFO_OTHER, FILE_MISSING, FILE_NOT_DIRECTORY, FILE_OTHER, MODE
-from llmux.criu_images._messages_sockets import BIND_TAKEN, EXTERNAL_PEER
+from llmux.criu_images._messages_sockets import BIND_TAKEN
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._plan_files import Step, claimed, plan_file
 from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
 from llmux.criu_images._plan_metadata import fit_metadata
+from llmux.criu_images._plan_peers import plan_peers
 from llmux.criu_images._policy import DEFAULT, Policy
 from llmux.criu_images._words import counted
 from llmux.criu_images.manifest import (
@@ -37,7 +38,6 @@ from llmux.criu_images.manifest import (
     Manifest,
     NodeEntry,
     Origin,
-    SocketEntry,
     SymlinkEntry,
 )
 
@@ -107,9 +107,7 @@ def _steps(manifest: Manifest, facts: Facts, policy: Policy) -> Iterator[Step]:
         yield from _plan_fifo(fifo, _seen(facts, fifo.path))
     for node in manifest.nodes:
         yield from _plan_node(node, _seen(facts, node.path))
-    for socket in manifest.sockets:
-        if socket.external:
-            yield from _plan_external(socket, facts)
+    yield from plan_peers(manifest, facts)
 
 
 def _seen(facts: Facts, path: RawPath) -> Seen:
@@ -207,19 +205,6 @@ def _plan_node(entry: NodeEntry, seen: Seen) -> Iterator[Step]:
         )
     else:
         yield from _mode_conflict(entry.path, inode, entry.demanded_mode)
-
-
-def _plan_external(socket: SocketEntry, facts: Facts) -> Iterator[Step]:
-    if not socket.name.startswith(b"/"):
-        return
-    inode = _seen(facts, socket.name).inode
-    if inode is None or not stat.S_ISSOCK(inode.mode):
-        yield path_conflict(
-            socket.name,
-            "no socket of the peer outside the dump",
-            EXTERNAL_PEER.say(),
-            "Start the program that serves this socket first, and restore with --ext-unix-sk.",
-        )
 
 
 def _plan_files(manifest: Manifest, facts: Facts, policy: Policy) -> Iterator[Step]:

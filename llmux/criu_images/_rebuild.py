@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from llmux.criu_images._actions import Plan
+from llmux.criu_images._actions import HoldBindPoint, Plan
 from llmux.criu_images._build import Builder
 from llmux.criu_images._facts import Facts
+from llmux.criu_images._hold import end_holder, renew_holder, start_holder
 from llmux.criu_images._journal import (
     Journal,
     Kind,
@@ -46,25 +47,39 @@ def plan(
 
 
 def rebuild(
-    directory: Path, *, root: Path = _ROOT, journal: Path | None = None, policy: Policy = DEFAULT
+    directory: Path,
+    *,
+    root: Path = _ROOT,
+    journal: Path | None = None,
+    policy: Policy = DEFAULT,
+    restorer: int | None = None,
 ) -> Plan:
     """Make what the dump in `directory` needs and is missing below `root`, and return the plan that was carried out.
 
     Run it in the mount and PID namespace of the restore to come. What exists is never overwritten or changed; done twice it is done once.
-    `policy` says what becomes of a file that is here and differs.
-    Raises RebuildRefused (there are conflicts; nothing was touched), RebuildFailed, SideFileDiffers (what was made has been
+    `policy` says what becomes of a file that is here and differs. `restorer` is the PID of the CRIU that is about to restore, if it runs
+    already: a process that holds a bind point for it leaves when it fails; else that waits for `finish` or `undo`, for ten minutes at most.
+    Raises RebuildRefused (there are conflicts; nothing was touched), RebuildFailed, HolderFailed, SideFileDiffers (what was made has been
     taken back), ImagesDiffer, JournalInvalid and what `read_manifest` raises.
     """
     manifest = read_manifest(directory)
     check_images(directory, manifest)
     journal = journal or own_journal(manifest.seal)
     with locked(journal), Tree(root) as tree:
+        renew_holder(journal, restorer)
         facts = survey(manifest, tree, journal)
         made = _plan(directory, manifest, facts, policy)
         if made.conflicts:
             raise RebuildRefused(tuple(map(str, made.conflicts)))
         settle_restored(journal)
-        _carry_out(directory, made, _expected(manifest, facts), tree, journal)
+        with _journal_to_undo_by(tree, journal) as lines:
+            with _side_directory(directory) as side:
+                _build(made, Builder(tree, side, lines, journal.parent / "masks"))
+            for line in _expected(manifest, facts):
+                lines.add(line)
+            points = [action for action in made.actions if isinstance(action, HoldBindPoint)]
+            if points:
+                start_holder(points, tree, journal, manifest.ids, restorer)
         with suppress(OSError):  # not known to be made, it is not replaced: a conflict next time, and no harm
             remember(journal.parent, tree, read_journal(journal), facts.mounts)
     return made
@@ -78,6 +93,7 @@ def undo(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) ->
     """
     journal = journal or find_journal(read_manifest(directory).seal)
     with locked(journal), Tree(root) as tree:
+        end_holder(journal)
         undone = take_back(tree, read_journal(journal))
         settle(journal)
     return undone
@@ -98,16 +114,13 @@ def _expected(manifest: Manifest, facts: Facts) -> tuple[Made, ...]:
     return tuple(line for line in lines if line.paths)
 
 
-def _carry_out(
-    directory: Path, plan_: Plan, expected: tuple[Made, ...], tree: Tree, journal_path: Path
-) -> None:
+@contextmanager
+def _journal_to_undo_by(tree: Tree, journal_path: Path) -> Iterator[Journal]:
+    """Give a rebuild its journal; take back what it made if it fails."""
     already = len(read_journal(journal_path))
     journal = Journal(journal_path)
     try:
-        with _side_directory(directory) as side:
-            _build(plan_, Builder(tree, side, journal, journal_path.parent / "masks"))
-        for line in expected:
-            journal.add(line)
+        yield journal
     except BaseException:
         undone = take_back(tree, read_journal(journal_path)[already:])
         if not undone.left and already == 0:

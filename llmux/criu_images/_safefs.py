@@ -47,6 +47,11 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self._root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    @property
+    def descriptor(self) -> int:
+        """The root's own, open for walking only."""
+        return self._root
+
     def __enter__(self) -> Self:
         return self
 

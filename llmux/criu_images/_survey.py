@@ -11,7 +11,8 @@ from llmux.criu_images import _observe as observe
 from llmux.criu_images._compare import is_very_file
 from llmux.criu_images._digest import ShortReadError, algorithm_of, digest_file
 from llmux.criu_images._elf import read_build_id
-from llmux.criu_images._facts import Facts, Inode, Seen, Unheld
+from llmux.criu_images._facts import Facts, Inode, Peer, Seen, Unheld
+from llmux.criu_images._hold import probe_peer
 from llmux.criu_images._journal import read_claims, read_own
 from llmux.criu_images._ledger import read_made
 from llmux.criu_images._metadata import find_unheld
@@ -44,6 +45,7 @@ def survey(manifest: Manifest, tree: Tree, journal: Path | None = None) -> Facts
         made=read_made(journal.parent) if journal else frozenset(),
         own=read_own(journal) if journal else frozenset(),
         claimed=read_claims(journal) if journal else {},
+        peers=_probe_peers(manifest, tree, paths),
         private_mounts=observe.has_private_mounts(),
     )
 
@@ -58,6 +60,16 @@ def _plain_paths(manifest: Manifest) -> Iterator[RawPath]:
     yield from (
         socket.name for socket in manifest.sockets if socket.external and socket.name.startswith(b"/")
     )
+
+
+def _probe_peers(manifest: Manifest, tree: Tree, paths: Mapping[RawPath, Seen]) -> dict[RawPath, Peer]:
+    """Find out who is at the names of external peers that can be reached."""
+    names = {socket.name for socket in manifest.sockets if socket.external}
+    return {
+        name: probe_peer(tree, name)
+        for name in names
+        if name.startswith(b"\0") or (name in paths and paths[name].obstacle is None)
+    }
 
 
 def _unheld(manifest: Manifest, tree: Tree, paths: Mapping[RawPath, Seen]) -> dict[RawPath, Unheld]:

@@ -15,6 +15,7 @@ __all__ = [
     "DamagedImage",
     "DependencyMissing",
     "ExitCode",
+    "HolderFailed",
     "ImagesDiffer",
     "ImagesUnwritable",
     "JournalInvalid",
@@ -345,6 +346,20 @@ class RebuildFailed(WriteError):
 
     def what(self) -> str:
         return f"cannot rebuild {escape(self.path)}: {self.why}"
+
+
+@dataclass(eq=False)
+class HolderFailed(WriteError):
+    """The process that holds the names of peers outside the dump could not do so."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.CONFLICTS
+    path: bytes
+    """The first of the names."""
+    why: str
+    hint: str = field(default="Start the program that has its socket there before the restore", kw_only=True)
+
+    def what(self) -> str:
+        return f"cannot hold {escape(self.path)} for the restore: {self.why}"
 
 
 @dataclass(eq=False)

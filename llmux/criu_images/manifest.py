@@ -189,6 +189,8 @@ class SocketEntry(_Frozen):
     peer: Natural | None
     peer_name: RawBytes | None
     pids: tuple[Natural, ...]
+    node: Metadata | None = None
+    """Of an external peer's socket at its path, where there was one at the capture."""
 
 
 class PortEntry(_Frozen):

@@ -83,7 +83,6 @@ ACTIONS = {
         free_name("/t/g", FreeKind.LINKED_NAME), {"/t/g.cr_link": Seen(inode())}, [("remove stale", "/t/g.cr_link")]),
     "stale socket": (free_name("/t/s", FreeKind.SOCKET), {"/t/s": SOCKET}, []),
     "lost name taken": (free_name("/t/g", FreeKind.LINKED_NAME), {"/t/g": seen_file()}, []),
-    "external peer there": (socket_entry(b"/dev/log", external=True), {"/dev/log": SOCKET}, []),
 }  # fmt: skip
 
 PLACES = {
@@ -137,7 +136,6 @@ CONFLICTS = {
     "file at a socket's path": (free_name("/t/s", FreeKind.SOCKET), {"/t/s": seen_file()}, "/t/s", "Address already in use"),
     "blocked way to a file": (file_entry("/x"), {"/x": BLOCKED}, "/x", "a link of user 1000"),
     "blocked way to a directory": (directory_entry("/a"), {"/a": BLOCKED}, "/a", "a link of user 1000"),
-    "external peer missing": (socket_entry(b"/dev/log", external=True), {}, "/dev/log", "unix: Can't connect ... socket"),
 }  # fmt: skip
 
 
