@@ -41,6 +41,7 @@ from llmux.criu_images._records import (
 
 _SECOND = 10**9
 _SIGNALS = 64
+_DOTS = {b".", b".."}
 
 
 def decode_file(entry: Entry) -> File:
@@ -49,21 +50,23 @@ def decode_file(entry: Entry) -> File:
     One of an unknown type becomes an OtherFile that carries its number; so does one of a type whose message the installed
     pycriu is too old to know.
     """
-    file_type = known(FileType, entry.number("type"))
+    number = entry.number("type")
     file_id = FileId(entry.number("id"))
-    if isinstance(file_type, FileType) and (decoder := _FILE_DECODERS.get(file_type)):
-        name, decode = decoder
-        if file_type in _ESSENTIAL:
+    if decoder := _BY_NUMBER.get(number):
+        name, decode, essential = decoder
+        if essential:
             return decode(entry.nested(name), file_id)
         if (found := entry.maybe_nested(name)) is not None:
             return decode(found, file_id)
-    return OtherFile(file_id, file_type)
+    return OtherFile(file_id, known(FileType, number))
 
 
 def _regular_file(entry: Entry, file_id: FileId) -> RegularFile:
     name, external = entry.path("name"), entry.flag("ext")
     # CRIU takes the name from the kernel (`readlink` of /proc/PID/fd), which resolves all of it.
-    if not external and (not name.startswith(b"/") or {b".", b".."} & set(name.split(b"/"))):
+    if not external and (
+        not name.startswith(b"/") or (name.find(b"/.") >= 0 and _DOTS & set(name.split(b"/")))
+    ):
         raise entry.damaged("name", f"{escape(name)!r} is not an absolute path without '.' and '..'")
     words = entry.numbers("build_id")
     return RegularFile(
@@ -73,7 +76,7 @@ def _regular_file(entry: Entry, file_id: FileId) -> RegularFile:
         pos=entry.number("pos"),
         size=entry.maybe_number("size"),
         mode=entry.maybe_number("mode"),
-        build_id=b"".join(word.to_bytes(4, sys.byteorder) for word in words) or None,
+        build_id=b"".join(word.to_bytes(4, sys.byteorder) for word in words) if words else None,
         external=external,
     )
 
@@ -228,3 +231,8 @@ _ESSENTIAL = frozenset(
     }
 )
 """The types whose message every pycriu knows: without it, the entry is damaged."""
+
+_BY_NUMBER = {
+    file_type.value: (name, decode, file_type in _ESSENTIAL)
+    for file_type, (name, decode) in _FILE_DECODERS.items()
+}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from llmux.criu_images._paths import RawPath
+from llmux.criu_images._record import record
 from llmux.criu_images.errors import DamagedImage
 
 
@@ -17,12 +17,12 @@ class Message(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """An entry of an image, or a message nested in one.
 
     Every accessor takes a field's name in CRIU's `images/*.proto`. Those that start with `maybe_` return None where the
-    field is absent; the others raise DamagedImage then.
+    field is absent; the others raise DamagedImage then. No field has a default (`_wire.py` drops them): one that is not 0 was set.
     """
 
     image: str
@@ -45,19 +45,19 @@ class Entry:
 
     def maybe_number(self, name: str) -> int | None:
         try:  # not by way of `has`, nor `number` by way of this: they are called ten times for each file
-            if self.message.HasField(name):
-                value: int = getattr(self.message, name)
+            value: int = getattr(self.message, name)
+            if value or self.message.HasField(name):
                 return value
-        except ValueError:
+        except (AttributeError, ValueError):
             pass
         return None
 
     def number(self, name: str) -> int:
         try:
-            if self.message.HasField(name):
-                value: int = getattr(self.message, name)
+            value: int = getattr(self.message, name)
+            if value or self.message.HasField(name):
                 return value
-        except ValueError:
+        except (AttributeError, ValueError):
             pass
         raise self.damaged(name, "is missing")
 

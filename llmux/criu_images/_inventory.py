@@ -26,6 +26,7 @@ from llmux.criu_images._needs import (
     own_namespaces,
 )
 from llmux.criu_images._paths import RawPath
+from llmux.criu_images._record import record
 from llmux.criu_images._records import (
     Dump,
     Fifo,
@@ -75,8 +76,10 @@ class PathKind(enum.Enum):
     PROC = "proc file"
     """Below /proc or /sys: never created; a dead /proc/PID needs that PID."""
 
+    __hash__ = object.__hash__  # That of Enum is a function of Python; there is a key for each path.
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class PathReference:
     """One path that a restore asks for."""
 
@@ -95,7 +98,7 @@ class PathReference:
     remap: Remap | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SocketReference:
     """One Unix socket, its holders and its peer."""
 
@@ -190,7 +193,8 @@ def _merged(references: Iterable[PathReference]) -> tuple[PathReference, ...]:
         key = (reference.path, reference.kind)
         first = merged.get(key)
         merged[key] = reference if first is None else _joined(first, reference)
-    return tuple(sorted(merged.values(), key=lambda reference: (reference.path, reference.kind.value)))
+    order = {kind: kind.value for kind in PathKind}
+    return tuple(sorted(merged.values(), key=lambda reference: (reference.path, order[reference.kind])))
 
 
 def _joined(first: PathReference, second: PathReference) -> PathReference:

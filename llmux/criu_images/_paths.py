@@ -21,8 +21,9 @@ _ESCAPED = re.compile(r"\\(\\|n|x[0-9a-f]{2})|\\")
 def escape(path: bytes) -> str:
     """Return `path` as one printable line; `unescape` gives the same bytes back."""
     text = path.decode("utf-8", "surrogateescape")
-    if not text.isprintable() or "\\" in text:
-        text = "".join(map(_escape_char, text))
+    if text.isprintable() and "\\" not in text and text.strip(" ") == text:
+        return text  # as nearly all do
+    text = "".join(map(_escape_char, text))
     return _SPACE_AT_AN_END.sub(r"\\x20", text)
 
 

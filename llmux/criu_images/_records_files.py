@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from llmux.criu_images._enums import FileType, MemfdSeal, RemapType, TerminalType
 from llmux.criu_images._ids import FileId, NamespaceId, Pid
 from llmux.criu_images._paths import RawPath
+from llmux.criu_images._record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RegularFile:
     """`reg_file_entry`: any file opened by a path, directories and device nodes included."""
 

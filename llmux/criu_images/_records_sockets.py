@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from llmux.criu_images._enums import Shutdown, SocketState, SocketType
 from llmux.criu_images._ids import FileId, NamespaceId, SocketInode
 from llmux.criu_images._paths import RawPath
+from llmux.criu_images._record import record
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class QueuedPacket:
     """Files in flight (SCM_RIGHTS)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnixSocket:
     """`unix_sk_entry`."""
 

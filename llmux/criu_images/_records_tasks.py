@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from llmux.criu_images._enums import MappingKind, NamespaceKind, SeccompMode, TaskState
 from llmux.criu_images._ids import FileId, NamespaceId, Pid
+from llmux.criu_images._record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Descriptor:
     """`fdinfo_entry`: one open descriptor of one descriptor table."""
 
@@ -18,7 +19,7 @@ class Descriptor:
     """FD_CLOEXEC and its like."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mapping:
     """`vma_entry` that maps a file, a memfd, shared memory or what else has a demand; anonymous private memory has no record."""
 

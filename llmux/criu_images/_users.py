@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from llmux.criu_images._enums import RemapType
+from llmux.criu_images._record import record
 from llmux.criu_images._records import Dump, Fifo, FileId, Pid, Task, Terminal, TunFile
 
 
@@ -23,8 +24,10 @@ class Role(enum.Enum):
     IN_FLIGHT = "in flight"
     """Sent over a Unix socket (SCM_RIGHTS) and not received yet: the user is whoever holds the receiving socket."""
 
+    __hash__ = object.__hash__  # That of Enum is a function of Python; there is a user for each descriptor.
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class User:
     """One use of a file: a task's descriptor 7, say, or its mapping at 7f00a000."""
 

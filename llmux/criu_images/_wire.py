@@ -6,8 +6,8 @@ by the file's own size: a length is compared with what is left of the file befor
 
 CRIU's proto2 `string` fields hold whatever bytes the kernel returned for a path. Most of protobuf's languages refuse or change
 those that are not UTF-8, so we parse with message types of our own: pycriu's descriptors in a private pool, each `string`
-turned into `bytes`. Each enum is turned into `int32`, because proto2 drops a number that its enum does not know. Neither
-changes the encoding on the wire.
+turned into `bytes`. Each enum is turned into `int32`, because proto2 drops a number that its enum does not know. Defaults are
+dropped: what an entry does not say is not there. None of this changes the encoding on the wire.
 """
 
 from __future__ import annotations
@@ -105,12 +105,11 @@ class _Reader:
             raise self.damaged(f"an entry of {length} bytes where {self.left} are left", index)
         if length > MAX_ENTRY:
             raise self.damaged(f"an entry of {length} bytes; the greatest that can be is {MAX_ENTRY}", index)
-        message = message_class()
         try:
-            message.ParseFromString(self._read(length, "an entry", index))
+            message = message_class.FromString(self._read(length, "an entry", index))
         except DecodeError as error:
-            raise self.damaged(f"not a {message.DESCRIPTOR.name}: {error}", index) from error
-        return Entry(self._image, index, message, end=self._size - self.left)
+            raise self.damaged(f"not a {message_class.DESCRIPTOR.name}: {error}", index) from error
+        return Entry(self._image, index, message, self._size - self.left)
 
     def skip(self, length: int, index: int) -> None:
         if length > self.left:
@@ -191,12 +190,12 @@ def _rewrite(message: DescriptorProto) -> None:
         _rewrite(nested)
     for field in message.field:
         field.ClearField("options")
+        field.ClearField("default_value")
         if field.type == FieldDescriptorProto.TYPE_STRING:
             field.type = FieldDescriptorProto.TYPE_BYTES
         elif field.type == FieldDescriptorProto.TYPE_ENUM:
             field.type = FieldDescriptorProto.TYPE_INT32
             field.ClearField("type_name")
-            field.ClearField("default_value")
 
 
 def check_pycriu() -> None:

@@ -143,6 +143,9 @@ _KINDS: dict[type[File], str] = {
 
 def holders(users: Sequence[User], comms: Mapping[Pid, str]) -> str:
     """Write who refers to a file, each task once: `python3(1000) fd 3 4, mapping; sleep(1004) cwd`."""
+    if len(users) == 1:  # As with nearly all files of a large dump.
+        only = users[0]
+        return f"{comms.get(only.pid, '?')}({only.pid}) {_role(only.role, [only.number])}"
     by_task: dict[Pid, dict[Role, list[int]]] = {}
     for user in users:
         by_task.setdefault(user.pid, {}).setdefault(user.role, []).append(user.number)
