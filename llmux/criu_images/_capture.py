@@ -65,6 +65,8 @@ class Subject:
     root_task: Pid
     written: frozenset[RawPath]
     """The paths that some process may write to."""
+    process: int | None = None
+    """The root task's id here, where the dump has that of a PID namespace of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,12 @@ def capture(  # noqa: PLR0913 - each is the caller's own choice
     criu_version: str | None = None,
     again: bool = False,
     policy: Policy = DEFAULT,
+    process: int | None = None,
 ) -> Manifest:
     """Capture what the dump in `directory` needs from the files below `root`, and return the manifest written there.
 
-    Run it while the dumped tree is frozen (CRIU's `post-dump` stage), in its mount and PID namespace. `container_started_ns` is the
+    Run it while the dumped tree is frozen (CRIU's `post-dump` stage), in its mount and PID namespace, or give a `process` of it
+    and its root as `root`. `container_started_ns` is the
     container's creation in nanoseconds since 1970, found out if not given. An earlier capture of another dump in `directory` is replaced, one of this dump
     only with `again`; if this one fails there is no manifest. `policy` chooses what is carried. Raises AlreadyCaptured, CaptureFailed,
     ImagesUnwritable, ManifestVersion, UnsafeLink and what `read_dump` raises.
@@ -99,10 +103,10 @@ def capture(  # noqa: PLR0913 - each is the caller's own choice
     written = (
         file.name for file in dump.files.values() if isinstance(file, RegularFile) and file.flags & _WRITING
     )
-    subject = Subject(take_inventory(dump), dump.root_task, frozenset(written))
+    subject = Subject(take_inventory(dump), dump.root_task, frozenset(written), process)
     try:
         with Tree(root) as tree:
-            place = replace(survey_place(tree, container_started_ns), root=root)
+            place = replace(survey_place(tree, container_started_ns, process), root=root)
             return capture_subject(subject, directory, place, criu_version, terms)
     except OSError as error:  # of the images' directory: what goes wrong with a captured path already says so
         raise CaptureFailed(os.fsencode(directory), error.strerror or str(error)) from error
@@ -124,9 +128,9 @@ def _is_captured(directory: Path) -> bool:
     return True
 
 
-def survey_place(tree: Tree, container_started_ns: int | None) -> Place:
+def survey_place(tree: Tree, container_started_ns: int | None, process: int | None = None) -> Place:
     """Find out what tells run-time files from the image's; raises CaptureFailed, OSError."""
-    mounts = {mount.id: mount for mount in observe.read_mounts()}
+    mounts = {mount.id: mount for mount in observe.read_mounts(process)}
     root = tree.inspect(RawPath(b"/"))
     if root is None or root.mount not in mounts:
         raise CaptureFailed(b"/", "the kernel does not tell its mount", hint="Use Linux 5.8 or newer")
@@ -169,7 +173,7 @@ def capture_subject(
             fingerprint=fingerprint_of(images),
             policy=tuple(map(str, terms.policy.rules)),
             cost=_cost(terms.began_ns, identified, difference),
-            warnings=tuple(_warnings(subject.root_task, identified.files)),
+            warnings=tuple(_warnings(Pid(subject.process or subject.root_task), identified.files)),
         ).sealed()
         _write_manifest(target, manifest)
     return manifest

@@ -2,8 +2,8 @@
 
 CRIU calls it at every stage with CRTOOLS_SCRIPT_ACTION, CRTOOLS_IMAGE_DIR and (at a dump, and at a restore once it has forked) CRTOOLS_INIT_PID; its
 stdin is closed, its stdout and stderr are CRIU's log. An exit code other than 0 at `post-dump` makes CRIU fail the dump and let the tree run on; at
-`pre-restore` it ends the restore before anything was forked. Imports happen only where they are needed, because other stages come
-with the tree stopped too.
+`pre-restore` it ends the restore before anything was forked. A dump with a mount namespace of its own, as container engines make them, has its paths
+there and not in CRIU's. Imports happen only where they are needed, because other stages come with the tree stopped too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
         case "pre-restore":
             sys.exit(
                 _guarded(
-                    _rebuild, "CRIU ends the restore; nothing was started. `{plan}` says all that it needs."
+                    _prepare, "CRIU ends the restore; nothing was started. `{plan}` says all that it needs."
                 )
             )
         case "pre-resume":
@@ -91,7 +91,30 @@ def _capture(directory: Path) -> None:
     from llmux.criu_images._capture import capture  # noqa: PLC0415
     from llmux.criu_images._policy_file import standing_policy  # noqa: PLC0415
 
-    capture(directory, criu_version=_version_in_log(directory), policy=standing_policy())
+    process = _elsewhere()
+    capture(
+        directory,
+        root=_root_of(process),
+        criu_version=_version_in_log(directory),
+        policy=standing_policy(),
+        process=process,
+    )
+
+
+def _elsewhere() -> int | None:
+    """Return the root task where CRIU runs outside of its mount namespace, as a container engine's does."""
+    task = int(os.environ.get("CRTOOLS_INIT_PID") or 0)
+    return task if task and _namespace_of(task) != _namespace_of("self") else None
+
+
+def _namespace_of(process: int | str) -> str:
+    return os.readlink(f"/proc/{process}/ns/mnt")  # noqa: PTH115 - pathlib is an import more
+
+
+def _root_of(process: int | None) -> Path:
+    from pathlib import Path  # noqa: PLC0415
+
+    return Path("/" if process is None else f"/proc/{process}/root")
 
 
 def _version_in_log(directory: Path) -> str | None:
@@ -103,6 +126,20 @@ def _version_in_log(directory: Path) -> str | None:
         return None
     _, found, rest = head.partition("Version: ")
     return rest.split()[0] if found and rest.split() else None
+
+
+def _prepare(directory: Path) -> None:
+    """Rebuild, unless CRIU is going to make the place for it: then what it sees now are its caller's files, and none of them is touched."""
+    if any(directory.glob("mountpoints-*.img")):
+        _check(directory)
+    else:
+        _rebuild(directory)
+
+
+def _check(directory: Path) -> None:
+    from llmux.criu_images._verify import verify  # noqa: PLC0415
+
+    verify(directory)
 
 
 def _rebuild(directory: Path) -> None:
@@ -144,8 +181,7 @@ def _tell_holder(control: str, root_task: int) -> None:
 
 def _journal_of(seal: str) -> str:
     """Name the journal of this mount namespace, as `_journals.own_journal` does."""
-    namespace = os.readlink("/proc/self/ns/mnt")  # noqa: PTH115 - pathlib is an import more
-    return f"{JOURNALS}/{seal}.{namespace.strip('mnt:[]')}.json"
+    return f"{JOURNALS}/{seal}.{_namespace_of('self').strip('mnt:[]')}.json"
 
 
 RESTORED_LINE = b'{"kind": "restored", "paths": [], "device": 0, "inode": 0, "size": 0, "mtime_ns": 0, "birth_ns": 0, "flags": 0}\n'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess  # noqa: TID251 - a Python of its own, as CRIU starts the hook
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,14 @@ def hook(monkeypatch, capfd, journals):
 @pytest.fixture
 def captured(tmp_path):
     """Give a file, gone since it was captured, and the images' directory."""
+    return capture_log(tmp_path)
+
+
+def capture_log(tmp_path: Path, *images_of_it: str) -> tuple[Path, Path]:
     images = tmp_path / "images"
     images.mkdir()
+    for name in images_of_it:
+        (images / name).touch()
     path = tmp_path / "app.log"
     path.write_text("logged")
     reference = PathReference(RawPath(os.fsencode(path)), PathKind.REGULAR, (), 6)
@@ -70,6 +77,18 @@ def captured(tmp_path):
         capture_subject(Subject(inventory, Pid(1), frozenset()), images, survey_place(tree, 0), None)
     path.unlink()
     return path, images
+
+
+@contextmanager
+def sleeping_elsewhere(place: Path):
+    """Run a process in a mount namespace of its own, which has another file system at `place`, with a log in it; give its id."""
+    program = f"mount -t tmpfs none {place} && printf logged > {place}/log && echo ready && read _"
+    sleeper = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with sleeper:
+        assert sleeper.stdout.readline() == "ready\n"
+        yield sleeper.pid
 
 
 def test_a_dump_is_captured(maker, tmp_path, hook):
@@ -134,6 +153,32 @@ def test_after_a_restore_that_failed_all_is_still_taken_back(captured, hook):
     hook("pre-restore", images)
     hook("pre-restore", images)
     assert undo(images).removed == [os.fsencode(path)]
+
+
+def test_a_dump_with_a_mount_namespace_of_its_own_is_only_checked(tmp_path, hook, journals):
+    path, images = capture_log(tmp_path, "mountpoints-12.img")
+    assert hook("pre-restore", images) == (0, "")
+    assert not path.exists()
+    assert not journals.exists()
+    (images / "llmux" / "0").unlink()
+    code, errors = hook("pre-restore", images)
+    assert code == ExitCode.DAMAGED
+    assert "llmux/0" in errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a mount namespace")
+def test_a_dump_is_captured_in_its_own_mount_namespace(maker, tmp_path, hook, monkeypatch):
+    """What CRIU's own namespace has at the path does not count."""
+    place = tmp_path / "place"
+    place.mkdir()
+    log = place / "log"
+    log.write_text("another's log")
+    maker.whole(maker.reg(3, str(log), size=6), fds={5: 3})
+    with sleeping_elsewhere(place) as task:
+        monkeypatch.setenv("CRTOOLS_INIT_PID", str(task))
+        assert hook("post-dump", maker.directory) == (0, "")
+    manifest = read_manifest(Path(maker.directory))
+    assert [entry.size for entry in manifest.files if os.fsencode(log) in entry.names] == [6]
 
 
 def test_a_conflict_ends_the_restore(captured, hook):
