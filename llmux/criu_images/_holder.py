@@ -237,6 +237,7 @@ class Holder:
                 self.watch(fds[0] if fds else None)
             case b"end":
                 self._drain()
+                self._retire()
                 self._say(connection, self._leave())
                 return ""
             case b"hand over":
@@ -261,6 +262,7 @@ class Holder:
     def _hand_over(self, connection: socket.socket) -> None:
         """Pass the bound sockets on, then send the new owner what came before."""
         self._drain()
+        self._retire()
         self._say(connection, [point.socket.fileno() for point in self._points])
         connection.close()
         for point in self._points:
@@ -285,6 +287,12 @@ class Holder:
             report = os.open(f"{self._name}.report", flags, 0o600, dir_fd=self._control)
             with os.fdopen(report, "w") as file:
                 file.write(self._report(why))
+        self._retire()
+
+    def _retire(self) -> None:
+        """Be found no more, before anybody is answered: whoever was answered may start the next holder at the same name."""
+        if self._listener.fileno() < 0:
+            return
         self._listener.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._name, dir_fd=self._control)
