@@ -10,11 +10,11 @@ from llmux.criu_images._dump import read_dump
 from llmux.criu_images._inventory import take_inventory
 from llmux.criu_images._report_dot import render_dot
 
-_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+_DUMP = click.Path(exists=True, path_type=Path)
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=_DIRECTORY)
+@click.argument("directory", metavar="DIR", type=_DUMP)
 def graph(directory: Path) -> None:
     """Write the graph of processes and Unix sockets, for `dot -Tsvg`."""
     dump = read_dump(directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,13 +20,16 @@ from llmux.criu_images._report_why import render_why, render_why_json
 from llmux.criu_images._sections import Section, sections_of
 from llmux.criu_images._table import plain_lines
 from llmux.criu_images._why import Why, explain_path, plain_path
-from llmux.criu_images.errors import ExitCode
+from llmux.criu_images.errors import ExitCode, ManifestMissing
+
+if TYPE_CHECKING:
+    from llmux.criu_images.manifest import Manifest
 
 _MANIFEST = "llmux-manifest.json"
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--kind", type=click.Choice([section.value for section in Section]), help="Show one section only."
 )
@@ -95,11 +99,11 @@ def _write_paths(paths: dict[RawPath, None]) -> None:
 def _show_why(directory: Path, dump: Dump, inventory: Inventory, typed: str, *, as_json: bool) -> None:
     found = _explain(dump, inventory, typed)
     ours: tuple[str, ...] | None = None
-    if _has_manifest(directory):
-        from llmux.criu_images._verify import read_manifest  # noqa: PLC0415 - pydantic takes its time
-        from llmux.criu_images._why_ours import treatments  # noqa: PLC0415
+    manifest = _manifest_beside(directory)
+    if manifest is not None:
+        from llmux.criu_images._why_ours import treatments  # noqa: PLC0415 - pydantic takes its time
 
-        ours = treatments(read_manifest(directory), found.path)
+        ours = treatments(manifest, found.path)
     click.echo(render_why_json(found, ours) if as_json else render_why(dump, inventory, found, ours))
     if not found.referred_to:
         sys.exit(ExitCode.CONFLICTS)
@@ -117,17 +121,22 @@ def _explain(dump: Dump, inventory: Inventory, typed: str) -> Why:
     return explain_path(dump, inventory, meant)
 
 
-def _has_manifest(directory: Path) -> bool:
-    return os.path.lexists(directory / _MANIFEST)
+def _manifest_beside(images: Path) -> Manifest | None:
+    if images.is_dir() and not os.path.lexists(images / _MANIFEST):
+        return None
+    from llmux.criu_images._verify import read_manifest  # noqa: PLC0415 - pydantic takes its time
+
+    try:
+        return read_manifest(images)
+    except ManifestMissing:
+        return None
 
 
 def _show_missing(directory: Path, inventory: Inventory, root: Path, *, paths0: bool, as_json: bool) -> None:
     from llmux.criu_images._missing import find_missing  # noqa: PLC0415 - pydantic takes its time
     from llmux.criu_images._report_missing import render_missing, render_missing_json  # noqa: PLC0415
-    from llmux.criu_images._verify import read_manifest  # noqa: PLC0415
 
-    manifest = read_manifest(directory) if _has_manifest(directory) else None
-    found = find_missing(inventory, manifest, root)
+    found = find_missing(inventory, _manifest_beside(directory), root)
     if paths0:
         _write_paths(dict.fromkeys(item.path for item in found))
     else:

@@ -13,12 +13,12 @@ from llmux.criu_images._inventory import take_inventory
 from llmux.criu_images._stats import read_stats, render_stats, render_stats_json
 from llmux.criu_images.errors import ExitCode
 
-_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+_DUMP = click.Path(exists=True, path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, as docs/show-json.md describes it.")
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=_DIRECTORY)
+@click.argument("directory", metavar="DIR", type=_DUMP)
 @_JSON
 def stats(directory: Path, *, as_json: bool) -> None:
     """Show what CRIU measured: times and pages."""
@@ -28,8 +28,8 @@ def stats(directory: Path, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("first", metavar="DIR1", type=_DIRECTORY)
-@click.argument("second", metavar="DIR2", type=_DIRECTORY)
+@click.argument("first", metavar="DIR1", type=_DUMP)
+@click.argument("second", metavar="DIR2", type=_DUMP)
 @_JSON
 def diff(first: Path, second: Path, *, as_json: bool) -> None:
     """Show what two dumps differ in.

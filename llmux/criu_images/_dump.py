@@ -38,7 +38,7 @@ from llmux.criu_images._records import (
     TunFile,
     Unknown,
 )
-from llmux.criu_images._source import DirectorySource, Images, Source
+from llmux.criu_images._source import Images, Source, open_source
 from llmux.criu_images._wire import name_of_magic
 
 _FILES: Final = "files.img"
@@ -48,16 +48,12 @@ _NODE: Final = 1 << 32
 
 
 def read_dump(path: str | os.PathLike[str]) -> Dump:
-    """Read a whole dump, apart from its memory pages, from the directory of its images.
+    """Read a whole dump, apart from its memory pages, from the directory of its images or from a checkpoint archive.
 
-    Raises NotADump, UnreadableImage, DamagedImage, PycriuMissing or PycriuIncompatible.
+    An archive is a tar as podman and CRI-O export it, plain or packed by gzip or zstd. Raises NotADump, ArchiveRefused, DependencyMissing, UnreadableImage, DamagedImage, PycriuMissing or PycriuIncompatible.
     """
-    with closing(_open_source(os.fspath(path))) as source:
+    with closing(open_source(os.fspath(path))) as source:
         return _read(Images(source))
-
-
-def _open_source(path: str) -> Source:
-    return DirectorySource(path)
 
 
 def _read(images: Images) -> Dump:

@@ -21,7 +21,17 @@ from llmux.criu_images.errors import DamagedImage, NotADump, UnreadableImage
 
 MAX_PARENTS = 1000
 """Earlier dumps that are followed; each takes a dump of its own to make."""
-_HEAD = 8
+HEAD = 8
+"""Bytes that `Source.head` reads: two magic numbers."""
+
+
+def open_source(path: str) -> Source:
+    """Open a directory of images or an archive; raises NotADump, UnreadableImage and ArchiveRefused."""
+    if not os.path.isfile(path):  # noqa: PTH113 - whatever it is by then, each refuses what it is not for
+        return DirectorySource(path)
+    from llmux.criu_images._archive import ArchiveSource  # noqa: PLC0415 - most dumps are directories
+
+    return ArchiveSource(path)
 
 
 class Source(Protocol):
@@ -102,8 +112,8 @@ class DirectorySource:
         self.label = directory
         try:
             self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise NotADump(directory, error.strerror or str(error)) from error
+        except (OSError, ValueError) as error:
+            raise NotADump(directory, getattr(error, "strerror", None) or str(error)) from error
         self._names: list[str] | None = None
 
     def close(self) -> None:
@@ -153,7 +163,7 @@ class DirectorySource:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 return b""
             try:
-                return stream.read(_HEAD)
+                return stream.read(HEAD)
             except OSError as error:
                 raise self._unreadable(name, error) from error
 

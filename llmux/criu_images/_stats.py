@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llmux.criu_images._entry import Entry
 from llmux.criu_images._formats import STATS
-from llmux.criu_images._source import DirectorySource, Images
+from llmux.criu_images._source import Images, open_source
 from llmux.criu_images._table import Table, plain_lines
 from llmux.criu_images._words import counted
 
@@ -39,7 +39,7 @@ Numbers = dict[str, int]
 
 def read_stats(directory: Path) -> dict[str, Numbers]:
     """Read what there is of `dump` and `restore`, and add the images' sizes as `images`; raises what `read_dump` raises."""
-    with closing(DirectorySource(os.fspath(directory))) as source:
+    with closing(open_source(os.fspath(directory))) as source:
         images = Images(source)
         stats = {
             part: _numbers(entry, part)

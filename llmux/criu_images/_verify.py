@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmux.criu_images._actions import Conflict, path_conflict
+from llmux.criu_images._archive import ArchiveSource
 from llmux.criu_images._digest import ShortReadError, algorithm_of, digest_file
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._words import counted
@@ -30,16 +31,27 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Read the manifest beside the images in `directory`; raises ManifestMissing, ManifestInvalid, ManifestVersion."""
+    """Read the manifest beside the images in `directory`, or in a checkpoint archive; raises ManifestMissing, ManifestInvalid, ManifestVersion."""
     path = directory / MANIFEST_NAME
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES)
+        data = _archived_manifest(directory) if directory.is_file() else _read(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ManifestMissing(os.fsencode(directory)) from error
     except OSError as error:
         raise ManifestInvalid(os.fsencode(path), error.strerror or str(error)) from error
     return parse_manifest(data, os.fsencode(path))
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MOST_BYTES)
+
+
+def _archived_manifest(archive: Path) -> bytes:
+    data = ArchiveSource(os.fspath(archive)).manifest()
+    if data is None:
+        raise ManifestMissing(os.fsencode(archive))
+    return data
 
 
 def verify(directory: Path) -> Manifest:

@@ -22,7 +22,7 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
-from typing import BinaryIO
+from typing import Protocol
 
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
@@ -45,7 +45,15 @@ MAX_ENTRIES = 1 << 22
 _WORD = struct.Struct("=I")
 
 
-def read_entries(stream: BinaryIO, size: int, image: str, image_format: ImageFormat) -> Iterator[Entry]:
+class Stream(Protocol):
+    """What an image's bytes are read from: forwards only."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int, /) -> int: ...
+
+
+def read_entries(stream: Stream, size: int, image: str, image_format: ImageFormat) -> Iterator[Entry]:
     """Yield the entries of one image of `size` bytes.
 
     Raises DamagedImage for anything CRIU would not have written, PycriuMissing and PycriuIncompatible.
@@ -79,7 +87,7 @@ def _skip_parts(reader: _Reader, entry: Entry, parts: Parts, part_class: type[Me
 class _Reader:
     """A place in an image, and what is left after it."""
 
-    def __init__(self, stream: BinaryIO, size: int, image: str) -> None:
+    def __init__(self, stream: Stream, size: int, image: str) -> None:
         self._stream = stream
         self._image = image
         self._size = size

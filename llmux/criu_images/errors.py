@@ -10,6 +10,7 @@ from llmux.criu_images._paths import escape
 
 __all__ = [
     "AlreadyCaptured",
+    "ArchiveRefused",
     "CaptureFailed",
     "CriuImagesError",
     "DamagedImage",
@@ -67,6 +68,10 @@ class CriuImagesError(Exception):
         return f"{self.what()}. {self.hint}" if self.hint else self.what()
 
 
+_LONGEST_NAME = 4096
+"""Characters of a name that is shown: none that a file can have is longer."""
+
+
 def _shown(path: str) -> str:
     """Write a path of the file system, as Python decodes it, on one printable line."""
     return escape(path.encode("utf-8", "surrogateescape"))
@@ -103,10 +108,31 @@ class NotADump(CriuImagesError):
 
     directory: str
     why: str
-    hint: str = field(default="Give the directory that `criu dump --images-dir` wrote to.", kw_only=True)
+    hint: str = field(
+        default="Give the directory that `criu dump --images-dir` wrote to, or a checkpoint archive of podman or CRI-O.",
+        kw_only=True,
+    )
 
     def what(self) -> str:
         return f"{_shown(self.directory)} is not a CRIU dump: {self.why}"
+
+
+@dataclass(eq=False)
+class ArchiveRefused(CriuImagesError):
+    """A checkpoint archive that is cut short or damaged, or has members that no engine writes."""
+
+    hint: str = field(
+        default="Export the checkpoint again, or unpack it where it can do no harm and give the directory of its images.",
+        kw_only=True,
+    )
+    archive: str
+    why: str
+    member: str | None = None
+    """The name of the member that is wrong, as the archive gives it."""
+
+    def what(self) -> str:
+        where = "" if self.member is None else f", member {_shown(self.member[:_LONGEST_NAME])}"
+        return f"damaged archive {_shown(self.archive)}{where}: {self.why}"
 
 
 @dataclass(eq=False)

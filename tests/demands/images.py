@@ -76,7 +76,8 @@ IMAGES = Section(
             "checkpoint archive of podman or CRI-O",
             "",
             "",
-            refused="show reads it without unpacking it",
+            "images and manifest are read from it, plain or packed by gzip or zstd, without unpacking it",
+            refused="members that lead out, links, duplicates, lies and cuts: exit code 4; nothing is written",
         ),
         Demand(
             "plugin",

@@ -10,6 +10,9 @@ import pytest
 
 from llmux.criu_images._cli import main
 
+from . import live
+from .archives import PACKERS, podman_export
+
 
 @pytest.fixture
 def run(monkeypatch, capfdbinary):
@@ -101,3 +104,33 @@ def test_options_that_contradict_each_other(run, busy, options):
     code, out, err = run("show", busy, *options)
     assert (code, out) == (2, b"")
     assert err.startswith(b"error: --")
+
+
+@pytest.mark.demand("archive")
+@pytest.mark.parametrize("packer", PACKERS)
+def test_an_archive_is_shown_as_its_directory(run, tmp_path, packer):
+    directory, path = live.IMAGES / "link_remap", tmp_path / "checkpoint.tar"
+    path.write_bytes(PACKERS[packer](podman_export(directory)))
+    for arguments in (
+        ["show"],
+        ["show", "--tree"],
+        ["show", "--json"],
+        ["show", "--missing"],
+        ["graph"],
+        ["stats"],
+    ):
+        assert run(*arguments, path) == run(*arguments, directory)
+    remap = min(item.path for item in live.inventory_of("link_remap").paths if b"link_remap" in item.path)
+    assert run("show", path, "--why", remap) == run("show", directory, "--why", remap)
+    assert run("diff", directory, path) == (0, b"no difference\n", b"")
+
+
+@pytest.mark.demand("archive", "damaged")
+@pytest.mark.parametrize("command", [["show"], ["graph"], ["stats"], ["show", "--missing"]])
+def test_a_cut_archive_exits_with_4(run, tmp_path, command):
+    path = tmp_path / "checkpoint.tar"
+    path.write_bytes(podman_export(live.IMAGES / "link_remap")[:9000])
+    code, out, err = run(*command, path)
+    assert (code, out) == (4, b"")
+    assert err.startswith(b"error: damaged archive ")
+    assert err.count(b"\n") == 1
