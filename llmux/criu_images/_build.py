@@ -21,6 +21,7 @@ from llmux.criu_images._actions import (
     PlaceFile,
     RemoveStale,
 )
+from llmux.criu_images._counted import counted
 from llmux.criu_images._digest import ShortReadError, algorithm_of, copy_file
 from llmux.criu_images._journal import Journal, Kind, Made
 from llmux.criu_images._linux import bind_mount, mount_memory, unmount
@@ -28,7 +29,6 @@ from llmux.criu_images._metadata import apply_flags, apply_metadata, apply_times
 from llmux.criu_images._observe import is_held
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._safefs import Tree, inspect_fd, secret_name
-from llmux.criu_images._words import counted
 from llmux.criu_images.errors import SideFileDiffers
 from llmux.criu_images.manifest import DirectoryEntry, FifoEntry, FileEntry, Metadata, SymlinkEntry
 

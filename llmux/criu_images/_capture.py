@@ -19,6 +19,7 @@ from time import monotonic_ns
 
 from llmux.criu_images import _observe as observe
 from llmux.criu_images._capture_entries import host_entry, mount_entries, port_entry, socket_entry
+from llmux.criu_images._counted import counted
 from llmux.criu_images._difference import Difference, measure_difference
 from llmux.criu_images._digest import Algorithm, ShortReadError, choose_algorithm, copy_file, digest_file
 from llmux.criu_images._dump import read_dump
@@ -31,7 +32,6 @@ from llmux.criu_images._policy import DEFAULT, Policy
 from llmux.criu_images._records import Pid, RegularFile
 from llmux.criu_images._safefs import Tree, secret_name
 from llmux.criu_images._verify import check_images, read_manifest
-from llmux.criu_images._words import counted
 from llmux.criu_images.errors import (
     AlreadyCaptured,
     CaptureFailed,

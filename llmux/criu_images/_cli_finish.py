@@ -12,11 +12,11 @@ from typing import NoReturn
 import click
 
 from llmux.criu_images._cli_write import DIRECTORY, JOURNAL, JSON, ROOT
+from llmux.criu_images._counted import counted
 from llmux.criu_images._finish import Finished
 from llmux.criu_images._finish import finish as finish_restore
 from llmux.criu_images._hold import Held
 from llmux.criu_images._paths import RawPath, escape
-from llmux.criu_images._words import counted
 
 _FIRST_FD = 3
 _HEAD = 2048

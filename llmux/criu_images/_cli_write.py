@@ -15,13 +15,14 @@ from llmux.criu_images import _rebuild
 from llmux.criu_images._actions import Plan, verb_of
 from llmux.criu_images._capture import capture as capture_dump
 from llmux.criu_images._compare import Likeness
+from llmux.criu_images._counted import counted
 from llmux.criu_images._paths import escape
 from llmux.criu_images._policy import AT_CAPTURE, AT_REBUILD
 from llmux.criu_images._policy_file import chosen_policy
 from llmux.criu_images._undo import Undone
 from llmux.criu_images._verify import open_to_all
 from llmux.criu_images._verify import verify as verify_dump
-from llmux.criu_images._words import counted, human_size
+from llmux.criu_images._words import human_size
 from llmux.criu_images.errors import ExitCode, RebuildRefused, UndoIncomplete
 from llmux.criu_images.manifest import CaptureCost, Manifest
 

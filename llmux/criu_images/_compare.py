@@ -10,9 +10,9 @@ import enum
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from llmux.criu_images._counted import counted
 from llmux.criu_images._facts import Inode, Seen
 from llmux.criu_images._paths import RawPath, escape
-from llmux.criu_images._words import counted
 from llmux.criu_images.manifest import FileEntry
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from llmux.criu_images import _words as words
+from llmux.criu_images._counted import counted
 from llmux.criu_images._inventory import Inventory, PathReference, SocketReference
 from llmux.criu_images._paths import escape
 from llmux.criu_images._records import Dump, Task
@@ -59,7 +60,7 @@ def _tasks(dump: Dump, _: Inventory) -> Iterator[str]:
 
 
 def _task(task: Task) -> str:
-    threads = words.counted(len(task.threads), "thread")
+    threads = counted(len(task.threads), "thread")
     return f"{task.comm}({task.pid}) parent {task.ppid}, {threads}, {words.task_state(task.state)}"
 
 
@@ -70,7 +71,7 @@ def _paths(_: Dump, inventory: Inventory) -> Iterator[str]:
 def _path(item: PathReference) -> str:
     facts = (
         item.kind.value,
-        "" if item.size is None else words.counted(item.size, "byte"),
+        "" if item.size is None else counted(item.size, "byte"),
         "" if item.mode is None else f"mode 0{item.mode:o}",
         "" if item.build_id is None else f"build-id {item.build_id.hex()}",
     )

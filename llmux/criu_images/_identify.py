@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TypeAlias
 
+from llmux.criu_images._counted import counted
 from llmux.criu_images._digest import Algorithm, ShortReadError, bytes_read, digest_file
 from llmux.criu_images._gather import GatheredFile
 from llmux.criu_images._policy import Depth
 from llmux.criu_images._safefs import Tree
-from llmux.criu_images._words import counted
 from llmux.criu_images.errors import CaptureFailed
 
 MOST_SECONDS = 0.5

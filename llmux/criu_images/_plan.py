@@ -19,6 +19,7 @@ from llmux.criu_images._actions import (
     path_conflict,
 )
 from llmux.criu_images._compare import Comparison, Likeness
+from llmux.criu_images._counted import counted
 from llmux.criu_images._facts import Facts, Inode, Seen
 from llmux.criu_images._messages_files import FIFO_OTHER, FILE_MISSING, FILE_NOT_DIRECTORY, FILE_OTHER, MODE
 from llmux.criu_images._messages_sockets import BIND_TAKEN
@@ -28,7 +29,6 @@ from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
 from llmux.criu_images._plan_metadata import fit_metadata
 from llmux.criu_images._plan_peers import plan_peers
 from llmux.criu_images._policy import DEFAULT, Policy
-from llmux.criu_images._words import counted
 from llmux.criu_images.manifest import (
     DirectoryEntry,
     FifoEntry,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from llmux.criu_images import _words as words
+from llmux.criu_images._counted import counted
 from llmux.criu_images._enums import SELF_CONTAINED, SeccompMode, Shutdown, TaskState
 from llmux.criu_images._inventory import (
     Inventory,
@@ -95,7 +96,7 @@ def _task_row(view: _View, task: Task, depth: int) -> tuple[str, ...]:
     places = [f"{role} {_name(view.dump.files[file])}" for role, file in names.items() if file is not None]
     state = "" if task.state is TaskState.ALIVE else words.task_state(task.state)
     seccomp = "" if task.seccomp is SeccompMode.DISABLED else f"seccomp {words.member(task.seccomp)}"
-    threads = words.counted(len(task.threads), "thread")
+    threads = counted(len(task.threads), "thread")
     details = ", ".join(filter(None, (threads, state, seccomp, *places)))
     return f"{'  ' * depth}{task.pid}", task.comm, f"pgid {task.pgid}", f"sid {task.sid}", details
 
@@ -152,7 +153,7 @@ def _socket_details(reference: SocketReference) -> Iterator[str]:
     if socket.listening:
         yield f"backlog {socket.backlog}"
     if reference.queued_packets:
-        yield f"queued {words.counted(reference.queued_bytes, 'byte')} in {words.counted(reference.queued_packets, 'packet')}"
+        yield f"queued {counted(reference.queued_bytes, 'byte')} in {counted(reference.queued_packets, 'packet')}"
     if socket.shutdown is not Shutdown.NONE:
         yield f"shut down {words.member(socket.shutdown)}"
     if socket.mode is not None:
@@ -205,7 +206,7 @@ def _shared_memory(view: _View) -> Iterator[Table]:
     )
     if view.dump.sysv_segments:
         segments = [
-            (f"key {item.key:#x}", f"id {item.id}", words.counted(item.size, "byte"))
+            (f"key {item.key:#x}", f"id {item.id}", counted(item.size, "byte"))
             for item in view.dump.sysv_segments
         ]
         yield Table("System V shared memory", "in the images", ("key", "id", "size"), segments)
@@ -226,7 +227,7 @@ def _memfd_rows(view: _View) -> Iterator[tuple[str, ...]]:
     for memfd, held_by in users.items():
         yield (
             escape(memfd.name),
-            "" if memfd.size is None else words.counted(memfd.size, "byte"),
+            "" if memfd.size is None else counted(memfd.size, "byte"),
             view.holders(held_by),
         )
 

@@ -6,11 +6,11 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from llmux.criu_images._counted import counted
 from llmux.criu_images._explain import Explanation, Finding, Outcome
 from llmux.criu_images._message_table import DEMANDS, MESSAGES
 from llmux.criu_images._messages import Message, Rank
 from llmux.criu_images._paths import escape
-from llmux.criu_images._words import counted
 
 VERSION = 1
 _WIDTH = 110

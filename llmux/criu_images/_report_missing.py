@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from llmux.criu_images._counted import counted
 from llmux.criu_images._missing import Missing
 from llmux.criu_images._paths import escape
-from llmux.criu_images._words import counted
 
 VERSION = 1
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmux.criu_images import _words as words
+from llmux.criu_images._counted import counted
 from llmux.criu_images._enums import SeccompMode, TaskState
 from llmux.criu_images._inventory import Inventory, SocketReference
 from llmux.criu_images._paths import escape
@@ -144,7 +145,7 @@ def _mapped(view: _View, task: Task) -> Iterator[str]:
     files = _mapped_files(task)
     yield from (f"maps {view.what(view.dump.files[file])}" for file in files if file not in code)
     if count := sum(file in code for file in files):
-        yield f"maps {words.counted(count, 'program or library', 'programs and libraries')}"
+        yield f"maps {counted(count, 'program or library', 'programs and libraries')}"
 
 
 def _mapped_files(task: Task) -> dict[FileId, None]:

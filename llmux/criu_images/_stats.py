@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from llmux.criu_images._counted import counted
 from llmux.criu_images._entry import Entry
 from llmux.criu_images._formats import STATS
 from llmux.criu_images._source import Images, open_source
 from llmux.criu_images._table import Table, plain_lines
-from llmux.criu_images._words import counted
 
 VERSION = 1
 

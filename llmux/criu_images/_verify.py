@@ -10,9 +10,9 @@ from pathlib import Path
 
 from llmux.criu_images._actions import Conflict, path_conflict
 from llmux.criu_images._archive import ArchiveSource
+from llmux.criu_images._counted import counted
 from llmux.criu_images._digest import ShortReadError, algorithm_of, digest_file
 from llmux.criu_images._paths import RawPath
-from llmux.criu_images._words import counted
 from llmux.criu_images.errors import ImagesDiffer, ManifestInvalid, ManifestMissing, SideFileDiffers
 from llmux.criu_images.manifest import (
     MANIFEST_NAME,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
+from llmux.criu_images._counted import counted
 from llmux.criu_images._enums import RemapType
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference, socket_path
 from llmux.criu_images._paths import RawPath, escape
@@ -26,7 +27,7 @@ from llmux.criu_images._records import (
 )
 from llmux.criu_images._users import Role, User, users_of_files
 from llmux.criu_images._why_words import AtRestore, at_restore
-from llmux.criu_images._words import counted, open_flags
+from llmux.criu_images._words import open_flags
 
 _NEAREST = 5
 _SHOWN_BELOW = 5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llmux.criu_images._counted import counted
 from llmux.criu_images._paths import RawPath, escape
-from llmux.criu_images._words import counted
 from llmux.criu_images.manifest import FileEntry, FreeKind, Manifest
 
 

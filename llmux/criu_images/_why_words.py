@@ -6,9 +6,9 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from llmux.criu_images._counted import counted
 from llmux.criu_images._inventory import PathKind, PathReference
 from llmux.criu_images._paths import RawPath, escape
-from llmux.criu_images._words import counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 
+from llmux.criu_images._counted import counted
 from llmux.criu_images._enums import SocketState, SocketType, TaskState
 from llmux.criu_images._inventory import socket_path
 from llmux.criu_images._paths import escape
@@ -34,17 +35,6 @@ from llmux.criu_images._records import (
 from llmux.criu_images._users import Role, User
 
 UNNAMED = "(unnamed)"
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Write a number of things: `1 image`, `2 images`, `2 directories`."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {plural or _plural(noun)}"
-
-
-def _plural(noun: str) -> str:
-    return f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
 
 
 def ranges(numbers: Sequence[int]) -> str:

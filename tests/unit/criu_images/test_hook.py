@@ -251,6 +251,13 @@ def test_other_stages_import_nothing_heavy(stage, captured):
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_a_restore_does_not_wait_for_what_only_reading_images_needs():
+    needless = ("google", "click", "rich", "aiohttp", "llmux.server", "llmux.criu_images._records")
+    program = f"import sys; import llmux.criu_images._rebuild; print([name for name in {needless} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_what_the_hook_writes_without_imports_is_what_the_journal_has():
     assert Path(_hook.JOURNALS) == Path("/run/llmux/journals") == _journals.DEFAULT_DIRECTORY
     assert _hook._journal_of("5ea1") == str(_journals.own_journal("5ea1"))

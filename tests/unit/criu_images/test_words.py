@@ -17,10 +17,6 @@ def test_numbers_with_and_without_a_name():
     assert (words.member(7), words.socket_type(7), words.socket_state(77)) == ("7", "7", "77")
 
 
-def test_numbers_of_things():
-    assert [words.counted(number, "image") for number in range(3)] == ["0 images", "1 image", "2 images"]
-
-
 def test_states_are_called_as_ss_calls_them():
     states = (SocketState.ESTABLISHED, SocketState.LISTEN, SocketState.CLOSE)
     assert [words.socket_state(state) for state in states] == ["ESTAB", "LISTEN", "UNCONN"]
