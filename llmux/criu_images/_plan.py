@@ -27,7 +27,7 @@ from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._plan_files import Step, claimed, plan_file
 from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
 from llmux.criu_images._plan_metadata import fit_metadata
-from llmux.criu_images._plan_peers import plan_peers
+from llmux.criu_images._plan_peers import peer_warnings, plan_peers
 from llmux.criu_images._policy import DEFAULT, Policy
 from llmux.criu_images.manifest import (
     DirectoryEntry,
@@ -58,7 +58,14 @@ def make_plan(manifest: Manifest, facts: Facts, policy: Policy = DEFAULT) -> Pla
     return Plan(
         tuple(actions),
         tuple(conflicts),
-        (*manifest.warnings, *lost, *shared, *_compatible(compared), *machine_warnings(manifest, facts)),
+        (
+            *manifest.warnings,
+            *lost,
+            *shared,
+            *_compatible(compared),
+            *machine_warnings(manifest, facts),
+            *peer_warnings(manifest),
+        ),
         compared,
     )
 

@@ -13,15 +13,34 @@ from llmux.criu_images._paths import escape
 from llmux.criu_images._plan_files import Step
 from llmux.criu_images.manifest import Manifest, SocketEntry
 
+MOST_HELD = 245
+"""How many sockets one process can be given to hold and hand over at once: the kernel passes 253 descriptors (SCM_MAX_FD)."""
 _NOTHING = Seen()
+_ABSOLUTE = (b"/", b"\0")
 
 
 def plan_peers(manifest: Manifest, facts: Facts) -> Iterator[Step]:
-    """Plan each name once. A relative one is relative to CRIU's own working directory, so there is nothing to plan."""
+    """Plan each name once; what can be done about relative ones, `peer_warnings` says."""
     peers = {socket.name: socket for socket in manifest.sockets if socket.external}
+    held = 0
     for name in sorted(peers):
-        if name.startswith((b"/", b"\0")):
-            yield from _plan_peer(peers[name], _connecting(manifest, peers[name]), facts)
+        if name.startswith(_ABSOLUTE):
+            steps = tuple(_plan_peer(peers[name], _connecting(manifest, peers[name]), facts))
+            held += sum(isinstance(step, HoldBindPoint) for step in steps)
+            yield from steps
+    if held > MOST_HELD:
+        found = f"nobody is at {held} names of them, and llmux holds {MOST_HELD} at most"
+        yield Conflict("peers outside the dump", found, None, "Start the programs that have sockets there.")
+
+
+def peer_warnings(manifest: Manifest) -> Iterator[str]:
+    """Yield what is said of relative names: the dump has no directory for them, so CRIU takes its own (`prep_unix_sk_cwd`)."""
+    for name in sorted({socket.name for socket in manifest.sockets if socket.external}):
+        if name and not name.startswith(_ABSOLUTE):
+            yield (
+                f"a peer outside the dump was at the relative name {escape(name)}, and nobody recorded in which directory:"
+                " start criu in the one where that socket is"
+            )
 
 
 def _connecting(manifest: Manifest, peer: SocketEntry) -> int:

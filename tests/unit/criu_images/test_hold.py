@@ -23,6 +23,7 @@ from llmux.criu_images._hold import (
     start_holder,
 )
 from llmux.criu_images._paths import RawPath
+from llmux.criu_images._plan_peers import MOST_HELD
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import HolderFailed
 from llmux.criu_images.manifest import Metadata
@@ -240,6 +241,21 @@ def test_below_another_root_the_name_is_that_of_the_root(journal, tmp_path):
         assert one.getpeername() == "/srv/log"
     end_holder(journal)
     assert not (tmp_path / "srv/log").exists()
+
+
+def test_as_many_as_a_plan_allows_are_held_and_handed_over(tree, journal, tmp_path):
+    names = [RawPath(os.fsencode(tmp_path / str(number))) for number in range(MOST_HELD)]
+    criu = a_process()
+    start_holder([HoldBindPoint(name, NODE, "") for name in names], tree, journal, frozenset(), criu)
+    for name in names:
+        with sender(name) as one:
+            one.send(b"x")
+    report = end_holder(journal, hand_over=True)
+    assert [(one.name, one.messages) for one in report.held] == [(name, 1) for name in names]
+    assert [os.fsencode(one.getsockname()) for one in report.sockets] == names
+    for one in report.sockets:
+        one.close()
+    end(criu)
 
 
 def test_who_is_at_a_name(tree, path):

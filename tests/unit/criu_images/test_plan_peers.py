@@ -12,6 +12,7 @@ from llmux.criu_images._actions import verb_of
 from llmux.criu_images._facts import Peer, Seen
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._plan import make_plan
+from llmux.criu_images._plan_peers import MOST_HELD
 
 SOCKET = Seen(inode(stat.S_IFSOCK | 0o666))
 
@@ -53,7 +54,17 @@ def test_each_name_is_held_once():
 
 
 def test_a_relative_name_is_relative_to_what_nobody_recorded():
-    assert plan_of(b"log", None).actions == ()
+    plan = plan_of(b"log", None)
+    assert (plan.actions, plan.conflicts) == ((), ())
+    assert "the relative name log, and nobody recorded in which directory" in plan.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    ("count", "conflicts"), [(MOST_HELD, []), (MOST_HELD + 1, ["peers outside the dump"])]
+)
+def test_more_names_than_one_process_can_hold(count, conflicts):
+    sockets = tuple(socket_entry(b"/run/%d" % number, external=True) for number in range(count))
+    assert [one.subject for one in make_plan(manifest(sockets=sockets), facts()).conflicts] == conflicts
 
 
 CONFLICTS = {
