@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from llmux.criu_images import Inventory, PathKind, PathReference, RawPath, _journals, rebuild
+from llmux.criu_images._capture import Subject, capture_subject, survey_place
+from llmux.criu_images._records import Pid
+from llmux.criu_images._safefs import Tree
 from llmux.server import _work, config
 from llmux.server._checkpoints import CheckpointStore
 from llmux.server._criu import CriuSettings
 from llmux.server._effect_errors import CriuMissing
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server._work import Criu, EngineHands
-from llmux.server.errors import Problem
+from llmux.server.errors import EngineNotHealthy, Problem
 
 LACK = CriuMissing("criu", "there is no such program", hint="Install it")
 
@@ -79,3 +85,120 @@ async def test_a_configured_sleep_to_disk_needs_criu_at_the_start(monkeypatch, t
         await _work.make_hands(config.parse(json.dumps({"models": models})))
     models["m"]["eviction"] = {"process": "stop"}
     assert set(await _work.make_hands(config.parse(json.dumps({"models": models})))) == {"m"}
+
+
+class StandInChild:
+    """An engine's process, which ends when it is told to."""
+
+    pid = 1000
+
+    def __init__(self):
+        self.returncode: int | None = None
+
+    async def terminate(self, _grace):
+        self.returncode = -15
+
+
+class StandInSandbox:
+    init_pid = 4711
+    closed = False
+
+    async def close(self):
+        self.closed = True
+
+
+class Restored:
+    """A stand-in for CRIU: what its hook does at pre-restore, and an engine that is there or is not."""
+
+    def __init__(self, monkeypatch, tmp_path):
+        self.journals = tmp_path / "journals"
+        monkeypatch.setattr(_journals, "DEFAULT_DIRECTORY", self.journals)
+        monkeypatch.setattr(_work._criu, "restore", self.restore)
+        monkeypatch.setattr(_work.Sandbox, "create", self.create)
+        self.file = tmp_path / "app.log"
+        self.sandbox = StandInSandbox()
+        self.child = StandInChild()
+
+    async def create(self, *_arguments, **_options):
+        return self.sandbox
+
+    async def restore(self, _settings, _sandbox, directory, **_options):
+        await asyncio.to_thread(rebuild, directory)
+        assert await self.found() == ("logged", True)
+        return self.child
+
+    def checkpoint(self, directory: Path) -> None:
+        """Capture a file, and take it away as a fresh container does."""
+        self.file.write_text("logged")
+        reference = PathReference(RawPath(os.fsencode(self.file)), PathKind.REGULAR, (), 6)
+        inventory = Inventory((reference,), (), (), (), (), (), ())
+        with Tree(Path("/")) as tree:
+            capture_subject(Subject(inventory, Pid(1), frozenset()), directory, survey_place(tree, 0), None)
+        self.file.unlink()
+
+    async def found(self) -> tuple[str | None, bool]:
+        """Return what is in the file now, None if it is gone, and whether it can still be taken back."""
+        return await asyncio.to_thread(self._look)
+
+    def _look(self) -> tuple[str | None, bool]:
+        content = self.file.read_text() if self.file.exists() else None
+        return content, any(self.journals.glob("*.json"))
+
+
+class CheckpointLife:
+    """A life whose dump is what `Restored` makes."""
+
+    started_at = 1000.0
+
+    def __init__(self, restored):
+        self._restored = restored
+
+    async def dump(self, directory):
+        await asyncio.to_thread(self._restored.checkpoint, directory)
+
+
+@pytest.fixture
+async def waking(make, monkeypatch, tmp_path, serve):
+    """Give the hands of a model with a checkpoint, and what its restore comes to."""
+
+    async def prepare(health: int, wake: float = 30):
+        async def answer(request: web.Request) -> web.Response:
+            return web.Response(status=health if request.path == "/health" else 200)
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        url = await serve(app)
+        restored = Restored(monkeypatch, tmp_path)
+        hands = await asyncio.to_thread(make, port=url.port, timeouts={"wake": wake})
+        await hands.dump(CheckpointLife(restored), Eviction(Weights.RETAIN, Process.CHECKPOINT), 0.0)
+        return hands, restored
+
+    return prepare
+
+
+@pytest.mark.root
+async def test_once_the_engine_is_well_what_was_made_for_it_stays(waking):
+    hands, restored = await waking(health=200)
+    life, stored = await hands.restore()
+    await life.close()
+    assert await restored.found() == ("logged", False)
+    assert isinstance(await hands.find(), type(stored))
+    assert await restored.found() == ("logged", False)
+
+
+@pytest.mark.root
+async def test_where_the_engine_never_gets_well_nothing_that_was_made_for_it_stays(waking):
+    hands, restored = await waking(health=503, wake=0.1)
+    with pytest.raises(EngineNotHealthy):
+        await hands.restore()
+    assert restored.sandbox.closed
+    assert await restored.found() == (None, False)
+
+
+@pytest.mark.root
+async def test_what_an_llmux_that_was_killed_while_it_woke_has_made_is_removed_at_the_next_start(waking):
+    hands, restored = await waking(health=200)
+    stored = await hands.find()
+    await restored.restore(None, None, stored.path)
+    assert isinstance(await hands.find(), type(stored))
+    assert await restored.found() == (None, False)
