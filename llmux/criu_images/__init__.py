@@ -2,7 +2,8 @@
 
 In the order of use: `read_dump` and `take_inventory` say what a dump holds; `capture` copies beside it what another container lacks
 (run it while the tree is frozen); `plan` says what a restore needs here, `rebuild` makes that, `undo` takes it back; `verify` checks a
-checkpoint, `read_manifest` reads its manifest. `finish` says that the restored tree is well: what was made for it stays. `explain_log` says why a run of CRIU failed. Errors are in `llmux.criu_images.errors`; each is a CriuImagesError.
+checkpoint, `read_manifest` reads its manifest. `finish` says that the restored tree is well: what was made for it stays. `explain_log` says
+why a run of CRIU failed. Errors are in `llmux.criu_images.errors`; each is a CriuImagesError. docs/library.md has an example of each.
 
 Names are loaded when first used, for CRIU's tree may be waiting: importing this package loads nothing, asking for an error no protobuf,
 reading a dump no pydantic.
@@ -16,19 +17,22 @@ TYPE_CHECKING = False
 """`typing.TYPE_CHECKING`, without the import."""
 
 if TYPE_CHECKING:
-    from llmux.criu_images._actions import Plan
+    from llmux.criu_images._actions import Action, Conflict, Plan, verb_of
     from llmux.criu_images._capture import capture
+    from llmux.criu_images._compare import Comparison, Likeness
     from llmux.criu_images._dump import read_dump
-    from llmux.criu_images._explain import explain_log
+    from llmux.criu_images._explain import Explanation, Finding, Outcome, explain_log
     from llmux.criu_images._finish import Finished, finish
-    from llmux.criu_images._inventory import Inventory, take_inventory
+    from llmux.criu_images._hold import Held
+    from llmux.criu_images._inventory import Inventory, PathKind, PathReference, take_inventory
     from llmux.criu_images._observe import PRIVATE_MOUNTS_VARIABLE
     from llmux.criu_images._paths import RawPath, escape, unescape
     from llmux.criu_images._policy import Policy
     from llmux.criu_images._policy_parse import parse_policy
     from llmux.criu_images._rebuild import plan, rebuild, undo
     from llmux.criu_images._records import Dump
-    from llmux.criu_images._undo import Undone
+    from llmux.criu_images._undo import Left, Undone
+    from llmux.criu_images._users import User
     from llmux.criu_images._verify import read_manifest, verify
     from llmux.criu_images._wire import check_pycriu
     from llmux.criu_images.errors import CriuImagesError, ExitCode
@@ -37,16 +41,28 @@ if TYPE_CHECKING:
 __all__ = [
     "MANIFEST_NAME",
     "PRIVATE_MOUNTS_VARIABLE",
+    "Action",
+    "Comparison",
+    "Conflict",
     "CriuImagesError",
     "Dump",
     "ExitCode",
+    "Explanation",
+    "Finding",
     "Finished",
+    "Held",
     "Inventory",
+    "Left",
+    "Likeness",
     "Manifest",
+    "Outcome",
+    "PathKind",
+    "PathReference",
     "Plan",
     "Policy",
     "RawPath",
     "Undone",
+    "User",
     "capture",
     "check_pycriu",
     "escape",
@@ -60,28 +76,41 @@ __all__ = [
     "take_inventory",
     "undo",
     "unescape",
+    "verb_of",
     "verify",
 ]
 
 _MODULES = {
+    "MANIFEST_NAME": "manifest",
+    "PRIVATE_MOUNTS_VARIABLE": "_observe",
+    "Action": "_actions",
+    "Comparison": "_compare",
+    "Conflict": "_actions",
     "CriuImagesError": "errors",
     "Dump": "_records",
     "ExitCode": "errors",
+    "Explanation": "_explain",
+    "Finding": "_explain",
     "Finished": "_finish",
+    "Held": "_hold",
     "Inventory": "_inventory",
-    "MANIFEST_NAME": "manifest",
+    "Left": "_undo",
+    "Likeness": "_compare",
     "Manifest": "manifest",
-    "PRIVATE_MOUNTS_VARIABLE": "_observe",
+    "Outcome": "_explain",
+    "PathKind": "_inventory",
+    "PathReference": "_inventory",
     "Plan": "_actions",
     "Policy": "_policy",
-    "parse_policy": "_policy_parse",
     "RawPath": "_paths",
     "Undone": "_undo",
+    "User": "_users",
     "capture": "_capture",
     "check_pycriu": "_wire",
     "escape": "_paths",
     "explain_log": "_explain",
     "finish": "_finish",
+    "parse_policy": "_policy_parse",
     "plan": "_rebuild",
     "read_dump": "_dump",
     "read_manifest": "_verify",
@@ -89,6 +118,7 @@ _MODULES = {
     "take_inventory": "_inventory",
     "undo": "_rebuild",
     "unescape": "_paths",
+    "verb_of": "_actions",
     "verify": "_verify",
 }
 
