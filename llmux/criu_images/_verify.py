@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmux.criu_images._actions import Conflict, path_conflict
-from llmux.criu_images._archive import ArchiveSource
 from llmux.criu_images._counted import counted
 from llmux.criu_images._digest import ShortReadError, algorithm_of, digest_file
 from llmux.criu_images._paths import RawPath
@@ -48,6 +47,8 @@ def _read(path: Path) -> bytes:
 
 
 def _archived_manifest(archive: Path) -> bytes:
+    from llmux.criu_images._archive import ArchiveSource  # noqa: PLC0415 - it reads images: a restore does not wait for protobuf
+
     data = ArchiveSource(os.fspath(archive)).manifest()
     if data is None:
         raise ManifestMissing(os.fsencode(archive))
