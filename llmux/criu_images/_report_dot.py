@@ -1,66 +1,59 @@
-"""A dump's sockets as a graph in Graphviz's DOT language: who holds which, and which is whose peer."""
+"""A dump's graph in Graphviz's DOT language, for those who have Graphviz and want a layout or an output format of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmux.criu_images import _words as words
-from llmux.criu_images._inventory import Inventory, SocketReference
-from llmux.criu_images._records import Dump
-from llmux.criu_images._users import User
+from llmux.criu_images._graph_model import Box, Graph, Link, LinkKind, Part, Row, box_key
+
+_STYLES = {
+    LinkKind.PEER: "dir=none, penwidth=2",
+    LinkKind.SENDS: "penwidth=2",
+    LinkKind.ACCEPTED: "style=dashed, dir=none",
+    LinkKind.HOLDS: "dir=none",
+}
+_COLOURS = {Part.SOCKETS: "#2563b0", Part.PIPES: "#237a3b", Part.FILES: "#b45309"}
 
 
-def render_dot(dump: Dump, inventory: Inventory) -> str:
-    """Write the graph of processes and Unix sockets."""
-    lines = [
-        "graph unix_sockets {",
-        "  rankdir=LR;",
-        '  node [fontname="monospace"];',
-        *(
-            f"  {_quoted(f'task {task.pid}')} [shape=box, label={_quoted(f'{task.comm}({task.pid})')}];"
-            for task in dump.tasks
-        ),
-        *(line for reference in inventory.sockets for line in _socket(reference)),
-        *_peers(inventory),
-        "}",
-    ]
-    return "\n".join(lines)
+def dot_lines(graph: Graph) -> Iterator[str]:
+    """Write a cluster for each box, a node for each row and an edge for each link."""
+    yield "digraph dump {"
+    yield f"  label={_quoted(graph.summary)};"
+    yield "  rankdir=LR;"
+    yield '  node [shape=box, fontname="monospace"];'
+    for box in graph.boxes:
+        yield from _cluster(box)
+    for link in graph.links:
+        yield f"  {_edge(link)}"
+    yield "}"
 
 
-def _socket(reference: SocketReference) -> Iterator[str]:
-    socket = reference.socket
-    node = _node(socket.inode)
-    state = "EXTERN" if socket.external else words.socket_state(socket.state)
-    label = "\n".join(
-        (f"{words.socket_type(socket.type)} {state} {socket.inode}", words.unix_address(socket))
-    )
-    style = "style=bold" if reference.bind_path is not None else "style=solid"
-    yield f"  {node} [label={_quoted(label)}, {style}];"
-    for user in reference.users:
-        yield f"  {_quoted(f'task {user.pid}')} -- {node} [label={_quoted(_use(user))}];"
+def _cluster(box: Box) -> Iterator[str]:
+    key = box_key(box.id)
+    yield f"  subgraph {_quoted(f'cluster {key}')} {{"
+    label = f"{box.title}\n{box.subtitle}"
+    yield f"    label={_quoted(label)};"
+    if not box.rows:  # Graphviz draws no empty cluster.
+        yield f'    {_quoted(key)} [label="", shape=point, style=invis];'
+    for row in box.rows:
+        yield f"    {_node(row)}"
+        if row.under is not None:
+            yield f"    {_quoted(row.under)} -> {_quoted(row.key)} [{_STYLES[LinkKind.ACCEPTED]}];"
+    yield "  }"
 
 
-def _use(user: User) -> str:
-    return f"{user.role.value} {user.number}"
+def _node(row: Row) -> str:
+    label = "\n".join(filter(None, (row.held, row.what)))
+    tooltip = "\n".join((row.what, *row.details))
+    return f'{_quoted(row.key)} [label={_quoted(label)}, tooltip={_quoted(tooltip)}, color="{_COLOURS[row.part]}"];'
 
 
-def _peers(inventory: Inventory) -> Iterator[str]:
-    """Draw each pair once, and a one-sided peer with an arrow."""
-    pairs = {reference.socket.inode: reference.socket.peer for reference in inventory.sockets}
-    for inode, peer in pairs.items():
-        if peer is None:
-            continue
-        if pairs.get(peer) != inode:
-            yield f"  {_node(inode)} -- {_node(peer)} [dir=forward, penwidth=2];"
-        elif inode <= peer:
-            yield f"  {_node(inode)} -- {_node(peer)} [penwidth=2];"
-
-
-def _node(inode: int) -> str:
-    return _quoted(f"socket {inode}")
+def _edge(link: Link) -> str:
+    colour = _COLOURS[link.part]
+    return f'{_quoted(link.source)} -> {_quoted(link.target)} [{_STYLES[link.kind]}, color="{colour}"];'
 
 
 def _quoted(text: str) -> str:
-    """Quote as DOT reads it: a backslash would start an escape of its own."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    """Quote as DOT reads it: a backslash would start an escape of its own, an ampersand an entity of HTML's."""
+    escaped = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

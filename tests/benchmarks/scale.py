@@ -36,6 +36,7 @@ COMMANDS = {
     "show --why": ("-m", "llmux.criu_images", "show", "DIR", "--why", "/srv/data/file-000100"),
     "show --tree": ("-m", "llmux.criu_images", "show", "DIR", "--tree"),
     "graph": ("-m", "llmux.criu_images", "graph", "DIR"),
+    "graph svg": ("-m", "llmux.criu_images", "graph", "DIR", "--format", "svg"),
 }
 
 _OWNER = {"uid": 0, "euid": 0, "signum": 0, "pid_type": 0, "pid": 0}

@@ -39,13 +39,6 @@ def test_show_one_kind_as_json(maker, run):
     assert [item["bind_path"] for item in json.loads(out)["unix_sockets"]] == ["/s"]
 
 
-def test_graph(maker, run):
-    maker.whole()
-    code, out, _ = run("graph", maker.directory)
-    assert code == 0
-    assert '"task 7"' in out
-
-
 @pytest.mark.parametrize(
     "arguments", [("shw",), ("show",), ("show", "/nowhere"), ("show", "/", "--kind", "x")]
 )

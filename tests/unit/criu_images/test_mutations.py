@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmux.criu_images._dump import read_dump
+from llmux.criu_images._graph import take_graph
 from llmux.criu_images._inventory import take_inventory
 from llmux.criu_images._report import render
-from llmux.criu_images._report_dot import render_dot
+from llmux.criu_images._report_dot import dot_lines
 from llmux.criu_images._report_json import render_json
+from llmux.criu_images._report_svg import svg_lines
 from llmux.criu_images.errors import CriuImagesError
 
 from .conftest import DumpMaker
@@ -39,7 +41,9 @@ def test_changed_bytes(whole, number, changes):
         with suppress(CriuImagesError):
             dump = read_dump(path.parent)
             inventory = take_inventory(dump)
-            for write in (render, render_json, render_dot):
+            for write in (render, render_json):
                 assert write(dump, inventory)
+            for draw in (dot_lines, svg_lines):
+                assert list(draw(take_graph(dump)))
     finally:
         path.write_bytes(data)
