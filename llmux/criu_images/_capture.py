@@ -157,6 +157,7 @@ def capture_subject(
             created_at=datetime.now(UTC),
             root_task=subject.root_task,
             ids=subject.inventory.ids,
+            threads=subject.inventory.threads,
             container_started_ns=place.start.ns,
             container_started_by=place.start.known_by,
             host=host_entry(criu_version),

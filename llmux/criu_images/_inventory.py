@@ -150,6 +150,8 @@ class Inventory:
     namespaces: tuple[OwnNamespace, ...] = ()
     """Those that the dump owns; all others are those of whoever restores."""
     host: HostDemands = field(default_factory=HostDemands)
+    threads: tuple[Pid, ...] = ()
+    """Those of `ids` that CRIU makes as threads, sorted."""
 
 
 def take_inventory(dump: Dump) -> Inventory:
@@ -171,6 +173,7 @@ def take_inventory(dump: Dump) -> Inventory:
         cautions=tuple(find_cautions(dump)),
         namespaces=own_namespaces(dump),
         host=host_demands(dump),
+        threads=tuple(sorted(tid for task in dump.tasks for tid in task.threads if tid != task.pid)),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from llmux.criu_images._actions import Conflict
 from llmux.criu_images._facts import Facts, Port
 from llmux.criu_images._messages_sockets import BIND_TAKEN, PORT_TAKEN
-from llmux.criu_images._messages_tasks import PID_TAKEN
+from llmux.criu_images._messages_tasks import PID_TAKEN, TID_TAKEN
 from llmux.criu_images._paths import escape
 from llmux.criu_images.manifest import Manifest, PortEntry
 
@@ -36,12 +36,13 @@ def machine_warnings(manifest: Manifest, facts: Facts) -> Iterator[str]:
 
 
 def _ids(manifest: Manifest, facts: Facts) -> Iterator[Conflict]:
+    threads = frozenset(manifest.threads)
     for number in manifest.ids:
         if number in facts.ids:
             yield Conflict(
                 f"id {number}",
                 f"in use by {facts.ids[number]}",
-                PID_TAKEN.say(pid=number),
+                TID_TAKEN.say() if number in threads else PID_TAKEN.say(pid=number),
                 "Restore in a PID namespace of its own, with ns_last_pid above the dump's ids.",
             )
 

@@ -269,6 +269,8 @@ class Manifest(_Frozen):
     root_task: Natural
     ids: tuple[Natural, ...]
     """Every PID, TID, PGID and SID that must be free."""
+    threads: tuple[Natural, ...] = ()
+    """Those of `ids` that are threads beside a process's first."""
     container_started_ns: int
     container_started_by: str
     """How the container's start was found out."""

@@ -225,6 +225,8 @@ def test_ids(name):
         for number in (task["pid"], task["pgid"], task["sid"], *task["threads"])
     }
     assert ids <= set(inventory_of(name).ids)
+    threads = {tid for task in live.live(name)["tasks"] for tid in task["threads"] if tid != task["pid"]}
+    assert set(inventory_of(name).threads) == threads
 
 
 def test_each_path_in_use_is_in_the_inventory_with_its_users(name):

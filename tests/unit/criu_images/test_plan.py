@@ -294,6 +294,8 @@ def test_each_id_in_use_is_a_conflict():
     assert len(texts) == 1
     assert texts[0].startswith("id 1001: in use by sleep")
     assert "Can't fork for 1001: File exists" in texts[0]
+    threaded = manifest(ids=(1000, 1001, 1002), threads=(1001,))
+    assert "Unable to create a thread: -17" in conflicts(threaded, facts(ids={1001: "sleep"}))[0]
 
 
 @pytest.mark.parametrize(
