@@ -2,8 +2,9 @@
 
 In the order of use: `read_dump` and `take_inventory` say what a dump holds; `capture` copies beside it what another container lacks
 (run it while the tree is frozen); `plan` says what a restore needs here, `rebuild` makes that, `undo` takes it back; `verify` checks a
-checkpoint, `read_manifest` reads its manifest. `finish` says that the restored tree is well: what was made for it stays. `explain_log` says
-why a run of CRIU failed. Errors are in `llmux.criu_images.errors`; each is a CriuImagesError. docs/library.md has an example of each.
+checkpoint, `read_manifest` reads its manifest; those that may take long tell a callback of their `Progress`. `finish` says that the restored
+tree is well: what was made for it stays. `explain_log` says why a run of CRIU failed. Errors are in `llmux.criu_images.errors`; each is a
+CriuImagesError. docs/library.md has an example of each.
 
 Names are loaded when first used, for CRIU's tree may be waiting: importing this package loads nothing, asking for an error no protobuf,
 reading a dump no pydantic.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from llmux.criu_images._paths import RawPath, escape, unescape
     from llmux.criu_images._policy import Policy
     from llmux.criu_images._policy_parse import parse_policy
+    from llmux.criu_images._progress import Phase, Progress
     from llmux.criu_images._rebuild import plan, rebuild, undo
     from llmux.criu_images._records import Dump
     from llmux.criu_images._undo import Left, Undone
@@ -58,8 +60,10 @@ __all__ = [
     "Outcome",
     "PathKind",
     "PathReference",
+    "Phase",
     "Plan",
     "Policy",
+    "Progress",
     "RawPath",
     "Undone",
     "User",
@@ -100,8 +104,10 @@ _MODULES = {
     "Outcome": "_explain",
     "PathKind": "_inventory",
     "PathReference": "_inventory",
+    "Phase": "_progress",
     "Plan": "_actions",
     "Policy": "_policy",
+    "Progress": "_progress",
     "RawPath": "_paths",
     "Undone": "_undo",
     "User": "_users",

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
@@ -21,6 +21,7 @@ from llmux.criu_images._actions import (
     PlaceFile,
     RemoveStale,
 )
+from llmux.criu_images._checkpoint import open_file
 from llmux.criu_images._counted import counted
 from llmux.criu_images._digest import ShortReadError, algorithm_of, copy_file
 from llmux.criu_images._journal import Journal, Kind, Made
@@ -28,6 +29,7 @@ from llmux.criu_images._linux import bind_mount, mount_memory, unmount
 from llmux.criu_images._metadata import apply_flags, apply_metadata, apply_times
 from llmux.criu_images._observe import is_held
 from llmux.criu_images._paths import RawPath, escape
+from llmux.criu_images._progress import Meter
 from llmux.criu_images._safefs import Tree, inspect_fd, secret_name
 from llmux.criu_images.errors import SideFileDiffers
 from llmux.criu_images.manifest import DirectoryEntry, FifoEntry, FileEntry, Metadata, SymlinkEntry
@@ -38,12 +40,13 @@ _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Builder:
     """One run over a plan's actions."""
 
-    def __init__(self, tree: Tree, side: int, journal: Journal, masks: Path) -> None:
-        """`side` is the open directory of side files; `masks` a place where nothing is, for copies that are mounted over files."""
+    def __init__(self, tree: Tree, side: int, journal: Journal, masks: Path, meter: Meter) -> None:
+        """`side` is the open directory of side files; `masks` a place where nothing is, for copies that are mounted over files; `meter` counts the copies."""
         self._tree = tree
         self._side = side
         self._journal = journal
         self._masks = masks
+        self._meter = meter
         self._directories: list[DirectoryEntry] = []
         self._flagged: list[tuple[RawPath, int]] = []
 
@@ -156,25 +159,28 @@ class Builder:
         name, digest = entry.carried, entry.digest
         if name is None or digest is None:
             raise ValueError("only a carried file is placed")
-        source = self._open_side(name)
-        try:
+        with self._meter.file(entry.names[0], entry.size) as advance, self._side_file(name) as source:
             found = os.fstat(source).st_size
             if found != entry.size:
                 raise SideFileDiffers(name, f"has {counted(found, 'byte')}, the manifest has {entry.size}")
-            copied = copy_file(source, fd, entry.size, algorithm_of(digest))
-        except ShortReadError as error:
-            raise SideFileDiffers(name, "it shrank while it was read") from error
-        finally:
-            os.close(source)
+            try:
+                copied = copy_file(source, fd, entry.size, algorithm_of(digest), advance)
+            except ShortReadError as error:
+                raise SideFileDiffers(name, "it shrank while it was read") from error
         if copied != digest:
             raise SideFileDiffers(name, f"its digest is {copied}, the manifest has {digest}")
         os.fsync(fd)
 
-    def _open_side(self, name: str) -> int:
-        try:
-            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._side)
-        except FileNotFoundError as error:
-            raise SideFileDiffers(name, "missing") from error
+    @contextmanager
+    def _side_file(self, name: str) -> Iterator[int]:
+        with ExitStack() as stack:
+            try:
+                fd = stack.enter_context(open_file(name, self._side))
+            except FileNotFoundError as error:
+                raise SideFileDiffers(name, "missing") from error
+            except OSError as error:
+                raise SideFileDiffers(name, error.strerror or str(error)) from error
+            yield fd
 
     def _publish(self, fd: int, names: tuple[RawPath, ...], metadata: Metadata) -> None:
         apply_metadata(fd, metadata)

@@ -10,15 +10,25 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from time import monotonic_ns
 
 from llmux.criu_images import _observe as observe
 from llmux.criu_images._capture_entries import host_entry, mount_entries, port_entry, socket_entry
+from llmux.criu_images._checkpoint import (
+    Stamp,
+    find_changed,
+    image_names,
+    open_directory,
+    open_file,
+    open_side_directory,
+    read_stamps,
+)
 from llmux.criu_images._counted import counted
 from llmux.criu_images._difference import Difference, measure_difference
 from llmux.criu_images._digest import Algorithm, ShortReadError, choose_algorithm, copy_file, digest_file
@@ -29,6 +39,7 @@ from llmux.criu_images._inventory import Inventory, take_inventory
 from llmux.criu_images._origin import ContainerStart
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._policy import DEFAULT, Policy
+from llmux.criu_images._progress import Advance, Listener, Meter, Phase, ignore, passing_on
 from llmux.criu_images._records import Pid, RegularFile
 from llmux.criu_images._safefs import Tree, secret_name
 from llmux.criu_images._verify import check_images, read_manifest
@@ -40,6 +51,7 @@ from llmux.criu_images.errors import (
     ManifestInvalid,
     ManifestMissing,
     ManifestVersion,
+    NotADump,
 )
 from llmux.criu_images.manifest import (
     MANIFEST_NAME,
@@ -53,7 +65,7 @@ from llmux.criu_images.manifest import (
 
 _WHOLE_IMAGE = 4 << 20
 """Images up to this size are digested whole, in bytes; larger ones (pages) by samples."""
-_IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.img")
+_SIDE_NAME = re.compile(r"[0-9]{1,9}")
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -67,6 +79,8 @@ class Subject:
     """The paths that some process may write to."""
     process: int | None = None
     """The root task's id here, where the dump has that of a PID namespace of its own."""
+    images: Mapping[str, Stamp] = field(default_factory=dict)
+    """The decoded images as they were before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +88,12 @@ class Terms:
     """How a capture is done."""
 
     policy: Policy = DEFAULT
+    listener: Listener = ignore
     began_ns: int = field(default_factory=monotonic_ns)
     """When the caller began, by the monotonic clock: what the tree waited for."""
 
 
+@passing_on()
 def capture(  # noqa: PLR0913 - each is the caller's own choice
     directory: Path,
     *,
@@ -87,29 +103,39 @@ def capture(  # noqa: PLR0913 - each is the caller's own choice
     again: bool = False,
     policy: Policy = DEFAULT,
     process: int | None = None,
+    progress: Listener = ignore,
 ) -> Manifest:
     """Capture what the dump in `directory` needs from the files below `root`, and return the manifest written there.
 
     Run it while the dumped tree is frozen (CRIU's `post-dump` stage), in its mount and PID namespace, or give a `process` of it
     and its root as `root`. `container_started_ns` is the
     container's creation in nanoseconds since 1970, found out if not given. An earlier capture of another dump in `directory` is replaced, one of this dump
-    only with `again`; if this one fails there is no manifest. `policy` chooses what is carried. Raises AlreadyCaptured, CaptureFailed,
-    ImagesUnwritable, ManifestVersion, UnsafeLink and what `read_dump` raises.
+    only with `again`; if this one fails, nothing of it stays. `policy` chooses what is carried; `progress` is told how far it is, and costs the frozen
+    tree what it takes. Raises AlreadyCaptured, CaptureFailed, ImagesUnwritable, ManifestVersion, UnsafeLink and what `read_dump` and `progress` raise.
     """
-    terms = Terms(policy)
+    terms = Terms(policy, progress)
     if not again and _is_captured(directory):
         raise AlreadyCaptured(os.fsencode(directory))
+    images = _stamps(directory)
     dump = read_dump(directory)
     written = (
         file.name for file in dump.files.values() if isinstance(file, RegularFile) and file.flags & _WRITING
     )
-    subject = Subject(take_inventory(dump), dump.root_task, frozenset(written), process)
+    subject = Subject(take_inventory(dump), dump.root_task, frozenset(written), process, images)
     try:
         with Tree(root) as tree:
             place = replace(survey_place(tree, container_started_ns, process), root=root)
             return capture_subject(subject, directory, place, criu_version, terms)
     except OSError as error:  # of the images' directory: what goes wrong with a captured path already says so
         raise CaptureFailed(os.fsencode(directory), error.strerror or str(error)) from error
+
+
+def _stamps(directory: Path) -> Mapping[str, Stamp]:
+    try:
+        with open_directory(directory) as fd:
+            return read_stamps(fd)
+    except OSError as error:
+        raise NotADump(os.fspath(directory), error.strerror or str(error)) from error
 
 
 def _is_captured(directory: Path) -> bool:
@@ -148,11 +174,12 @@ def capture_subject(
     terms = terms or Terms()
     gathering = Gathering(place, subject.written, terms.policy)
     gathering.add_all(subject.inventory.paths)
-    identified = identify(place.tree, gathering.files())
+    identified = identify(place.tree, gathering.files(), listener=terms.listener)
     difference = _difference(place, directory)
     with _target(directory) as target:
-        files = _carry(target, place.tree, identified.files)
-        images = list_images(target)
+        files = _carry(target, place.tree, identified.files, terms.listener)
+        images = list_images(target, terms.listener)
+        _check_unchanged(subject, directory, target)
         manifest = Manifest(
             created_at=datetime.now(UTC),
             root_task=subject.root_task,
@@ -178,6 +205,15 @@ def capture_subject(
         ).sealed()
         _write_manifest(target, manifest)
     return manifest
+
+
+def _check_unchanged(subject: Subject, directory: Path, target: int) -> None:
+    """Make sure that the images which were digested are those which were decoded; raises CaptureFailed."""
+    changed = find_changed(subject.images, target)
+    if changed is not None:
+        raise CaptureFailed(
+            os.fsencode(directory / changed), "somebody changed this image during the capture"
+        )
 
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -239,50 +275,47 @@ def _clear(target: int) -> None:
     """Remove an earlier capture, its manifest first: a directory never has the manifest of other side files."""
     with suppress(FileNotFoundError):
         os.unlink(MANIFEST_NAME, dir_fd=target)
-    with suppress(FileNotFoundError):
-        side = _open_directory(SIDE_DIRECTORY, target)
-        try:
-            with os.scandir(side) as entries:
-                for entry in list(entries):
-                    os.unlink(entry.name, dir_fd=side)
-        finally:
-            os.close(side)
+    with suppress(FileNotFoundError), open_side_directory(target) as side, os.scandir(side) as entries:
+        for name in [entry.name for entry in entries if _SIDE_NAME.fullmatch(entry.name)]:
+            os.unlink(name, dir_fd=side)
 
 
-def _open_directory(name: str, directory: int) -> int:
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-
-
-def _carry(target: int, tree: Tree, gathered: tuple[GatheredFile, ...]) -> tuple[FileEntry, ...]:
+def _carry(
+    target: int, tree: Tree, gathered: tuple[GatheredFile, ...], listener: Listener
+) -> tuple[FileEntry, ...]:
     """Copy what is to be carried to `llmux/` as 0, 1, 2, ..., and return all entries."""
     with suppress(FileExistsError):
         os.mkdir(SIDE_DIRECTORY, 0o700, dir_fd=target)
-    side = _open_directory(SIDE_DIRECTORY, target)
-    try:
-        entries: list[FileEntry] = []
-        for file in gathered:
-            number = sum(entry.carried is not None for entry in entries)
-            entries.append(_carry_one(side, str(number), tree, file) if file.carry else file.entry)
-    finally:
-        os.close(side)
-    return tuple(entries)
+    meter = Meter(listener, Phase.CARRY, (file.entry.size for file in gathered if file.carry))
+    numbers = map(str, count())
+    with open_side_directory(target) as side:
+        return tuple(
+            _carry_one(side, next(numbers), tree, file, meter) if file.carry else file.entry
+            for file in gathered
+        )
 
 
-def _carry_one(side: int, name: str, tree: Tree, file: GatheredFile) -> FileEntry:
+def _carry_one(side: int, name: str, tree: Tree, file: GatheredFile, meter: Meter) -> FileEntry:
+    path = file.entry.names[0]
+    with meter.file(path, file.entry.size) as advance:
+        digest = _copy_out(side, name, tree, file, advance)
+    return file.entry.model_copy(update={"digest": digest, "carried": name})
+
+
+def _copy_out(side: int, name: str, tree: Tree, file: GatheredFile, advance: Advance) -> str:
     path = file.entry.names[0]
     try:
         with tree.open_file(path, os.O_RDONLY | os.O_NOATIME) as source:
-            digest = _copy_to_side(side, name, source, file)
+            return _copy_to_side(side, name, source, file, advance)
     except ShortReadError as error:
         raise CaptureFailed.too_short(path, counted(file.entry.size, "byte")) from error
     except OSError as error:
         if error.errno in _NO_ROOM:  # of the copy: reading needs none
             raise
         raise CaptureFailed(path, error.strerror or str(error)) from error
-    return file.entry.model_copy(update={"digest": digest, "carried": name})
 
 
-def _copy_to_side(side: int, name: str, source: int, file: GatheredFile) -> str:
+def _copy_to_side(side: int, name: str, source: int, file: GatheredFile, advance: Advance) -> str:
     status = os.fstat(source)
     if (status.st_dev, status.st_ino) != file.inode.identity:
         raise CaptureFailed(file.entry.names[0], "somebody replaced it during the capture")
@@ -290,25 +323,29 @@ def _copy_to_side(side: int, name: str, source: int, file: GatheredFile) -> str:
         name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=side
     )
     try:
-        return copy_file(source, copy, file.entry.size, choose_algorithm(status))
+        return copy_file(source, copy, file.entry.size, choose_algorithm(status), advance)
     finally:
         os.close(copy)
 
 
-def list_images(directory: int) -> tuple[ImageEntry, ...]:
+def list_images(directory: int, listener: Listener = ignore) -> tuple[ImageEntry, ...]:
     """Return CRIU's images in an open directory, sorted by name, each with its digest; raises OSError."""
-    names = sorted(name for name in os.listdir(directory) if _IMAGE_NAME.fullmatch(name))
-    return tuple(_image_entry(directory, name) for name in names)
+    names = image_names(directory)
+    sizes = [os.stat(name, dir_fd=directory, follow_symlinks=False).st_size for name in names]
+    meter = Meter(listener, Phase.DIGEST_IMAGES, sizes)
+    return tuple(_image_entry(directory, name, size, meter) for name, size in zip(names, sizes, strict=True))
 
 
-def _image_entry(directory: int, name: str) -> ImageEntry:
-    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        size = os.fstat(fd).st_size
-        algorithm = Algorithm.WHOLE if size <= _WHOLE_IMAGE else Algorithm.SAMPLED
-        return ImageEntry(name=name, size=size, digest=digest_file(fd, size, algorithm))
-    finally:
-        os.close(fd)
+def _image_entry(directory: int, name: str, size: int, meter: Meter) -> ImageEntry:
+    algorithm = Algorithm.WHOLE if size <= _WHOLE_IMAGE else Algorithm.SAMPLED
+    with meter.file(name.encode(), size) as advance:
+        try:
+            with open_file(name, directory) as fd:
+                return ImageEntry(name=name, size=size, digest=digest_file(fd, size, algorithm, advance))
+        except ShortReadError as error:
+            raise CaptureFailed(name.encode(), "somebody changed this image during the capture") from error
+        except OSError as error:
+            raise CaptureFailed(name.encode(), error.strerror or str(error)) from error
 
 
 def _write_manifest(target: int, manifest: Manifest) -> None:

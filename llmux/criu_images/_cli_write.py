@@ -14,6 +14,7 @@ import click
 from llmux.criu_images import _rebuild
 from llmux.criu_images._actions import Plan, verb_of
 from llmux.criu_images._capture import capture as capture_dump
+from llmux.criu_images._cli_progress import shown_progress
 from llmux.criu_images._compare import Likeness
 from llmux.criu_images._counted import counted
 from llmux.criu_images._paths import escape
@@ -81,7 +82,10 @@ def capture(  # noqa: PLR0913 - click's way: one for each option
     """
     started = None if container_started is None else int(container_started * 10**9)
     policy = chosen_policy(rules, AT_CAPTURE)
-    manifest = capture_dump(directory, root=root, container_started_ns=started, again=again, policy=policy)
+    with shown_progress() as progress:
+        manifest = capture_dump(
+            directory, root=root, container_started_ns=started, again=again, policy=policy, progress=progress
+        )
     _tell_manifest(manifest, as_json=as_json)
 
 
@@ -95,7 +99,9 @@ def plan(directory: Path, root: Path, rules: tuple[str, ...], *, as_json: bool) 
 
     Here and now: run it in the mount and PID namespace of the restore. What stands in its way is listed, each with what to do.
     """
-    made = _rebuild.plan(directory, root=root, policy=chosen_policy(rules, AT_REBUILD))
+    policy = chosen_policy(rules, AT_REBUILD)
+    with shown_progress() as progress:
+        made = _rebuild.plan(directory, root=root, policy=policy, progress=progress)
     _tell_plan(made, as_json=as_json)
     if made.conflicts:
         sys.exit(ExitCode.CONFLICTS)
@@ -116,7 +122,8 @@ def rebuild(
     """
     policy = chosen_policy(rules, AT_REBUILD)
     try:
-        made = _rebuild.rebuild(directory, root=root, journal=journal, policy=policy)
+        with shown_progress() as progress:
+            made = _rebuild.rebuild(directory, root=root, journal=journal, policy=policy, progress=progress)
     except RebuildRefused:
         if as_json:  # the same form as without conflicts; the text goes to stderr
             _tell_plan(_rebuild.plan(directory, root=root, journal=journal, policy=policy), as_json=True)
@@ -149,7 +156,8 @@ def verify(directory: Path, *, as_json: bool) -> None:
 
     That every user may write to DIR is a warning here; plan and rebuild refuse it.
     """
-    manifest = verify_dump(directory)
+    with shown_progress() as progress:
+        manifest = verify_dump(directory, progress=progress)
     _tell_manifest(manifest, *map(str, open_to_all(directory)), as_json=as_json)
 
 

@@ -16,8 +16,8 @@ import enum
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
-from typing import Protocol, assert_never
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeAlias, assert_never
 
 _CHUNK = 1 << 20
 _BLOCK = 4096
@@ -25,6 +25,11 @@ _ZERO_BLOCK = bytes(_BLOCK)
 _ZERO_CHUNK = bytes(_CHUNK)
 _PIECES = 16
 _PIECE = _CHUNK // _PIECES
+_Advance: TypeAlias = Callable[[int], None]
+"""Takes the offset up to which a file is done."""
+
+
+def _unheard(_: int) -> None: ...
 
 
 class Algorithm(enum.Enum):
@@ -49,13 +54,14 @@ def choose_algorithm(status: os.stat_result) -> Algorithm:
     return Algorithm.SPARSE if status.st_blocks * 512 < status.st_size else Algorithm.WHOLE
 
 
-def digest_file(fd: int, size: int, algorithm: Algorithm) -> str:
-    """Digest the first `size` bytes of `fd`; raises ShortReadError, OSError."""
+def digest_file(fd: int, size: int, algorithm: Algorithm, advance: _Advance = _unheard) -> str:
+    """Digest the first `size` bytes of `fd`; `advance` hears how far it is, at least every MiB of data. Raises ShortReadError, OSError."""
     if algorithm is Algorithm.SAMPLED:
         return _digest_samples(fd, size)
     hasher = _hasher(algorithm, size)
     for offset, data in _chunks(fd, size):
         hasher.feed(offset, data)
+        advance(offset + len(data))
     return f"{algorithm.value}:{hasher.finish()}"
 
 
@@ -64,7 +70,7 @@ def bytes_read(size: int, algorithm: Algorithm) -> int:
     return min(size, _CHUNK) if algorithm is Algorithm.SAMPLED else size
 
 
-def copy_file(source: int, target: int, size: int, algorithm: Algorithm) -> str:
+def copy_file(source: int, target: int, size: int, algorithm: Algorithm, advance: _Advance = _unheard) -> str:
     """Copy the first `size` bytes of `source` to the empty file `target`, keep holes, and return the digest of what was copied.
 
     Data passes through this process rather than copy_file_range(2) because each byte is digested anyway.
@@ -74,6 +80,7 @@ def copy_file(source: int, target: int, size: int, algorithm: Algorithm) -> str:
     for offset, data in _chunks(source, size):
         _write_all(target, data, offset)
         hasher.feed(offset, data)
+        advance(offset + len(data))
     os.ftruncate(target, size)
     return f"{algorithm.value}:{hasher.finish()}"
 

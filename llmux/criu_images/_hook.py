@@ -190,7 +190,8 @@ RESTORED_LINE = b'{"kind": "restored", "paths": [], "device": 0, "inode": 0, "si
 
 def _read_seal(directory: str) -> str:
     """Read a manifest's seal without parsing all of it; raises OSError, ValueError."""
-    manifest = os.open(f"{directory}/llmux-manifest.json", os.O_RDONLY | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    manifest = os.open(f"{directory}/llmux-manifest.json", flags)
     try:
         head = os.read(manifest, _SEAL_WITHIN)
     finally:

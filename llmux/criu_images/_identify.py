@@ -17,6 +17,7 @@ from llmux.criu_images._counted import counted
 from llmux.criu_images._digest import Algorithm, ShortReadError, bytes_read, digest_file
 from llmux.criu_images._gather import GatheredFile
 from llmux.criu_images._policy import Depth
+from llmux.criu_images._progress import Advance, Listener, Meter, Phase, ignore
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import CaptureFailed
 
@@ -35,18 +36,25 @@ class Identified:
 
 
 def identify(
-    tree: Tree, files: Iterable[GatheredFile], seconds: float = MOST_SECONDS, clock: _Clock = monotonic
+    tree: Tree,
+    files: Iterable[GatheredFile],
+    seconds: float = MOST_SECONDS,
+    clock: _Clock = monotonic,
+    listener: Listener = ignore,
 ) -> Identified:
     """Give each file that is not carried its digest, as far as the time allows; the order stays. Raises CaptureFailed."""
     files = tuple(files)
     until = clock() + seconds
     read, found = 0, dict[int, str]()
-    for number in sorted(range(len(files)), key=lambda number: _urgency(files[number])):
+    wanted = [number for number, file in enumerate(files) if file.depth is not Depth.NONE]
+    meter = Meter(listener, Phase.DIGEST, (files[number].entry.size for number in wanted))
+    for number in sorted(wanted, key=lambda number: _urgency(files[number])):
         file = files[number]
-        if file.depth is Depth.WHOLE or (file.depth is Depth.SAMPLED and clock() < until):
-            algorithm = _ALGORITHMS[file.depth]
-            found[number] = _digest(tree, file, algorithm)
-            read += bytes_read(file.entry.size, algorithm)
+        with meter.file(file.entry.names[0], file.entry.size) as advance:
+            if file.depth is Depth.WHOLE or clock() < until:
+                algorithm = _ALGORITHMS[file.depth]
+                found[number] = _digest(tree, file, algorithm, advance)
+                read += bytes_read(file.entry.size, algorithm)
     return Identified(tuple(_with_digest(file, found.get(number)) for number, file in enumerate(files)), read)
 
 
@@ -60,11 +68,11 @@ def _with_digest(file: GatheredFile, digest: str | None) -> GatheredFile:
     return replace(file, entry=file.entry.model_copy(update={"digest": digest}))
 
 
-def _digest(tree: Tree, file: GatheredFile, algorithm: Algorithm) -> str:
+def _digest(tree: Tree, file: GatheredFile, algorithm: Algorithm, advance: Advance) -> str:
     path = file.entry.names[0]
     try:
         with tree.open_file(path, os.O_RDONLY | os.O_NOATIME) as fd:
-            return digest_file(fd, file.entry.size, algorithm)
+            return digest_file(fd, file.entry.size, algorithm, advance)
     except ShortReadError as error:
         raise CaptureFailed.too_short(path, counted(file.entry.size, "byte")) from error
     except OSError as error:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from llmux.criu_images._actions import HoldBindPoint, Plan
+from llmux.criu_images._actions import HoldBindPoint, MaskWithCopy, PlaceFile, Plan
 from llmux.criu_images._build import Builder
+from llmux.criu_images._checkpoint import open_directory, open_side_directory
 from llmux.criu_images._facts import Facts
 from llmux.criu_images._hold import end_holder, renew_holder, start_holder
 from llmux.criu_images._journal import (
@@ -25,56 +25,71 @@ from llmux.criu_images._journals import find_journal, own_journal
 from llmux.criu_images._ledger import remember
 from llmux.criu_images._plan import free_leftovers, free_paths, make_plan
 from llmux.criu_images._policy import DEFAULT, Policy
+from llmux.criu_images._progress import Listener, Meter, Phase, ignore, passing_on
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images._survey import survey
 from llmux.criu_images._undo import Undone, take_back
-from llmux.criu_images._verify import check_images, open_to_all, read_manifest
-from llmux.criu_images.errors import CriuImagesError, RebuildFailed, RebuildRefused
-from llmux.criu_images.manifest import SIDE_DIRECTORY, FreeKind, Manifest
+from llmux.criu_images._verify import check_images, check_unchanged, open_to_all, read_manifest
+from llmux.criu_images.errors import CriuImagesError, RebuildFailed, RebuildRefused, SideFileDiffers
+from llmux.criu_images.manifest import FreeKind, Manifest
 
 _ROOT = Path("/")
 
 
+@passing_on()
 def plan(
-    directory: Path, *, root: Path = _ROOT, journal: Path | None = None, policy: Policy = DEFAULT
+    directory: Path,
+    *,
+    root: Path = _ROOT,
+    journal: Path | None = None,
+    policy: Policy = DEFAULT,
+    progress: Listener = ignore,
 ) -> Plan:
-    """Work out what `rebuild` would do here and now, and change nothing. Raises ImagesDiffer and what `read_manifest` raises."""
+    """Work out what `rebuild` would do here and now, and change nothing.
+
+    `progress` is told how far it is. Raises ImagesDiffer and what `read_manifest` and `progress` raise.
+    """
     manifest = read_manifest(directory)
-    check_images(directory, manifest)
+    check_images(directory, manifest, progress)
     with Tree(root) as tree:
-        facts = survey(manifest, tree, journal or own_journal(manifest.seal))
+        facts = survey(manifest, tree, journal or own_journal(manifest.seal), progress)
     return _plan(directory, manifest, facts, policy)
 
 
-def rebuild(
+@passing_on()
+def rebuild(  # noqa: PLR0913 - each is the caller's own choice
     directory: Path,
     *,
     root: Path = _ROOT,
     journal: Path | None = None,
     policy: Policy = DEFAULT,
     restorer: int | None = None,
+    progress: Listener = ignore,
 ) -> Plan:
     """Make what the dump in `directory` needs and is missing below `root`, and return the plan that was carried out.
 
     Run it in the mount and PID namespace of the restore to come. What exists is never overwritten or changed; done twice it is done once.
     `policy` says what becomes of a file that is here and differs. `restorer` is the PID of the CRIU that is about to restore, if it runs
     already: a process that holds a bind point for it leaves when it fails; else that waits for `finish` or `undo`, for ten minutes at most.
+    `progress` is told how far it is; where it raises, that is raised, once what was made has been taken back.
     Raises RebuildRefused (there are conflicts; nothing was touched), RebuildFailed, HolderFailed, SideFileDiffers (what was made has been
     taken back), ImagesDiffer, JournalInvalid and what `read_manifest` raises.
     """
     manifest = read_manifest(directory)
-    check_images(directory, manifest)
+    stamps = check_images(directory, manifest, progress)
     journal = journal or own_journal(manifest.seal)
     with locked(journal), Tree(root) as tree:
         renew_holder(journal, restorer)
-        facts = survey(manifest, tree, journal)
+        facts = survey(manifest, tree, journal, progress)
         made = _plan(directory, manifest, facts, policy)
         if made.conflicts:
             raise RebuildRefused(tuple(map(str, made.conflicts)))
         settle_restored(journal)
         with _journal_to_undo_by(tree, journal) as lines:
+            meter = Meter(progress, Phase.PLACE, _sizes(made))
             with _side_directory(directory) as side:
-                _build(made, Builder(tree, side, lines, journal.parent / "masks"))
+                _build(made, Builder(tree, side, lines, journal.parent / "masks", meter))
+            check_unchanged(directory, stamps)
             for line in _expected(manifest, facts):
                 lines.add(line)
             points = [action for action in made.actions if isinstance(action, HoldBindPoint)]
@@ -130,6 +145,16 @@ def _journal_to_undo_by(tree: Tree, journal_path: Path) -> Iterator[Journal]:
         journal.close()
 
 
+def _sizes(plan_: Plan) -> Iterator[int]:
+    """Yield the size of each file that is to be copied."""
+    for action in plan_.actions:
+        match action:
+            case PlaceFile(entry, existing=None) | MaskWithCopy(entry):
+                yield entry.size
+            case _:
+                pass
+
+
 def _build(plan_: Plan, builder: Builder) -> None:
     for action in plan_.actions:
         with _explained(action.path):
@@ -141,14 +166,15 @@ def _build(plan_: Plan, builder: Builder) -> None:
 @contextmanager
 def _side_directory(directory: Path) -> Iterator[int]:
     """Open the side files' directory; that of the images where a manifest carries no file and there is none."""
-    try:
-        fd = os.open(directory / SIDE_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    with ExitStack() as stack:
+        images = stack.enter_context(open_directory(directory))
+        try:
+            side = stack.enter_context(open_side_directory(images))
+        except FileNotFoundError:
+            side = images
+        except OSError as error:
+            raise SideFileDiffers("", error.strerror or str(error)) from error
+        yield side
 
 
 @contextmanager

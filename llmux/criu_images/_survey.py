@@ -18,12 +18,13 @@ from llmux.criu_images._ledger import read_made
 from llmux.criu_images._metadata import find_unheld
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._plan import leftovers_of
+from llmux.criu_images._progress import Advance, Listener, Meter, Phase, ignore
 from llmux.criu_images._safefs import Tree, inspect_fd
 from llmux.criu_images.errors import UnsafeLink
 from llmux.criu_images.manifest import FileEntry, Manifest, Metadata
 
 
-def survey(manifest: Manifest, tree: Tree, journal: Path | None = None) -> Facts:
+def survey(manifest: Manifest, tree: Tree, journal: Path | None = None, listener: Listener = ignore) -> Facts:
     """Observe all that `make_plan` compares with `manifest`; raises OSError where /proc cannot be read, JournalInvalid.
 
     `journal` is this restore's; what it and those beside it list is known to be made by rebuilds.
@@ -31,8 +32,7 @@ def survey(manifest: Manifest, tree: Tree, journal: Path | None = None) -> Facts
     mounts = observe.read_mounts()
     memory = frozenset(mount.id for mount in mounts if mount.in_memory)
     paths = {path: _look(tree, path) for path in _plain_paths(manifest)}
-    for file in manifest.files:
-        paths.update((name, _look_at_file(tree, name, file, memory)) for name in file.names)
+    paths.update(_look_at_files(manifest.files, tree, memory, listener))
     return Facts(
         paths=paths,
         unheld=_unheld(manifest, tree, paths),
@@ -113,7 +113,20 @@ def _look(tree: Tree, path: RawPath) -> Seen:
     return Seen(inode, target=target)
 
 
-def _look_at_file(tree: Tree, path: RawPath, entry: FileEntry, memory: frozenset[int]) -> Seen:
+def _look_at_files(
+    files: tuple[FileEntry, ...], tree: Tree, memory: frozenset[int], listener: Listener
+) -> Iterator[tuple[RawPath, Seen]]:
+    meter = Meter(listener, Phase.COMPARE, (file.size for file in files for _ in file.names))
+    for file in files:
+        for name in file.names:
+            with meter.file(name, file.size) as advance:
+                seen = _look_at_file(tree, name, file, memory, advance)
+            yield name, seen
+
+
+def _look_at_file(
+    tree: Tree, path: RawPath, entry: FileEntry, memory: frozenset[int], advance: Advance
+) -> Seen:
     seen = _look(tree, path)
     if seen.inode is None or not stat.S_ISREG(seen.inode.mode):
         return seen
@@ -122,7 +135,7 @@ def _look_at_file(tree: Tree, path: RawPath, entry: FileEntry, memory: frozenset
             inode = inspect_fd(fd)
             return Seen(
                 inode,
-                digest=_digest(fd, inode, entry),
+                digest=_digest(fd, inode, entry, advance),
                 build_id=_build_id(fd, inode, entry),
                 held=observe.is_held(fd) if inode.mount in memory else None,
             )
@@ -130,7 +143,7 @@ def _look_at_file(tree: Tree, path: RawPath, entry: FileEntry, memory: frozenset
         return Seen(obstacle=str(error))
 
 
-def _digest(fd: int, inode: Inode, entry: FileEntry) -> str | None:
+def _digest(fd: int, inode: Inode, entry: FileEntry, advance: Advance) -> str | None:
     """Digest the recorded length of a file whose content decides something: whether it is the same, or has grown."""
     too_short = inode.size < entry.size
     grown = entry.carried is None and inode.size != entry.size
@@ -143,7 +156,7 @@ def _digest(fd: int, inode: Inode, entry: FileEntry) -> str | None:
     ):
         return None
     try:
-        return digest_file(fd, entry.size, algorithm_of(entry.digest))
+        return digest_file(fd, entry.size, algorithm_of(entry.digest), advance)
     except ShortReadError:
         return None
 

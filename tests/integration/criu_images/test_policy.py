@@ -70,6 +70,7 @@ def library(container: Container, command: str, *options: str) -> tuple[int, dic
     return done.code, json.loads(done.output)
 
 
+@pytest.mark.demand("losable-files", "post-dump")
 def test_a_policy_file_is_followed_by_the_hook_and_the_savings_are_told(container: Container) -> None:
     shell(container, "mkdir -p /etc/llmux; echo 'leave path=/var/cache/**' > /etc/llmux/criu-policy")
     shell(container, DUMP)
@@ -87,6 +88,7 @@ def test_a_policy_file_is_followed_by_the_hook_and_the_savings_are_told(containe
     assert [(one["subject"], one["found"]) for one in plan["conflicts"]] == [("/var/cache/big", "missing")]
 
 
+@pytest.mark.demand("file-grown", "truncated-logs")
 def test_a_log_that_grew_is_masked_and_stays_whole(container: Container) -> None:
     shell(container, DUMP)
     shell(container, f"echo theirs >> {LOG}")
@@ -100,6 +102,7 @@ def test_a_log_that_grew_is_masked_and_stays_whole(container: Container) -> None
     assert container.exec("cat", LOG) == "started\ntheirs\n"
 
 
+@pytest.mark.demand("file-content")
 def test_other_bytes_under_the_same_size_time_and_build_id_are_found(container: Container) -> None:
     shell(container, DUMP)
     patch = f"""
@@ -121,6 +124,7 @@ def test_other_bytes_under_the_same_size_time_and_build_id_are_found(container: 
     shell(container, bare)  # CRIU takes it
 
 
+@pytest.mark.demand("post-dump")
 def test_where_the_capture_has_no_room_the_tree_runs_on_and_nothing_is_left(container: Container) -> None:
     shell(
         container,

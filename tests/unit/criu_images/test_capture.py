@@ -18,6 +18,7 @@ from llmux.criu_images.errors import (
     ImagesUnwritable,
     ManifestMissing,
     ManifestVersion,
+    NotADump,
 )
 from llmux.criu_images.manifest import MANIFEST_NAME, Manifest, Origin, seal_of
 
@@ -131,3 +132,8 @@ def test_side_files_are_written_into_no_linked_directory(dump, tmp_path):
     with pytest.raises(CaptureFailed):
         capture(dump, container_started_ns=0)
     assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["keep"]
+
+
+def test_what_is_no_directory_is_no_dump(tmp_path):
+    with pytest.raises(NotADump, match="No such file"):
+        capture(tmp_path / "nothing")
