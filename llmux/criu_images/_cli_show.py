@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     from llmux.criu_images.manifest import Manifest
 
 _MANIFEST = "llmux-manifest.json"
+_SCHEMA = "show.schema.json"
+
+
+def _print_schema(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's signature
+    if wanted:
+        click.echo(files("llmux.criu_images").joinpath(_SCHEMA).read_text(encoding="utf-8"), nl=False)
+        context.exit()
 
 
 @click.command()
@@ -38,6 +46,14 @@ _MANIFEST = "llmux-manifest.json"
 @click.option("--missing", is_flag=True, help="Show only the paths that are not here.")
 @click.option("--paths0", is_flag=True, help="Write the raw paths alone, each ended by a NUL byte.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, as docs/show-json.md describes it.")
+@click.option(
+    "--json-schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of --json, and do no more.",
+)
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from llmux.criu_images import _report_system as system
 from llmux.criu_images import _words as words
 from llmux.criu_images._counted import counted
 from llmux.criu_images._enums import SELF_CONTAINED, SeccompMode, Shutdown, TaskState
@@ -97,8 +98,24 @@ def _task_row(view: _View, task: Task, depth: int) -> tuple[str, ...]:
     state = "" if task.state is TaskState.ALIVE else words.task_state(task.state)
     seccomp = "" if task.seccomp is SeccompMode.DISABLED else f"seccomp {words.member(task.seccomp)}"
     threads = counted(len(task.threads), "thread")
-    details = ", ".join(filter(None, (threads, state, seccomp, *places)))
+    details = ", ".join(filter(None, (threads, state, seccomp, *_marks(task), *places)))
     return f"{'  ' * depth}{task.pid}", task.comm, f"pgid {task.pgid}", f"sid {task.sid}", details
+
+
+def _marks(task: Task) -> Iterator[str]:
+    """Name what sets a task apart from most."""
+    if task.exit_code:
+        yield f"status {task.exit_code:#x}"
+    if task.stop_signal:
+        yield f"by signal {task.stop_signal}"
+    if task.pending_signals:
+        yield f"pending signals {task.pending_signals:#x}"
+    if task.oom_score_adj:
+        yield f"oom_score_adj {task.oom_score_adj}"
+    if task.dumpable == 0:
+        yield "not dumpable"
+    if task.child_subreaper:
+        yield "subreaper"
 
 
 def _name(file: File) -> str:
@@ -294,17 +311,18 @@ def _others(view: _View) -> Iterator[Table]:
     found = [item for item in view.inventory.others if _self_contained(item.file)]
     if view.alone:
         rows = [
-            (words.file_kind(item.file), f"{item.file.id:#x}", view.holders(item.users)) for item in found
+            (words.file_kind(item.file), f"{item.file.id:#x}", view.holders(item.users), item.details)
+            for item in found
         ]
     else:
         rows = [
-            (kind, str(count), "")
+            (kind, str(count), "", "")
             for kind, count in Counter(words.file_kind(item.file) for item in found).most_common()
         ]
     yield Table(
         "Restored from the images alone",
         "`--kind other` lists each",
-        ("type", "", "held by"),
+        ("type", "", "held by", "details"),
         rows,
         len(found),
     )
@@ -340,12 +358,6 @@ def _needs(view: _View) -> Iterator[Table]:
     yield Table("Also needed", "", ("kind", "what", "for"), needs)
     cautions = [(each.what, " ".join(map(str, each.tasks))) for each in view.inventory.cautions]
     yield Table("Not restored", "CRIU leaves these out without a word", ("what", "processes"), cautions)
-    namespaces = [
-        (each.kind.value, str(each.id), " ".join(map(str, each.tasks))) for each in view.inventory.namespaces
-    ]
-    yield Table("Namespaces", "the dump's own: CRIU makes them anew", ("kind", "id", "processes"), namespaces)
-    mounts = [(escape(mount.mountpoint), escape(mount.source)) for mount in view.dump.mounts]
-    yield Table("Mounts", "the dump brings its own mount namespace", ("mount point", "source"), mounts)
     unknown = [(item.image, f"entry {item.entry}", item.why) for item in view.dump.unknown]
     yield Table(
         "Not understood",
@@ -357,6 +369,8 @@ def _needs(view: _View) -> Iterator[Table]:
 
 _WRITERS: dict[Section, Callable[[_View], Iterator[Table]]] = {
     Section.TASK: _tasks,
+    Section.DESCRIPTOR: lambda view: system.descriptors(view.dump, view.alone),
+    Section.MAPPING: lambda view: system.mappings(view.dump, view.alone),
     Section.UNIX: _unix,
     Section.INET: _inet,
     Section.REMAP: _remaps,
@@ -365,6 +379,10 @@ _WRITERS: dict[Section, Callable[[_View], Iterator[Table]]] = {
     Section.WATCH: _watches,
     Section.FILE: _files,
     Section.OTHER: _others,
+    Section.RIGHT: lambda view: system.rights(view.dump, view.alone),
+    Section.TIMER: lambda view: system.timers(view.dump, view.alone),
+    Section.CGROUP: lambda view: system.control_groups(view.dump, view.alone),
+    Section.NAMESPACE: lambda view: system.namespaces(view.dump, view.inventory),
     Section.ID: _ids,
     Section.NEED: _needs,
 }

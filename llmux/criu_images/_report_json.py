@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from itertools import islice
 
+from llmux.criu_images import _report_json_system as system
 from llmux.criu_images import _words as words
 from llmux.criu_images._inventory import (
     FileReference,
@@ -16,13 +17,12 @@ from llmux.criu_images._inventory import (
     socket_path,
 )
 from llmux.criu_images._paths import RawPath, escape
-from llmux.criu_images._records import Dump, FileId, Memfd, RegularFile, Remap, Task, UnixSocket
+from llmux.criu_images._record_json import Json, record_json, record_object
+from llmux.criu_images._records import Dump, Fifo, File, FileId, Memfd, RegularFile, Remap, Task, UnixSocket
 from llmux.criu_images._sections import Section, sections_of
 from llmux.criu_images._users import User
 
 VERSION = 1
-
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | bool | None"
 
 
 def render_json(dump: Dump, inventory: Inventory, only: Section | None = None) -> str:
@@ -37,25 +37,40 @@ def json_lines(dump: Dump, inventory: Inventory, only: Section | None = None) ->
     for section, keys in _KEYS.items():
         if only in {None, section}:
             for name, things in keys(dump, inventory).items():
-                yield from _list_lines(name, things)
+                yield from _lines(name, things)
     paths = (_path(item) for item in inventory.paths if only is None or only in sections_of(item))
     if only in {None, *_WITH_PATHS}:
-        yield from _list_lines("paths", paths)
+        yield from _lines("paths", paths)
     yield f'  "image_version": {dump.image_version}'
     yield "}"
 
 
-def _list_lines(name: str, things: Iterable[Json]) -> Iterator[str]:
+def _lines(name: str, things: Iterable[Json]) -> Iterator[str]:
+    if isinstance(things, dict):
+        yield f'  "{name}": {_ENCODE(things)},'
+        return
     line = f'  "{name}": ['
     comma = ""
-    for thing in things:
+    for text in _encoded(iter(things)):
         yield line + comma
-        line, comma = f"    {_ENCODE(thing)}", ","
+        line, comma = f"    {text}", ","
     yield line
     yield "  ],"
 
 
 _ENCODE = json.JSONEncoder().encode
+_AT_ONCE = 500
+_BETWEEN = "\0"
+_BOUNDARY = f", {_ENCODE(_BETWEEN)}, "
+"""Stands in no text of JSON: a quote within one has a backslash before it."""
+
+
+def _encoded(things: Iterator[Json]) -> Iterator[str]:
+    """Encode many by one call, which costs more than encoding one, and take them apart again."""
+    while batch := list(islice(things, _AT_ONCE)):
+        parted: list[Json] = [_BETWEEN] * (2 * len(batch) - 1)
+        parted[::2] = batch
+        yield from _ENCODE(parted)[1:-1].split(_BOUNDARY)
 
 
 def _path(reference: PathReference) -> Json:
@@ -97,6 +112,7 @@ def _task(dump: Dump, task: Task) -> Json:
         "exe": _name(dump, task.exe),
         "cwd": _name(dump, task.cwd),
         "root": _name(dump, task.root),
+        **system.task_details(task),
     }
 
 
@@ -105,8 +121,11 @@ def _name(dump: Dump, file: FileId | None) -> str | None:
     return escape(found.name) if isinstance(found, RegularFile) else None
 
 
-def _unix_sockets(_: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
-    return {"unix_sockets": map(_unix_socket, inventory.sockets)}
+def _unix_sockets(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
+    return {
+        "unix_sockets": map(_unix_socket, inventory.sockets),
+        "packets": map(record_json, dump.packets),
+    }
 
 
 def _unix_socket(reference: SocketReference) -> Json:
@@ -116,6 +135,7 @@ def _unix_socket(reference: SocketReference) -> Json:
         "inode": socket.inode,
         "type": words.socket_type(socket.type),
         "state": words.member(socket.state),
+        "flags": socket.flags,
         "name": escape(socket.name),
         "name_dir": _maybe_path(socket.name_dir),
         "form": _form(socket),
@@ -124,6 +144,7 @@ def _unix_socket(reference: SocketReference) -> Json:
         "binds": socket.binds,
         "deleted": socket.deleted,
         "external": socket.external,
+        "plugin": socket.plugin,
         "backlog": socket.backlog,
         "shutdown": words.member(socket.shutdown),
         "mode": socket.mode,
@@ -178,6 +199,14 @@ def _inet_socket(reference: PortReference, queues: Json) -> Json:
         "destination_port": socket.destination_port,
         "backlog": socket.backlog,
         "queued": queues,
+        "v6only": socket.v6only,
+        "reuseaddr": socket.reuseaddr,
+        "reuseport": socket.reuseport,
+        "freebind": socket.freebind,
+        "interface": _maybe_path(socket.interface),
+        "shutdown": words.member(socket.shutdown),
+        "namespace": socket.namespace,
+        "options": record_json(socket.options),
         "users": _users(reference.users),
     }
 
@@ -186,10 +215,7 @@ def _memory(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
     memfds: list[Json] = [
         _memfd(item.file, item.users) for item in inventory.others if isinstance(item.file, Memfd)
     ]
-    segments: list[Json] = [
-        {"key": item.key, "id": item.id, "size": item.size, "mode": item.mode} for item in dump.sysv_segments
-    ]
-    return {"memfds": memfds, "sysv_segments": segments}
+    return {"memfds": memfds, "sysv_segments": map(record_json, dump.sysv_segments)}
 
 
 def _memfd(file: Memfd, users: Iterable[User]) -> Json:
@@ -198,12 +224,31 @@ def _memfd(file: Memfd, users: Iterable[User]) -> Json:
         "inode": file.inode,
         "name": escape(file.name),
         "size": file.size,
+        "seals": record_json(file.seals),
+        "huge_page": file.huge_page,
         "users": _users(users),
     }
 
 
-def _others(_: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
-    return {"others": (_other(item) for item in inventory.others if not isinstance(item.file, Memfd))}
+def _remaps(dump: Dump, _: Inventory) -> dict[str, Iterable[Json]]:
+    return {"remaps": map(_remap, dump.remaps), "ghosts": map(record_json, dump.ghosts.values())}
+
+
+def _fifos(dump: Dump, _: Inventory) -> dict[str, Iterable[Json]]:
+    return {"fifos": (_facts(file) for file in dump.files.values() if isinstance(file, Fifo))}
+
+
+def _facts(file: File) -> dict[str, Json]:
+    """Write a file's record, its id under the name that it has everywhere here."""
+    facts = record_object(file)
+    return {"file": facts.pop("id"), **facts}
+
+
+def _others(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
+    return {
+        "others": (_other(item) for item in inventory.others if not isinstance(item.file, Memfd)),
+        "pipe_data": map(record_json, dump.pipe_data),
+    }
 
 
 def _other(reference: FileReference) -> Json:
@@ -211,6 +256,9 @@ def _other(reference: FileReference) -> Json:
         "file": reference.file.id,
         "type": words.file_kind(reference.file),
         "details": reference.details,
+        "facts": {
+            name: fact for name, fact in _facts(reference.file).items() if name not in {"file", "build_id"}
+        },
         "users": _users(reference.users),
     }
 
@@ -226,27 +274,25 @@ def _needs(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
             for need in inventory.needs
         ],
         "cautions": [{"what": each.what, "tasks": list(each.tasks)} for each in inventory.cautions],
-        "namespaces": [
-            {"kind": each.kind.value, "id": each.id, "tasks": list(each.tasks)}
-            for each in inventory.namespaces
-        ],
-        "host": {
-            "capabilities": inventory.host.capabilities,
-            "limits": {str(resource): hard for resource, hard in inventory.host.limits},
-        },
-        "mounts": [
-            {"mountpoint": escape(mount.mountpoint), "source": escape(mount.source)} for mount in dump.mounts
-        ],
-        "unknown": [{"image": item.image, "entry": item.entry, "why": item.why} for item in dump.unknown],
+        "unknown": map(record_json, dump.unknown),
+        **system.machine(dump),
     }
 
 
 _KEYS: dict[Section, Callable[[Dump, Inventory], dict[str, Iterable[Json]]]] = {
     Section.TASK: _tasks,
+    Section.DESCRIPTOR: system.descriptors,
+    Section.MAPPING: system.mappings,
     Section.UNIX: _unix_sockets,
     Section.INET: _inet_sockets,
+    Section.REMAP: _remaps,
     Section.SHM: _memory,
+    Section.FIFO: _fifos,
     Section.OTHER: _others,
+    Section.RIGHT: system.rights,
+    Section.TIMER: system.timers,
+    Section.CGROUP: system.control_groups,
+    Section.NAMESPACE: system.namespaces,
     Section.ID: _ids,
     Section.NEED: _needs,
 }

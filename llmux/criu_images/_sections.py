@@ -11,6 +11,8 @@ class Section(enum.Enum):
     """A part of a report; the values are what `--kind` takes."""
 
     TASK = "task"
+    DESCRIPTOR = "descriptor"
+    MAPPING = "mapping"
     UNIX = "unix"
     INET = "inet"
     REMAP = "remap"
@@ -19,6 +21,10 @@ class Section(enum.Enum):
     WATCH = "watch"
     FILE = "file"
     OTHER = "other"
+    RIGHT = "right"
+    TIMER = "timer"
+    CGROUP = "cgroup"
+    NAMESPACE = "namespace"
     ID = "id"
     NEED = "need"
 

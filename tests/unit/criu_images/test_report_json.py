@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import enum
 import json
+from dataclasses import fields, is_dataclass
 
 import pytest
 
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._inventory import take_inventory
+from llmux.criu_images._paths import escape
 from llmux.criu_images._report_json import render_json
 from llmux.criu_images._sections import Section
+
+from .live import NAMES, dump_of, inventory_of
 
 
 @pytest.fixture
@@ -34,6 +39,7 @@ def test_json_of_a_socket_and_its_peer(busy):
         "inode": 107,
         "type": "stream",
         "state": "established",
+        "flags": 2,
         "name": "/run/s",
         "name_dir": None,
         "form": "path",
@@ -42,6 +48,7 @@ def test_json_of_a_socket_and_its_peer(busy):
         "binds": False,
         "deleted": False,
         "external": False,
+        "plugin": False,
         "backlog": 0,
         "shutdown": "read",
         "mode": None,
@@ -91,3 +98,64 @@ def test_every_key_is_described(busy, pytestconfig):
     described = (pytestconfig.rootpath / "docs" / "show-json.md").read_text()
     keys = keys_of(json.loads(render_json(*busy)))
     assert {key for key in keys if f"`{key}`" not in described and f'"{key}"' not in described} == set()
+
+
+def facts_of(value):
+    """Yield every number and text in a record as JSON would have it; small numbers prove nothing."""
+    match value:
+        case bytes():
+            yield escape(value)
+        case enum.Enum():
+            yield value.name.lower().replace("_", "-")
+        case str() | int():
+            yield value
+        case dict():
+            yield from (fact for inner in value.values() for fact in facts_of(inner))
+        case tuple() | list():
+            yield from (fact for inner in value for fact in facts_of(inner))
+        case _ if is_dataclass(value):
+            names = {field.name for field in fields(value)} - {"build_id"}
+            yield from (fact for name in names for fact in facts_of(getattr(value, name)))
+
+
+def values_of(shown):
+    match shown:
+        case dict():
+            return {value for inner in shown.values() for value in values_of(inner)} | shown.keys()
+        case list():
+            return {value for inner in shown for value in values_of(inner)}
+        case _:
+            return {shown}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_that_is_decoded_is_left_out(name):
+    shown = values_of(json.loads(render_json(dump_of(name), inventory_of(name))))
+    facts = {fact for fact in facts_of(dump_of(name)) if not isinstance(fact, int) or fact > 20}
+    assert facts - shown == set()
+
+
+def test_what_is_one_object_is_written_as_one(busy):
+    shown = json.loads(render_json(*busy))
+    assert shown["host"] == {"capabilities": 0, "limits": {}}
+    assert shown["dump"] == {"root_task": 7, "lsm": "no-lsm", "tcp_close": False, "plugins": []}
+    assert shown["tasks"][1]["state"] == "zombie"
+
+
+def test_each_way_in_which_a_path_is_open_is_told(maker):
+    maker.whole(maker.reg(3, "/log", pos=5, flags=1), maker.reg(4, "/log", pos=6), fds={0: 3, 1: 4})
+    dump = read_dump(maker.directory)
+    shown = json.loads(render_json(dump, take_inventory(dump), Section.DESCRIPTOR))
+    assert shown["descriptors"][1] == {"pid": 7, "fd": 1, "file": 4, "flags": 0}
+    assert shown["open_files"][-2:] == [
+        {"file": 3, "flags": 1, "pos": 5},
+        {"file": 4, "flags": 0, "pos": 6},
+    ]
+
+
+def test_more_things_than_are_encoded_at_once(maker):
+    maker.whole(*(maker.reg(number, f"/{number}") for number in range(3, 1203)))
+    dump = read_dump(maker.directory)
+    inventory = take_inventory(dump)
+    paths = json.loads(render_json(dump, inventory))["paths"]
+    assert [item["path"] for item in paths] == [escape(item.path) for item in inventory.paths]
