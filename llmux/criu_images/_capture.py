@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic_ns
 
 from llmux.criu_images import _observe as observe
-from llmux.criu_images._capture_entries import host_entry, mount_entries, port_entry, socket_entry
+from llmux.criu_images._capture_entries import host_entry, mount_entries, port_entries, socket_entries
 from llmux.criu_images._checkpoint import (
     Stamp,
     find_changed,
@@ -194,8 +194,8 @@ def capture_subject(
             symlinks=gathering.symlinks,
             nodes=gathering.nodes,
             free_names=gathering.free_names,
-            sockets=tuple(socket_entry(one, place.tree) for one in subject.inventory.sockets),
-            ports=tuple(map(port_entry, subject.inventory.ports)),
+            sockets=socket_entries(subject.inventory, place.tree),
+            ports=port_entries(subject.inventory),
             mounts=mount_entries(place.mounts.values(), files),
             images=images,
             fingerprint=fingerprint_of(images),

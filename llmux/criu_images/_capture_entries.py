@@ -11,8 +11,10 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 from llmux.criu_images import _observe as observe
+from llmux.criu_images._enums import NamespaceKind
 from llmux.criu_images._facts import MountPoint
-from llmux.criu_images._inventory import PortReference, SocketReference
+from llmux.criu_images._ids import NamespaceId
+from llmux.criu_images._inventory import Inventory, PortReference, SocketReference
 from llmux.criu_images._metadata import read_metadata
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._records import Pid
@@ -42,7 +44,24 @@ def _own_version() -> str:
         return "unknown"
 
 
-def socket_entry(reference: SocketReference, tree: Tree) -> SocketEntry:
+def socket_entries(inventory: Inventory, tree: Tree) -> tuple[SocketEntry, ...]:
+    own = _own_networks(inventory)
+    return tuple(_socket_entry(one, tree, own) for one in inventory.sockets)
+
+
+def port_entries(inventory: Inventory) -> tuple[PortEntry, ...]:
+    """Return the ports that must be free: all but those in a network namespace that CRIU makes anew."""
+    own = _own_networks(inventory)
+    return tuple(_port_entry(one) for one in inventory.ports if one.socket.namespace not in own)
+
+
+def _own_networks(inventory: Inventory) -> frozenset[NamespaceId | None]:
+    return frozenset(own.id for own in inventory.namespaces if own.kind is NamespaceKind.NET)
+
+
+def _socket_entry(
+    reference: SocketReference, tree: Tree, own_networks: frozenset[NamespaceId | None]
+) -> SocketEntry:
     unix, peer = reference.socket, reference.peer
     return SocketEntry(
         inode=unix.inode,
@@ -56,6 +75,7 @@ def socket_entry(reference: SocketReference, tree: Tree) -> SocketEntry:
         peer_name=peer.name if peer else None,
         pids=_pids(reference.users),
         node=_read_node(unix.name, tree) if unix.external and unix.name.startswith(b"/") else None,
+        own_network=unix.namespace in own_networks,
     )
 
 
@@ -67,7 +87,7 @@ def _read_node(path: RawPath, tree: Tree) -> Metadata | None:
     return None
 
 
-def port_entry(reference: PortReference) -> PortEntry:
+def _port_entry(reference: PortReference) -> PortEntry:
     inet = reference.socket
     return PortEntry(
         family=inet.family,

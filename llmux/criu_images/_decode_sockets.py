@@ -39,6 +39,7 @@ def decode_unix_socket(entry: Entry, file_id: FileId) -> UnixSocket:
         uid=None if permissions is None else permissions.number("uid"),
         gid=None if permissions is None else permissions.number("gid"),
         shutdown=_shutdown(entry),
+        namespace=_namespace(entry),
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from llmux.criu_images._details import details_of
-from llmux.criu_images._enums import RemapType
+from llmux.criu_images._enums import NamespaceKind, RemapType
 from llmux.criu_images._needs import (
     Caution,
     HostDemands,
@@ -143,7 +143,7 @@ class Inventory:
     """Neither listening nor merely bound."""
     others: tuple[FileReference, ...]
     ids: tuple[Pid, ...]
-    """Every PID, TID, PGID and SID that must be free, sorted."""
+    """Every PID, TID, PGID and SID that must be free, sorted; none where the dump owns its PID namespace."""
     needs: tuple[Need, ...]
     cautions: tuple[Caution, ...] = ()
     """What CRIU does not bring back as it was."""
@@ -173,7 +173,7 @@ def take_inventory(dump: Dump) -> Inventory:
         cautions=tuple(find_cautions(dump)),
         namespaces=own_namespaces(dump),
         host=host_demands(dump),
-        threads=tuple(sorted(tid for task in dump.tasks for tid in task.threads if tid != task.pid)),
+        threads=_threads(dump),
     )
 
 
@@ -318,8 +318,15 @@ def _other_references(dump: Dump, users: Users) -> Iterator[FileReference]:
                 yield FileReference(file, users.get(file.id, ()), details_of(file))
 
 
+def _threads(dump: Dump) -> tuple[Pid, ...]:
+    threads = {tid for task in dump.tasks for tid in task.threads if tid != task.pid}
+    return tuple(sorted(threads & set(_ids(dump))))
+
+
 def _ids(dump: Dump) -> tuple[Pid, ...]:
     """Collect the ids that `restore` forks for; a dead /proc/PID is one too (`collect_remap_dead_process`)."""
+    if any(namespace.kind is NamespaceKind.PID for namespace in own_namespaces(dump)):
+        return ()
     ids = {pid for task in dump.tasks for pid in (task.pid, task.pgid, task.sid, *task.threads)}
     ids |= {Pid(remap.remap_id) for remap in dump.remaps if remap.type is RemapType.PROCFS}
     return tuple(sorted(ids - {0}))

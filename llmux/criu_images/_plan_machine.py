@@ -71,7 +71,11 @@ def _clash(entry: PortEntry, port: Port) -> bool:
 
 
 def _abstract_names(manifest: Manifest, facts: Facts) -> Iterator[Conflict]:
-    names = {socket.name for socket in manifest.sockets if socket.abstract and not socket.external}
+    names = {
+        socket.name
+        for socket in manifest.sockets
+        if socket.abstract and not (socket.external or socket.own_network)
+    }
     for name in sorted(names):
         if name.replace(b"\0", b"@") in facts.socket_names:
             yield Conflict(

@@ -45,6 +45,7 @@ class UnixSocket:
     uid: int | None
     gid: int | None
     shutdown: Shutdown
+    namespace: NamespaceId | None = None
 
     @property
     def abstract(self) -> bool:

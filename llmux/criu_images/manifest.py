@@ -191,6 +191,8 @@ class SocketEntry(_Frozen):
     pids: tuple[Natural, ...]
     node: Metadata | None = None
     """Of an external peer's socket at its path, where there was one at the capture."""
+    own_network: bool = False
+    """It is in a network namespace that the dump owns: nobody else can have its abstract name."""
 
 
 class PortEntry(_Frozen):

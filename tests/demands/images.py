@@ -87,9 +87,10 @@ IMAGES = Section(
         Demand(
             "pre-dump",
             "pre-dump and dump with a parent",
-            "the parent images, by their link",
-            "open_parent",
+            "the parent images, by their link; refused without soft-dirty pages in the kernel: `Tracking memory is not available`",
+            "open_parent, check_options",
             "pages need none of us",
+            refused="a parent that is missing or leads in a circle is named",
         ),
         Demand(
             "archive",
@@ -107,7 +108,7 @@ IMAGES = Section(
             "names",
             "",
             "",
-            "a missing plugin is reported",
+            "`show` names the plugin that a restore needs",
         ),
         Demand("statistics", "stats-dump and stats-restore", "", "write_stats", "microseconds of each phase"),
     ),
@@ -144,7 +145,7 @@ HOOK = Section(
             "",
             "",
             "",
-            "the journal is forgotten",
+            "the journal notes that CRIU is done; `finish` forgets it",
         ),
         Demand(
             "failed-restore",

@@ -82,6 +82,7 @@ def connected_to_an_engines_socket(node: Node) -> Iterator[None]:
 # ---- a restore that cannot be ----
 
 
+@pytest.mark.demand("foreign-manifest")
 def test_an_edited_manifest_is_named_at_start_and_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
     sleeper = asleep_on(desk, SETTINGS)
     edit(manifest_of(desk), '"size": ', '"size": 1')
@@ -115,6 +116,7 @@ def check_not_restored(desk: Bench, sleeper: Sleeper, reason: str) -> None:
         check_cold_start(b, sleeper, reason)
 
 
+@pytest.mark.demand("foreign-manifest")
 def test_images_of_another_dump_lead_to_a_cold_start(desk: Bench, asleep_on) -> None:
     sleeper = asleep_on(desk, SETTINGS)
     images = desk.checkpoints / MODEL / "images"
@@ -123,6 +125,7 @@ def test_images_of_another_dump_lead_to_a_cold_start(desk: Bench, asleep_on) -> 
     check_not_restored(desk, sleeper, core.name)
 
 
+@pytest.mark.demand("file-build-id")
 def test_another_build_of_the_image_leads_to_a_cold_start(desk: Bench, asleep_on) -> None:
     """B's image has another build of a library that the engine has mapped: all is as before but its build-id."""
     sleeper = asleep_on(desk, SETTINGS)

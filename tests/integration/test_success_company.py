@@ -66,6 +66,7 @@ def test_the_engines_log_has_grown(desk: Bench, asleep_on) -> None:
             assert b.container.exec("head", "-n", "1", log) == "from another life\n"
 
 
+@pytest.mark.demand("leftover-sandbox")
 def test_a_failed_restore_has_left_sockets_ghosts_and_link_remaps(desk: Bench, asleep_on) -> None:
     """All that CRIU leaves at names of the dump, where the engine shares /dev/shm and /tmp with the container."""
     sleeper = asleep_on(desk, CONTAINERS_SHM)

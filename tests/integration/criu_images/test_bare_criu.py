@@ -67,6 +67,7 @@ def plan(container: Container) -> tuple[int, str]:
     return done.code, done.output
 
 
+@pytest.mark.demand("link-remap-again", "remaps-elsewhere", "pre-restore", "pre-resume")
 def test_one_checkpoint_is_restored_again_and_again(container: Container) -> None:
     for times in (1, 2, 3):
         shell(container, RESTORE)
@@ -82,6 +83,7 @@ def test_one_checkpoint_is_restored_again_and_again(container: Container) -> Non
     assert container.exec("ls", "/run/llmux/journals").split() == ["in-memory"]
 
 
+@pytest.mark.demand("failed-restore")
 def test_a_restore_whose_program_is_of_no_use_can_be_undone(container: Container) -> None:
     shell(container, RESTORE)
     end(container)
@@ -90,6 +92,7 @@ def test_a_restore_whose_program_is_of_no_use_can_be_undone(container: Container
     assert container.exec("ls", "/dev/shm") == ""
 
 
+@pytest.mark.demand("failed-restore")
 def test_what_others_put_there_stays(container: Container) -> None:
     shell(container, "echo theirs > /dev/shm/proof-ring")
     assert container.attempt("sh", "-c", RESTORE).code != 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
 
+from demands import DEMANDS
 from llmux.criu_images._explain import Explanation, Outcome, explain_log
 from llmux.criu_images._message_table import find_message
 from proof.containers import Container, Run, check_image, started
@@ -58,6 +59,8 @@ class Case:
     restore: str = ""
     conflict: bool = False
     """Whether the plan has this conflict too."""
+    shows: tuple[str, ...] = ()
+    """Other demands that it proves."""
 
 
 DUMPS = (
@@ -84,7 +87,7 @@ LISTEN = SOCKET.format("s.bind(here + 'd/s')")
 RESTORES = (
     Case("missing", "fd = make('f')", "file", "/tmp/e/f", spoil="rm /tmp/e/f"),
     Case("size", "fd = make('f')", "file-size", "/tmp/e/f", spoil="echo >> /tmp/e/f", conflict=True),
-    Case("mode", "fd = make('f')", "file-mode", "/tmp/e/f", spoil="chmod 600 /tmp/e/f", conflict=True),
+    Case("mode", "fd = make('f')", "file-mode", "/tmp/e/f", spoil="chmod 600 /tmp/e/f", conflict=True, shows=("messages",)),
     Case("cwd", "os.mkdir(here + 'd'); os.chdir(here + 'd')", "file", "/tmp/e/d", spoil="rmdir /tmp/e/d"),
     Case("cwd-mode", "os.mkdir(here + 'd'); os.chdir(here + 'd')", "file-mode", "/tmp/e/d", spoil="chmod 700 /tmp/e/d", conflict=True),
     Case("directory", "fd = make('f')", "file", "/tmp/e/f", spoil="rm /tmp/e/f; mkdir /tmp/e/f", conflict=True),
@@ -96,7 +99,7 @@ RESTORES = (
     Case("link-remap", "fd = make('f'); os.link(here + 'f', here + 'g'); os.unlink(here + 'f')", "link-remap", dump="--link-remap", spoil="rm /tmp/e/link_remap.*"),
     Case("ghost", "fd = make('f'); os.unlink(here + 'f')", "ghost-leftover", spoil="for n in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do touch /tmp/e/f.cr.$n.ghost; done"),
     Case("unix-directory", LISTEN, "unix-listen", "/tmp/e/d/s", spoil="rm -r /tmp/e/d"),
-    Case("unix-file", LISTEN, "unix-listen", "/tmp/e/d/s", spoil="rm /tmp/e/d/s; touch /tmp/e/d/s", conflict=True),
+    Case("unix-file", LISTEN, "unix-listen", "/tmp/e/d/s", spoil="rm /tmp/e/d/s; touch /tmp/e/d/s", conflict=True, shows=("unix-stale",)),
     Case("unix-relative", SOCKET.format("os.chdir(here + 'd'); s.bind('s'); os.chdir('/')"), "unix-relative", "/tmp/e/d", spoil="rm -r /tmp/e/d"),
     Case("unix-abstract", "s = socket.socket(socket.AF_UNIX); s.bind('\\0proof'); s.listen()", "unix-listen",
          spoil=f"{PYTHON} -c 'import socket, time; s = socket.socket(socket.AF_UNIX); s.bind(\"\\0proof\"); time.sleep(60)' & echo $! >> /tmp/helpers; while ! grep -q @proof /proc/net/unix; do sleep 0.05; done", conflict=True),
@@ -111,7 +114,7 @@ RESTORES = (
     Case("image-short", "pass", "images", spoil="truncate --size=-1 /images/pstree.img"),
     Case("image-missing", "pass", "images", spoil="rm /images/core-*.img"),
     Case("script-refuses", "pass", "action-script", spoil=":", restore="--action-script /bin/false"),
-    Case("hook-refuses", "fd = make('f')", "action-script", spoil="echo >> /tmp/e/f", restore=f"--action-script {HOOK}"),
+    Case("hook-refuses", shows=("pre-restore",), program="fd = make('f')", demand="action-script", spoil="echo >> /tmp/e/f", restore=f"--action-script {HOOK}"),
     Case("pidfile", "pass", "options", "/tmp/pid", spoil=":", restore="--pidfile /tmp/pid"),
 )  # fmt: skip
 
@@ -167,7 +170,21 @@ def check(found: Explanation, case: Case) -> None:
         assert found.cause.path == case.path.encode()
 
 
-@pytest.mark.parametrize("case", DUMPS, ids=lambda case: case.name)
+def each(cases: Sequence[Case]) -> list[object]:
+    """Name and mark each case: its demand, where that is one of `tests/demands/`, and what `plan` says of it beforehand."""
+    return [
+        pytest.param(
+            case,
+            id=case.name,
+            marks=pytest.mark.demand(
+                *(name for name in (case.demand, *case.shows) if name in DEMANDS),
+            ),
+        )
+        for case in cases
+    ]
+
+
+@pytest.mark.parametrize("case", each(DUMPS))
 def test_a_dump_that_fails(place: Container, case: Case) -> None:
     start(place, case)
     done = place.attempt(
@@ -181,7 +198,7 @@ def test_a_dump_that_fails(place: Container, case: Case) -> None:
     assert found.operation in {"dump", None}
 
 
-@pytest.mark.parametrize("case", RESTORES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", each(RESTORES))
 def test_a_restore_that_fails(place: Container, case: Case) -> None:
     start(place, case)
     shell(

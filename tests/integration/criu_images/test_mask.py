@@ -43,6 +43,7 @@ def in_own_mounts(body: Callable[[], None]) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.demand("file-grown")
 def test_a_changed_file_is_masked_for_one_namespace(tmp_path):
     images, root = tmp_path / "images", tmp_path / "root"
     images.mkdir()

@@ -102,7 +102,7 @@ def test_a_log_that_grew_is_masked_and_stays_whole(container: Container) -> None
     assert container.exec("cat", LOG) == "started\ntheirs\n"
 
 
-@pytest.mark.demand("file-content")
+@pytest.mark.demand("file-content", "no-inode")
 def test_other_bytes_under_the_same_size_time_and_build_id_are_found(container: Container) -> None:
     shell(container, DUMP)
     patch = f"""

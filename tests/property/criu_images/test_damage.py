@@ -50,6 +50,7 @@ def framed(image_format: _formats.ImageFormat, *messages: bytes) -> bytes:
 
 @pytest.mark.parametrize("image_format", DECODERS, ids=lambda item: item.magic)
 @given(data=st.binary(max_size=200))
+@pytest.mark.demand("damaged")
 def test_any_bytes(image_format, data):
     read(image_format, data)
     read(image_format, framed(image_format) + data)
@@ -97,5 +98,6 @@ def varint(value: int) -> bytes:
 @pytest.mark.parametrize("image_format", DECODERS, ids=lambda item: item.magic)
 @settings(max_examples=30, deadline=None)
 @given(fields=FIELDS)
+@pytest.mark.demand("damaged")
 def test_any_fields(image_format, fields):
     read(image_format, framed(image_format, encode(fields)))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trees import make, paths_below, snapshot, subject_of, trees
@@ -54,6 +55,7 @@ def world(tree: dict) -> Iterator[World]:
 
 @quick
 @given(trees)
+@pytest.mark.demand("file-metadata", "losable-files")
 def test_a_rebuilt_root_equals_the_captured_one(tree):
     with world(tree) as it:
         it.rebuild()

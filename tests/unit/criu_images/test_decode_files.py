@@ -19,6 +19,7 @@ def decoded(maker):
     return decode
 
 
+@pytest.mark.demand("no-inode")
 def test_a_regular_file(maker, decoded):
     file = decoded(maker.reg(3, "/tmp/log", flags=0o2001, pos=12, size=34, build_id=[0x04030201, 0x08070605]))
     assert (file.name, file.flags, file.pos, file.size, file.mode) == (b"/tmp/log", 0o2001, 12, 34, 0o100644)
@@ -48,6 +49,7 @@ def test_an_inherited_file_has_a_key_and_no_path(maker, decoded):
         (b"\0abstract\0name\0", b"\0abstract\0name\0"),
     ],
 )
+@pytest.mark.demand("socket-name-nul")
 def test_a_sockets_name_ends_where_the_kernel_ends_it(maker, decoded, stored, name):
     assert decoded(maker.unix(3, stored)).name == name
 

@@ -153,6 +153,7 @@ def test_a_memfd_takes_its_name_and_size_from_its_inode(maker):
     assert read_dump(maker.directory).files[3] == Memfd(3, 8, b"ring", 4096)
 
 
+@pytest.mark.demand("plugin")
 def test_namespaces_locks_and_plugins(maker):
     maker.whole()
     maker.inventory(plugins_entry={"plugins": ["cuda_plugin"]})
@@ -181,6 +182,7 @@ def test_namespaces_locks_and_plugins(maker):
     assert dump.sysv_segments == (SysvSegment(key=5, id=1, size=9, mode=0o600),)
 
 
+@pytest.mark.demand("unknown-entry")
 def test_what_this_release_does_not_know_is_kept_and_reported(maker):
     maker.whole({"type": 20, "id": 3}, {"type": 6, "id": 4}, maker.reg(1, "/again"))
     path = maker.directory / "files.img"

@@ -98,6 +98,7 @@ def sampled(size: int) -> set[int]:
     return {*range(min(size, 20)), *range(20, size, max(13, size // 12))}
 
 
+@pytest.mark.demand("damaged")
 def test_cut_short(images):
     for path in read_images(images):
         data = path.read_bytes()
@@ -110,6 +111,7 @@ def test_cut_short(images):
                 assert error.image == path.name
 
 
+@pytest.mark.demand("damaged")
 def test_another_magic_number(images):
     for path in read_images(images):
         data = path.read_bytes()
@@ -122,6 +124,7 @@ def test_another_magic_number(images):
                 assert error.image == path.name
 
 
+@pytest.mark.demand("damaged")
 def test_lying_lengths(images):
     for path in read_images(images):
         data, at = path.read_bytes(), HEADER.get(path.stem, 8)

@@ -111,6 +111,7 @@ def test_what_is_rebuilt_in_a_fresh_container(name, wanted):
 
 
 @pytest.mark.parametrize("name", ["link_remap", "tiny_engine", "vllm"])
+@pytest.mark.demand("link-remap-device")
 def test_a_link_remap_is_placed_with_its_living_name_as_one_file(name):
     plan = make_plan(manifest_of(name), fresh_container(manifest_of(name)))
     (semaphore,) = (
@@ -161,11 +162,13 @@ def test_in_an_empty_root_each_file_of_the_image_is_a_conflict(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", live.NAMES)
+@pytest.mark.demand("pid", "tid")
 def test_every_id_of_the_tree_must_be_free(name):
     facts = replace(fresh_container(manifest_of(name)), ids={1000: "sleep"})
     assert "id 1000" in {conflict.subject for conflict in make_plan(manifest_of(name), facts).conflicts}
 
 
+@pytest.mark.demand("tcp-listen", "udp")
 def test_every_bound_port_must_be_free():
     facts = fresh_container(manifest_of("inet"))
     taken = tuple(Port(2, protocol, "0.0.0.0", port) for protocol, port in ((6, 8001), (6, 8002), (17, 9001)))
@@ -173,6 +176,7 @@ def test_every_bound_port_must_be_free():
     assert {conflict.subject for conflict in plan.conflicts} == {"port 8001", "port 8002", "port 9001"}
 
 
+@pytest.mark.demand("ghost-leftover", "leftover-sandbox")
 def test_what_a_failed_restore_left_of_ghosts_and_link_remaps_is_removed():
     manifest = manifest_of("ghosts")
     number = next(name.remap_id for name in manifest.free_names if name.path == b"/srv/fixture/plain")
@@ -182,6 +186,7 @@ def test_what_a_failed_restore_left_of_ghosts_and_link_remaps_is_removed():
     assert actions(plan) == {("remove stale", left.removeprefix(b"/srv/fixture/"))}
 
 
+@pytest.mark.demand("unix-stale")
 def test_a_socket_where_the_restore_binds_one_is_no_conflict_and_any_other_file_is():
     manifest, path = manifest_of("unix_stream"), b"/srv/fixture/listen.sock"
     facts = old_container(manifest)

@@ -91,6 +91,7 @@ def sleeping_elsewhere(place: Path):
         yield sleeper.pid
 
 
+@pytest.mark.demand("post-dump", "version")
 def test_a_dump_is_captured(maker, tmp_path, hook):
     log = tmp_path / "log"
     log.write_text("logged")
@@ -111,6 +112,7 @@ def test_what_the_images_directory_refuses_fails_the_capture(maker, tmp_path):
         capture(Path(maker.directory))
 
 
+@pytest.mark.demand("post-dump")
 def test_a_dump_that_lacks_a_file_fails(maker, hook):
     maker.whole(maker.reg(3, "/none/log"), fds={5: 3})
     code, errors = hook("post-dump", maker.directory)
@@ -121,6 +123,7 @@ def test_a_dump_that_lacks_a_file_fails(maker, hook):
     )
 
 
+@pytest.mark.demand("pre-resume")
 def test_a_restore_is_prepared_and_its_end_noted(captured, hook, journals):
     path, images = captured
     assert hook("pre-restore", images)[0] == 0
@@ -148,6 +151,7 @@ def test_the_next_restore_begins_a_new_journal(captured, hook):
     assert path.read_text() == "logged"
 
 
+@pytest.mark.demand("failed-restore")
 def test_after_a_restore_that_failed_all_is_still_taken_back(captured, hook):
     path, images = captured
     hook("pre-restore", images)
@@ -181,6 +185,7 @@ def test_a_dump_is_captured_in_its_own_mount_namespace(maker, tmp_path, hook, mo
     assert [entry.size for entry in manifest.files if os.fsencode(log) in entry.names] == [6]
 
 
+@pytest.mark.demand("pre-restore")
 def test_a_conflict_ends_the_restore(captured, hook):
     path, images = captured
     path.write_text("of another")
@@ -191,6 +196,7 @@ def test_a_conflict_ends_the_restore(captured, hook):
     assert f"`{sys.executable} -m llmux.criu_images plan {images}` says all that it needs" in errors
 
 
+@pytest.mark.demand("foreign-manifest")
 def test_a_directory_without_a_manifest_is_never_restored(tmp_path, hook):
     code, errors = hook("pre-restore", tmp_path)
     assert code == ExitCode.DAMAGED

@@ -81,6 +81,17 @@ def test_ids_are_all_that_must_be_free(maker, inventory):
     assert inventory().ids == (5, 7, 9)
 
 
+@pytest.mark.demand("pid-namespace")
+def test_no_id_must_be_free_in_a_pid_namespace_that_criu_makes(maker, inventory):
+    maker.whole()
+    ids = {"vm_id": 1, "files_id": 7, "fs_id": 1, "sighand_id": 1}
+    maker.inventory(root_ids=ids | {"pid_ns_id": 1})
+    maker.image("ids-7.img", "IDS", "task_kobj_ids_entry", ids | {"pid_ns_id": 1})
+    assert inventory().ids == (7, 8)
+    maker.image("ids-7.img", "IDS", "task_kobj_ids_entry", ids | {"pid_ns_id": 2})
+    assert inventory().ids == ()
+
+
 def test_only_listeners_and_datagram_sockets_demand_a_path(maker, inventory):
     maker.whole(
         maker.unix(3, b"/tmp/l\0", state=10),
@@ -187,6 +198,7 @@ def test_watched_paths_but_for_ghosts(maker, inventory):
     assert [(item.path, item.users) for item in watched] == [(b"/etc", (User(7, Role.FD, 5),))]
 
 
+@pytest.mark.demand("plugin", "locks")
 def test_what_else_a_restore_has_to_be_given(maker, inventory):
     maker.whole(
         maker.reg(3, "file[1:2]", ext=True),

@@ -23,6 +23,7 @@ def missing(maker, root, manifest=None):
     }
 
 
+@pytest.mark.demand("device")
 def test_what_must_exist_and_does_not(maker, root):
     maker.busy()
     found = missing(maker, root)

@@ -35,16 +35,27 @@ def test_a_bound_device_and_a_mark(maker, needs):
     ]
 
 
+@pytest.mark.demand("hugetlb")
 def test_huge_pages_by_mapping(maker, needs):
     maker.whole()
     maker.task(7, {}, maker.vma(4096, ANON_PRIVATE, 0) | {"flags": 0x40022})
     assert needs() == [(NeedKind.HUGE_PAGES, "for 4096 bytes")]
 
 
+@pytest.mark.demand("lsm")
+def test_a_security_profile_by_its_name(maker, needs):
+    ids = ("uid", "gid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid", "secbits")
+    credentials = dict.fromkeys(ids, 0) | {f"cap_{name}": [0, 0] for name in ("inh", "prm", "eff", "bnd")}
+    maker.whole()
+    maker.core(7, creds=credentials | {"groups": [], "lsm_profile": "docker-default"})
+    assert needs() == [(NeedKind.LSM_PROFILE, "docker-default")]
+
+
 @pytest.mark.parametrize(
     ("target", "problem"),
     [("nowhere", ": No such file or directory"), (".", ": it leads back to a dump that it is a parent of")],
 )
+@pytest.mark.demand("pre-dump")
 def test_a_parent_that_is_missing_or_goes_round_is_named(maker, needs, target, problem):
     maker.whole()
     (maker.directory / "parent").symlink_to(target)
@@ -63,6 +74,7 @@ def test_namespaces_of_the_dumps_own(maker):
     )
 
 
+@pytest.mark.demand("unknown-entry")
 def test_an_image_that_no_criu_writes_is_reported(maker):
     maker.whole()
     (maker.directory / "foo-12.img").write_bytes(b"12345678")

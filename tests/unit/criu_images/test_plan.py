@@ -147,6 +147,7 @@ def test_conflicts(entry, here, subject, says):
     assert conflict.advice
 
 
+@pytest.mark.demand("file-grown")
 def test_a_grown_file_is_masked_where_mounts_are_private():
     entry = file_entry("/x", written=True)
     here = facts({"/x": seen_file(size=101)}, private_mounts=True)
@@ -231,6 +232,7 @@ def test_each_file_that_is_not_made_is_compared():
     ]
 
 
+@pytest.mark.demand("mounts")
 def test_a_missing_volume_is_one_conflict():
     mount = MountEntry(
         mountpoint=raw("/models"), root=raw("/"), fstype="ext4", source=raw("/dev/sdb"), needed=True
@@ -246,6 +248,7 @@ def test_a_missing_volume_is_one_conflict():
 @pytest.mark.parametrize(
     "here", [{}, {"/dev/shm/sem.x": seen_file()}], ids=["alone", "beside a partner that is another file"]
 )
+@pytest.mark.demand("link-remap-leftover")
 def test_a_link_remap_that_a_rebuild_of_this_dump_made_gives_way(here):
     mine = seen_file(2, OTHER_DIGEST)
     remap = raw("/dev/shm/link_remap.9")
@@ -288,6 +291,7 @@ def test_what_is_stale_goes_first_and_parents_come_before_children():
     ]  # fmt: skip
 
 
+@pytest.mark.demand("pid", "tid", "sid-pgid")
 def test_each_id_in_use_is_a_conflict():
     made = manifest(ids=(1000, 1001, 1002))
     texts = conflicts(made, facts(ids={1001: "sleep", 7: "init"}))
@@ -313,17 +317,22 @@ def test_each_id_in_use_is_a_conflict():
         (port_entry("0.0.0.0", 0), Port(2, 6, "0.0.0.0", 0), False),
     ],
 )
+@pytest.mark.demand("tcp-listen", "udp")
 def test_ports(entry, taken, clash):
     assert socket.AF_INET6 == 10
     assert bool(conflicts(manifest_of(entry), facts(ports=(taken,)))) is clash
 
 
+@pytest.mark.demand("unix-abstract", "net-namespace")
 def test_an_abstract_name_that_is_taken():
     made = manifest_of(socket_entry(b"\0a\0b"))
     assert conflicts(made, facts(socket_names=frozenset({b"@a@b"})))
     assert not conflicts(made, facts(socket_names=frozenset({b"@a"})))
+    own = socket_entry(b"\0a\0b").model_copy(update={"own_network": True})
+    assert not conflicts(manifest_of(own), facts(socket_names=frozenset({b"@a@b"})))
 
 
+@pytest.mark.demand("cpu")
 def test_a_lesser_processor_is_a_conflict_and_a_greater_one_is_not():
     lesser = facts(processor=Processor("old", frozenset({"sse2"})))
     (text,) = conflicts(manifest(), lesser)
@@ -333,6 +342,7 @@ def test_a_lesser_processor_is_a_conflict_and_a_greater_one_is_not():
     )
 
 
+@pytest.mark.demand("amx", "kernel")
 def test_another_kernel_and_amx_are_warnings():
     host = manifest().host.model_copy(update={"cpu_features": ("amx_tile",)})
     here = facts(kernel="7.0", processor=Processor("x", frozenset({"amx_tile"})))
@@ -342,6 +352,7 @@ def test_another_kernel_and_amx_are_warnings():
     assert any("AMX" in warning for warning in plan.warnings)
 
 
+@pytest.mark.demand("ghost-leftover")
 def test_leftovers_are_named_as_criu_names_them():
     assert leftovers_of(free_name("/a/b/g", FreeKind.GHOST_NAME, 255)) == (
         b"/a/b/g.cr_link", b"/a/b/g.cr.ff.ghost", b"/a/g.cr.ff.ghost", b"/g.cr.ff.ghost"

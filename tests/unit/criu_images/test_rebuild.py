@@ -101,6 +101,7 @@ def test_a_file_of_the_image_is_recorded_and_not_carried(world):
         world.rebuild()
 
 
+@pytest.mark.demand("link-remap-device")
 def test_a_link_remap_comes_back_with_its_group(world):
     shm = world.there / "shm"
     shm.mkdir()
@@ -272,6 +273,7 @@ def test_a_full_journal_fails_before_anything_is_made(world):
     assert everything(world.here) == set()
 
 
+@pytest.mark.demand("hard-links", "link-remap-device")
 def test_hard_links_out_of_reach_are_a_warning(world):
     (world.there / "a").mkdir()
     (world.there / "b").mkdir()
@@ -380,6 +382,7 @@ def test_a_killed_rebuild_can_be_undone(world, monkeypatch):
         assert everything(world.here) == before
 
 
+@pytest.mark.demand("failed-restore")
 def test_undo_leaves_what_was_changed_since(world):
     (world.there / "dir").mkdir()
     for name in ("kept", "changed"):
@@ -397,6 +400,7 @@ def test_undo_leaves_what_was_changed_since(world):
     assert everything(world.here) == {"dir", "dir/changed", "dir/foreign"}
 
 
+@pytest.mark.demand("leftover-sandbox", "unix-stale")
 def test_undo_clears_the_sockets_and_ghosts_of_a_failed_restore(world):
     (world.there / "run").mkdir()
     world.capture(
@@ -412,6 +416,7 @@ def test_undo_clears_the_sockets_and_ghosts_of_a_failed_restore(world):
     assert everything(world.here) == {"s2"}
 
 
+@pytest.mark.demand("unix-stale")
 def test_undo_leaves_a_socket_that_was_there_before(world):
     world.capture(regular("/s", kind=PathKind.SOCKET))
     with socket.socket(socket.AF_UNIX) as stale:
@@ -442,6 +447,7 @@ def test_a_journal_of_something_else_is_refused(world):
         world.undo()
 
 
+@pytest.mark.demand("read-only")
 def test_a_read_only_directory_of_images_is_enough(world):
     (world.there / "x").write_text("x")
     world.capture(regular("/x", 1))
@@ -465,6 +471,7 @@ class TestVerify:
         with pytest.raises(ManifestMissing, match="no manifest"):
             verify(captured.images)
 
+    @pytest.mark.demand("foreign-manifest")
     def test_an_edited_manifest(self, captured):
         path = captured.images / "llmux-manifest.json"
         raw_manifest = json.loads(path.read_text())
@@ -474,6 +481,7 @@ class TestVerify:
             verify(captured.images)
 
     @pytest.mark.parametrize("data", [b"CORE", b"core and more", b""])
+    @pytest.mark.demand("foreign-manifest")
     def test_another_image(self, captured, data):
         (captured.images / "core-1.img").write_bytes(data)
         with pytest.raises(ImagesDiffer, match=r"core-1\.img"):

@@ -10,6 +10,7 @@ from .live import IMAGES, NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.demand("statistics")
 def test_what_criu_measured_of_each_fixture(name):
     stats = read_stats(IMAGES / name)
     assert stats["dump"]["frozen_time"] > 0

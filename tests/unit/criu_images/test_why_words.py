@@ -16,6 +16,7 @@ def test_each_kind_has_its_words_and_every_place_in_them_is_filled(kind):
     assert "{}" not in "".join((said.does, *said.says))
 
 
+@pytest.mark.demand("messages")
 def test_what_is_compared_is_said_with_criu_s_messages():
     said = at_restore(PathKind.REGULAR, PATH, PathReference(PATH, PathKind.REGULAR, (), 1, 0o100644, b"\xab"))
     assert said.does == (

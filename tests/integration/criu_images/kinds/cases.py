@@ -22,6 +22,7 @@ class Case:
     terminal: bool = False
     """The program is a shell's job in a terminal that stays outside."""
     pre_dump: bool = False
+    image: str = "llmux:tiny"
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,11 @@ class Refusal:
     unshare: tuple[str, ...] = ()
     terminal: bool = False
     pre_dump: bool = False
+    image: str = "llmux:tiny"
 
 
+WITH_IP = "llmux:programs"
+"""It has `ip` and `iptables`, which CRIU runs for a network namespace."""
 MISSING = r"No such file or directory"
 NO_HELP = ""
 
@@ -50,7 +54,7 @@ CASES = (
     Case("files.shared_offset", ("file-shared-offset",), MISSING),
     Case("files.metadata", ("file-metadata", "parents", "file-mode"), MISSING),
     Case("files.sparse", ("sparse", "file-size"), MISSING),
-    Case("files.odd_names", ("odd-names",), MISSING),
+    Case("files.odd_names", ("odd-names",), r"Can't open file srv/kinds/files.odd_names/"),
     Case("files.long_path", ("odd-names",), MISSING),
     Case("files.symlink", ("symlink",), MISSING),
     Case("files.hard_links", ("hard-links",), MISSING),
@@ -78,6 +82,8 @@ CASES = (
     Case("lost.link_remap", ("link-remap",), MISSING, ("--link-remap",)),
     Case("lost.semaphore", ("semaphore",), MISSING, ("--link-remap",)),
     Case("unix.stream", ("unix-listen", "unix-accepted"), MISSING),
+    Case("unix.mode", ("unix-listen",), MISSING),
+    Case("unix.rights_deep", ("unix-rights",), MISSING),
     Case("unix.seqpacket", ("unix-seqpacket",), MISSING),
     Case("unix.accepted_only", ("unix-accepted",), NO_HELP),
     Case("unix.connected_name", ("unix-connected-name",), MISSING),
@@ -109,6 +115,7 @@ CASES = (
     Case("watches.fanotify", ("fanotify",), MISSING),
     Case("anonymous.epoll", ("epoll",), NO_HELP),
     Case("anonymous.eventfd", ("eventfd",), NO_HELP),
+    Case("anonymous.eventfd_semaphore", ("eventfd",), NO_HELP),
     Case("anonymous.signalfd", ("signalfd",), NO_HELP),
     Case("anonymous.timerfd", ("timerfd",), NO_HELP),
     Case("anonymous.memfd", ("memfd",), NO_HELP),
@@ -132,12 +139,30 @@ CASES = (
     Case("state.timers", ("timers",), NO_HELP),
     Case("state.prctl", ("prctl",), NO_HELP),
     Case("state.parent_death", ("prctl",), NO_HELP),
+    Case("state.rseq", ("rseq",), NO_HELP),
     Case("state.seccomp", ("seccomp",), NO_HELP),
     Case("state.capabilities", ("capabilities",), NO_HELP),
     Case("state.limits", ("rlimits",), NO_HELP),
     Case("state.cgroup", ("cgroups",), NO_HELP),
     Case("state.clocks", ("time-namespace",), NO_HELP),
     Case("state.vdso", ("vdso",), NO_HELP),
+    Case(
+        "lost.link_remap_left_running",
+        ("remaps-left-running",),
+        MISSING,
+        ("--link-remap",),
+        ("--leave-running",),
+    ),
+    Case("namespaces.pid", ("pid-namespace",), NO_HELP),
+    Case("namespaces.net", ("net-namespace",), NO_HELP, image=WITH_IP),
+    Case("namespaces.tun", ("tun",), NO_HELP, image=WITH_IP),
+    Case(
+        "namespaces.mount",
+        ("mount-namespace",),
+        NO_HELP,
+        ("--external", "mnt[]"),
+        restore_options=("--root", "/run/root"),
+    ),
     Case("namespaces.uts", ("uts-namespace",), NO_HELP),
 )
 
@@ -172,8 +197,27 @@ REFUSALS = (
     Refusal("anonymous.bpf_map", ("bpf-map",), r"Can't dump file \d+ of that type .*bpf-map"),
     Refusal("state.effective_user", ("credentials",), r"Can't get rlimit 0: Operation not permitted"),
     Refusal("tasks.with_parent_images", ("pre-dump",), r"Tracking memory is not available", pre_dump=True),
-    Refusal("namespaces.net", ("net-namespace",), r"IP tool failed"),
-    Refusal("namespaces.mount", ("mount-namespace",), r"cannot capture /mnt/file", ("--external", "mnt[]")),
-    Refusal("namespaces.pid", ("pid-namespace",), r"session leader of .* is outside of its pid namespace"),
+    Refusal("namespaces.net_without_tools", ("net-namespace",), r"IP tool failed"),
+    Refusal(
+        "namespaces.pid_without_session",
+        ("pid-namespace",),
+        r"session leader of .* is outside of its pid namespace",
+    ),
+    Refusal(
+        "tasks.vfork",
+        ("vfork",),
+        r"Unseizable non-zombie \d+ found, state D",
+        dump_options=("--timeout", "3"),
+    ),
+    Refusal("namespaces.tun_outside", ("tun",), r"Net namespace is required to dump tun link"),
     Refusal("tasks.shared_fs", ("shared-fs",), r"Can't make FS id"),
 )
+
+UNRESTORED = (
+    Case(
+        "namespaces.user",
+        ("user-namespace",),
+        r"Unable to open the proc file system: Operation not permitted",
+    ),
+)
+"""Dumped by CRIU, and then not restored: what it says, with the hook too."""

@@ -19,6 +19,8 @@ from pathlib import Path
 
 NOTES = Path("/run/kinds")
 PROGRAMS = Path("/kinds/protocol.py")
+ROOT = Path("/run/root")
+TUN = Path("/dev/net/tun")
 HOOK = ("--action-script", "/usr/local/bin/llmux-criu-hook")
 SECONDS = 30
 FIRST_ID, LATER_ID = 1000, 5000
@@ -34,6 +36,9 @@ def main():
         sys.stdout.write(json.dumps(outcome))
         return
     NOTES.mkdir(exist_ok=True)
+    if not TUN.exists():  # as a container is given it by `docker run --device`
+        TUN.parent.mkdir()
+        os.mknod(TUN, 0o20666, os.makedev(10, 200))
     with ThreadPoolExecutor(2) as pool:
         outcomes = pool.map(lambda case: sandboxed(mode, flags, directory, case), json.load(sys.stdin))
         sys.stdout.write(json.dumps(list(outcomes)))
@@ -76,6 +81,9 @@ def dump(case, directory, *, hooked):
 def restore(case, directory, *, hooked):
     name = case["name"]
     last_id(LATER_ID - 1)
+    if "--root" in case["restore_options"]:  # a mount namespace of the dump's own is made below a mount
+        ROOT.mkdir(exist_ok=True)
+        subprocess.run(["mount", "--rbind", "/", str(ROOT)], check=True)
     images = directory / name
     pidfile = NOTES / f"{name}.pid"
     options = [

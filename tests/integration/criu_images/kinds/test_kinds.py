@@ -1,7 +1,7 @@
 """Each kind of thing that a process may hold: dumped in one container, restored in a fresh one, checked by the process itself.
 
 All programs are dumped in container A, each in its own PID and mount namespace. A is removed; without the hook they are restored in one fresh container
-of the same image, with it in another, which share nothing with A but the directory of the checkpoints.
+of the same image, with it in another, which share nothing with A but the directories of the checkpoints and the programs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,11 +17,10 @@ import pytest
 
 from proof.containers import Container, Mount, Run, check_image, started
 
-from .cases import CASES, REFUSALS, Case, Refusal
+from .cases import CASES, REFUSALS, UNRESTORED, Case, Refusal
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
-IMAGE = "llmux:tiny"
 PYTHON = "/opt/llmux/bin/python"
 HERE = Path(__file__).parent
 STAYS = ("sleep", "infinity")
@@ -55,31 +54,39 @@ class Outcomes:
 @pytest.fixture(scope="module")
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, nothing_left_behind: None
-) -> Iterator[Outcomes]:
+) -> Outcomes:
     """Dump and restore the programs of the tests that were chosen."""
-    check_image(IMAGE)
     chosen = [
         value
         for item in request.session.items
         if item.path == request.path and (callspec := getattr(item, "callspec", None))
         for value in callspec.params.values()
     ]
-    cases = [case for case in CASES if case in chosen]
-    directory = tmp_path_factory.mktemp("checkpoints")
+    outcomes = Outcomes({}, {}, {}, {})
+    for image in sorted({case.image for case in chosen}):
+        check_image(image)
+        add_outcomes(outcomes, image, chosen, tmp_path_factory.mktemp("checkpoints"))
+    return outcomes
+
+
+def add_outcomes(outcomes: Outcomes, image: str, chosen: Sequence[Case | Refusal], directory: Path) -> None:
+    cases = [case for case in (*CASES, *UNRESTORED) if case in chosen and case.image == image]
+    refusals = [case for case in REFUSALS if case in chosen and case.image == image]
     (directory / "refused").mkdir()
     shutil.copy(HERE / "inside.py", directory)
-    with container("a", directory, Mount(HERE / "programs", "/kinds", read_only=True)) as a:
-        dumps = run(a, "dump", "/checkpoints", cases)
-        refused = run(a, "dump", "/checkpoints/refused", [case for case in REFUSALS if case in chosen])
-    whole = [case for case in cases if dumps[case.name].code == 0]
-    with container("without", directory) as b:
-        without = run(b, "restore", "--without-hook", "/checkpoints", whole)
-    with container("b", directory) as b:
-        yield Outcomes(dumps, refused, without, run(b, "restore", "/checkpoints", whole))
+    with container(image, "a", directory) as a:
+        outcomes.dumps.update(run(a, "dump", "/checkpoints", cases))
+        outcomes.refused.update(run(a, "dump", "/checkpoints/refused", refusals))
+    whole = [case for case in cases if outcomes.dumps[case.name].code == 0]
+    with container(image, "without", directory) as b:
+        outcomes.without.update(run(b, "restore", "--without-hook", "/checkpoints", whole))
+    with container(image, "b", directory) as b:
+        outcomes.restores.update(run(b, "restore", "/checkpoints", whole))
 
 
-def container(label: str, directory: Path, *mounts: Mount):
-    options = Run(IMAGE, (Mount(directory, "/checkpoints"), *mounts), flags=FLAGS, command=STAYS)
+def container(image: str, label: str, directory: Path):
+    mounts = (Mount(directory, "/checkpoints"), Mount(HERE / "programs", "/kinds", read_only=True))
+    options = Run(image, mounts, flags=FLAGS, command=STAYS)
     return started(options, f"kinds-{label}")
 
 
@@ -117,3 +124,11 @@ def test_refused_by_criu_and_goes_on(case: Refusal, outcomes: Outcomes) -> None:
     assert dumped.code not in {0, None}, dumped.words
     assert re.search(case.says, dumped.words), dumped.words
     assert dumped.verdict == "ok", dumped.words
+
+
+@pytest.mark.parametrize("case", each(UNRESTORED))
+def test_dumped_by_criu_and_not_restored(case: Case, outcomes: Outcomes) -> None:
+    assert outcomes.dumps[case.name].code == 0
+    for restored in (outcomes.without[case.name], outcomes.restores[case.name]):
+        assert restored.verdict is None, restored.words
+        assert re.search(case.without, restored.words), restored.words

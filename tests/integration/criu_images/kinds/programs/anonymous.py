@@ -32,6 +32,13 @@ def eventfd():
     assert os.eventfd_read(counter) == 42
 
 
+def eventfd_semaphore():
+    """CRIU counts on, but forgets EFD_SEMAPHORE: one read takes all."""
+    counter = os.eventfd(3, os.EFD_SEMAPHORE)
+    yield
+    assert os.eventfd_read(counter) == 3
+
+
 def signalfd():
     mask = (ctypes.c_ulong * 16)(1 << (signal.SIGUSR2 - 1))
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])

@@ -90,3 +90,7 @@ def semaphore():
 
 def link_remap_unasked():
     yield from link_remap()
+
+
+def link_remap_left_running():
+    yield from link_remap()

@@ -105,6 +105,21 @@ def shared_descriptors():
     assert os.readlink(f"/proc/{other}/fd/{new}") == "/dev/null"
 
 
+def vfork():
+    """Have a child that waits until its own child ends or runs another program."""
+    clone = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
+    started, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if LIBC.syscall(clone, 0x4000 | signal.SIGCHLD, 0, 0, 0, 0) == 0:  # CLONE_VFORK
+            os.write(tell, b"x")
+        while True:
+            signal.pause()
+    os.read(started, 1)
+    yield
+    assert stat_of(child)[0] in "SD"
+
+
 def shared_fs():
     clone = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
     if LIBC.syscall(clone, 0x200 | signal.SIGCHLD, 0, 0, 0, 0) == 0:  # CLONE_FS

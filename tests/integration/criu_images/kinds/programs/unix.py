@@ -46,6 +46,17 @@ def stream():
     yield from connection(STREAM)
 
 
+def mode():
+    """Change the mode and owner of a listener's path after bind(2)."""
+    listener = made(name=here("listen"), backlog=1)
+    os.chmod(here("listen"), 0o602)
+    os.chown(here("listen"), 12, 34)
+    yield
+    now = os.stat(here("listen"))
+    assert (now.st_mode, now.st_uid, now.st_gid) == (0o140602, 12, 34)
+    assert listener.getsockname() == here("listen")
+
+
 def seqpacket():
     yield from connection(SEQPACKET)
 
@@ -200,6 +211,21 @@ def rights():
     assert os.pread(receive_rights(other), 99, 0) == b"only in flight"
     nested = socket.socket(fileno=receive_rights(other))
     assert os.pread(receive_rights(nested), 99, 0) == b"nested"
+
+
+def rights_deep():
+    """Send a file over a socket, which is in flight over a second, which is in flight over a third."""
+    pairs = [socket.socketpair(socket.AF_UNIX, DGRAM) for _ in range(3)]
+    fd = make(here("deep"), b"three deep")
+    for carrier, carried in zip(pairs, [pairs[1][1].fileno(), pairs[2][1].fileno(), fd], strict=True):
+        send_rights(carrier[0], carried)
+    for _, inner in pairs[1:]:
+        inner.close()
+    os.close(fd)
+    yield
+    second = socket.socket(fileno=receive_rights(pairs[0][1]))
+    third = socket.socket(fileno=receive_rights(second))
+    assert os.pread(receive_rights(third), 99, 0) == b"three deep"
 
 
 def rights_flat():
