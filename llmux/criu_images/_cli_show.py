@@ -6,10 +6,11 @@ import os
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from llmux.criu_images._cli_manifest import manifest_beside
+from llmux.criu_images._cli_tables import write_tables
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._inventory import Inventory, take_inventory
 from llmux.criu_images._paths import RawPath, unescape
@@ -19,14 +20,9 @@ from llmux.criu_images._report_json import json_lines
 from llmux.criu_images._report_tree import render_tree, render_tree_json
 from llmux.criu_images._report_why import render_why, render_why_json
 from llmux.criu_images._sections import Section, sections_of
-from llmux.criu_images._table import plain_lines
 from llmux.criu_images._why import Why, explain_path, plain_path
-from llmux.criu_images.errors import ExitCode, ManifestMissing
+from llmux.criu_images.errors import ExitCode
 
-if TYPE_CHECKING:
-    from llmux.criu_images.manifest import Manifest
-
-_MANIFEST = "llmux-manifest.json"
 _SCHEMA = "show.schema.json"
 
 
@@ -91,11 +87,10 @@ def show(  # noqa: PLR0913 - one parameter for each option
     elif paths0:
         shown = (item.path for item in inventory.paths if only is None or only in sections_of(item))
         _write_paths(dict.fromkeys(shown))
+    elif as_json:
+        sys.stdout.writelines(f"{line}\n" for line in json_lines(dump, inventory, only))
     else:
-        lines = (
-            json_lines(dump, inventory, only) if as_json else plain_lines(tables_of(dump, inventory, only))
-        )
-        sys.stdout.writelines(f"{line}\n" for line in lines)
+        write_tables(tables_of(dump, inventory, only))
 
 
 def _check_options(asked: dict[str, bool], *, kind: bool, paths0: bool, as_json: bool) -> None:
@@ -115,7 +110,7 @@ def _write_paths(paths: dict[RawPath, None]) -> None:
 def _show_why(directory: Path, dump: Dump, inventory: Inventory, typed: str, *, as_json: bool) -> None:
     found = _explain(dump, inventory, typed)
     ours: tuple[str, ...] | None = None
-    manifest = _manifest_beside(directory)
+    manifest = manifest_beside(directory)
     if manifest is not None:
         from llmux.criu_images._why_ours import treatments  # noqa: PLC0415 - pydantic takes its time
 
@@ -137,22 +132,11 @@ def _explain(dump: Dump, inventory: Inventory, typed: str) -> Why:
     return explain_path(dump, inventory, meant)
 
 
-def _manifest_beside(images: Path) -> Manifest | None:
-    if images.is_dir() and not os.path.lexists(images / _MANIFEST):
-        return None
-    from llmux.criu_images._verify import read_manifest  # noqa: PLC0415 - pydantic takes its time
-
-    try:
-        return read_manifest(images)
-    except ManifestMissing:
-        return None
-
-
 def _show_missing(directory: Path, inventory: Inventory, root: Path, *, paths0: bool, as_json: bool) -> None:
     from llmux.criu_images._missing import find_missing  # noqa: PLC0415 - pydantic takes its time
     from llmux.criu_images._report_missing import render_missing, render_missing_json  # noqa: PLC0415
 
-    found = find_missing(inventory, _manifest_beside(directory), root)
+    found = find_missing(inventory, manifest_beside(directory), root)
     if paths0:
         _write_paths(dict.fromkeys(item.path for item in found))
     else:

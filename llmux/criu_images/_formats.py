@@ -89,6 +89,8 @@ IPCNS_MSG = ImageFormat(
 AUTOFS = ImageFormat("AUTOFS", "autofs_entry")
 BINFMT_MISC = ImageFormat("BINFMT_MISC", "binfmt_misc_entry")
 STATS = ImageFormat("STATS", "stats_entry")
+PAGEMAP = ImageFormat("PAGEMAP", "pagemap_entry")
+"""Its first entry is a `pagemap_head`, whose one field has the number and wire type of `vaddr`."""
 
 
 class LeftAlone(enum.Enum):

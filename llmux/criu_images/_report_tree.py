@@ -137,6 +137,10 @@ def _holdings(view: _View, task: Task) -> Iterator[str]:
     width = max((len(fds) for fds, _ in rows), default=0)
     yield from (f"{fds.ljust(width)}  {what}" for fds, what in rows)
     yield from _mapped(view, task)
+    outer = set(view.dump.outer_namespaces)
+    own = [f"{kind.value} {number}" for kind, number in task.namespaces if (kind, number) not in outer]
+    if outer and own:
+        yield f"namespaces {', '.join(own)}"
 
 
 def _mapped(view: _View, task: Task) -> Iterator[str]:
@@ -174,6 +178,7 @@ def _task_json(view: _View, task: Task) -> dict[str, object]:
         "exe": view.name_of(task.exe) or None,
         "cwd": view.name_of(task.cwd) or None,
         "root": view.name_of(task.root) or None,
+        "namespaces": {kind.value: number for kind, number in task.namespaces},
         "descriptors": [
             {
                 "fd": item.fd,

@@ -11,6 +11,7 @@ from pathlib import Path
 from llmux.criu_images._counted import counted
 from llmux.criu_images._entry import Entry
 from llmux.criu_images._formats import STATS
+from llmux.criu_images._pagemaps import count_pages
 from llmux.criu_images._source import Images, open_source
 from llmux.criu_images._table import Table, plain_lines
 
@@ -30,6 +31,8 @@ _COUNTS = {
         "shpages_scanned",
         "shpages_skipped_parent",
         "shpages_written",
+        "page_pipes",
+        "page_pipe_bufs",
     ),
     "restore": ("pages_compared", "pages_skipped_cow", "pages_restored"),
 }
@@ -47,6 +50,7 @@ def read_stats(directory: Path) -> dict[str, Numbers]:
             for found in images.maybe(f"stats-{part}", STATS)
             if (entry := found.maybe_nested(part)) is not None
         }
+        stats["pages"] = count_pages(images)
         sizes = {name: source.size(name) for name in source.names() if name.endswith(".img")}
     pages = [size for name, size in sizes.items() if name.startswith("pages-")]
     stats["images"] = {"count": len(sizes), "bytes": sum(sizes.values()), "page_bytes": sum(pages)}
@@ -60,22 +64,53 @@ def _numbers(entry: Entry, part: str) -> Numbers:
 
 def render_stats(stats: dict[str, Numbers]) -> str:
     """Write times in seconds, and how many pages were looked at and written."""
-    return "\n".join(plain_lines(_tables(stats)))
+    return "\n".join(plain_lines(stats_tables(stats)))
 
 
-def _tables(stats: dict[str, Numbers]) -> Iterator[Table]:
+def stats_tables(stats: dict[str, Numbers]) -> Iterator[Table]:
     for part in ("dump", "restore"):
         found = stats.get(part, {})
         rows = [(name, f"{found[name] / 1e6:.6f} s") for name in _TIMES[part] if name in found]
-        rows += [(name, counted(found[name], "page")) for name in _COUNTS[part] if name in found]
+        rows += [(name, _count(name, found[name])) for name in _COUNTS[part] if name in found]
         yield Table(part.capitalize(), f"from stats-{part}", ("what", "how much"), rows)
+    pages = stats["pages"]
+    rows = [(_PLACES[place], counted(pages[place], "page")) for place in _PLACES if pages[place]]
+    yield Table("Pages", "as the pagemaps say", ("where", "how many"), rows, sum(pages.values()))
+    yield from _capture(stats.get("capture", {}))
     sizes = stats["images"]
     rows = [("all", counted(sizes["bytes"], "byte")), ("pages", counted(sizes["page_bytes"], "byte"))]
     yield Table("Images", "", ("what", "how much"), rows, sizes["count"])
 
 
+def _count(name: str, number: int) -> str:
+    return str(number) if name.startswith("page_pipe") else counted(number, "page")
+
+
+_PLACES = {
+    "present": "in this dump",
+    "parent": "in its parent",
+    "lazy": "to be sent later",
+    "none": "in none of these",
+}
+
+
+def _capture(cost: Numbers) -> Iterator[Table]:
+    rows = [(name, _amount(name, number)) for name, number in cost.items()]
+    yield Table("Capture", "from the manifest", ("what", "how much"), rows)
+
+
+def _amount(name: str, number: int) -> str:
+    if name == "microseconds":
+        return f"{number / 1e6:.6f} s"
+    return counted(number, "byte") if name.endswith("_bytes") else str(number)
+
+
 def render_stats_json(stats: dict[str, Numbers]) -> str:
     """Write the same for programs, in CRIU's own units and names."""
     return json.dumps(
-        {"version": VERSION, **{part: stats.get(part) for part in ("dump", "restore", "images")}}, indent=2
+        {
+            "version": VERSION,
+            **{part: stats.get(part) for part in ("dump", "restore", "pages", "capture", "images")},
+        },
+        indent=2,
     )

@@ -28,6 +28,20 @@ def test_stats(run):
     assert json.loads(run("stats", IMAGES / "inet", "--json")[1])["version"] == 1
 
 
+def test_what_the_capture_took_is_in_the_manifest(run, maker, tmp_path):
+    maker.whole()
+    assert run("capture", maker.directory, "--container-started", "0")[0] == 0
+    out = run("stats", maker.directory)[1]
+    assert "Capture (" in out
+    cost = json.loads(run("stats", maker.directory, "--json")[1])["capture"]
+    assert cost["microseconds"] > 0
+    assert cost["data_bytes"] <= cost["carried_bytes"]
+
+
+def test_diff_of_programs_with_other_pids(run):
+    assert run("diff", IMAGES / "tasks", IMAGES / "tasks", "--ignore-pids")[:2] == (0, "no difference\n")
+
+
 @pytest.mark.parametrize("command", ["stats", "diff"])
 def test_what_is_no_dump_is_4(run, tmp_path, command):
     code, out, err = run(command, *[tmp_path] * (1 if command == "stats" else 2))

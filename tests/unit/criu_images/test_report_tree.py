@@ -77,3 +77,10 @@ def test_every_descriptor_of_every_fixture_is_there(name):
     for task, shown in zip(dump.tasks, data["processes"], strict=True):
         assert f"{task.comm}({task.pid})" in text
         assert [item["fd"] for item in shown["descriptors"]] == [item.fd for item in task.descriptors]
+
+
+def test_the_namespaces_of_its_own_that_a_process_is_in():
+    text, shown = trees(IMAGES / "sysv")
+    assert "namespaces ipc 9" in text
+    assert shown["processes"][0]["namespaces"]["ipc"] == 9
+    assert "namespaces" not in trees(IMAGES / "tasks")[0]
