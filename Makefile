@@ -45,10 +45,11 @@ coverage: ## docs/coverage.md anew, from the rows in tests/demands/ and the test
 	$(SETUP) dev
 	$(PYTEST) --collect-only --quiet --coverage-table=docs/coverage.md
 
-bench: ## seconds and memory of show and graph on made dumps, and of copying, capturing and rebuilding sparse files, against what we promise
+bench: ## seconds and memory of show and graph on made dumps, of copying, capturing and rebuilding sparse files, and of imports, against what we promise
 	$(SETUP) dev
 	PYTHONPATH=.cache/pycriu $(BIN)/python tests/benchmarks/scale.py
 	PYTHONPATH=.cache/pycriu $(BIN)/python tests/benchmarks/sparse.py
+	PYTHONPATH=.cache/pycriu $(BIN)/python tests/benchmarks/imports.py
 
 lock: ## resolve the dependencies anew into requirements.lock and docker/requirements.lock
 	$(SETUP) lock

@@ -1,0 +1,133 @@
+"""The wheel, as pip gives it to somebody else: what is in it, its programs, and what importing the library loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import site
+import subprocess  # noqa: TID251 - pip and a Python of its own
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PYCRIU = ROOT / ".cache/pycriu"
+FIXTURE = ROOT / "tests/fixtures/images/unix_stream"
+HEAVY = (
+    "llmux.server",
+    "llmux.tiny_engine",
+    "aiohttp",
+    "asyncio",
+    "pydantic",
+    "rich",
+    "click",
+    "google.protobuf",
+)
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        list(map(str, command)),
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={"PATH": os.defpath, "HOME": "/nonexistent", **environment},
+    )
+
+
+def succeed(*command: str | Path) -> str:
+    done = run(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Build the wheel as the set-up does."""
+    target = tmp_path_factory.mktemp("dist")
+    succeed(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, ROOT)
+    (made,) = target.iterdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def binaries(wheel, tmp_path_factory) -> Path:
+    """Install the wheel alone, the packages it depends on lent by this Python, and return where its programs are."""
+    place = tmp_path_factory.mktemp("venv")
+    succeed(sys.executable, "-m", "venv", "--without-pip", place)
+    pip = (sys.executable, "-m", "pip", "--python", place / "bin/python", "--disable-pip-version-check")
+    succeed(*pip, "install", "--no-index", "--no-deps", "--no-compile", wheel)
+    (packages,) = place.glob("lib/python3*/site-packages")
+    (packages / "lent.pth").write_text("".join(f"{path}\n" for path in (*site.getsitepackages(), PYCRIU)))
+    return place / "bin"
+
+
+def test_it_has_the_whole_package_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    ours = (
+        path for path in (ROOT / "llmux").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
+    assert names == {str(path.relative_to(ROOT)) for path in ours}
+    assert {"llmux/py.typed", "llmux/server/criu_stages.sh", "llmux/tiny_engine/corpus.txt"} <= names
+    assert not [name for name in names if "test" in name]
+
+
+def test_it_is_the_wheel_that_runs(binaries):
+    where = succeed(binaries / "python", "-c", "import llmux.criu_images as it; print(it.__file__)")
+    assert where.startswith(str(binaries.parent))
+
+
+@pytest.mark.parametrize("program", ["llmux", "llmux-criu-images"])
+def test_its_programs_run(binaries, program):
+    assert succeed(binaries / program, "--help").startswith(f"Usage: {program}")
+
+
+def test_the_hook_without_criu_says_how_it_is_run(binaries):
+    done = run(binaries / "llmux-criu-hook")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "criu dump --action-script llmux-criu-hook" in done.stderr
+
+
+def test_the_stages_script_can_be_run(binaries):
+    (script,) = binaries.parent.glob("lib/python3*/site-packages/llmux/server/criu_stages.sh")
+    assert os.access(script, os.X_OK)
+
+
+def test_it_shows_a_dump(binaries):
+    assert "Unix sockets (" in succeed(binaries / "python", "-m", "llmux.criu_images", "show", FIXTURE)
+    shown = json.loads(succeed(binaries / "llmux-criu-images", "show", FIXTURE, "--json"))
+    assert shown["version"] == 1
+
+
+def test_importing_the_library_loads_no_package_that_it_may_not_need(binaries):
+    program = f"import sys, llmux.criu_images; print([name for name in {HEAVY} if name in sys.modules])"
+    assert succeed(binaries / "python", "-c", program) == "[]\n"
+
+
+def test_all_that_restoring_needs_loads_neither_the_server_nor_the_command_line(binaries):
+    foreign = ("llmux.server", "aiohttp", "asyncio", "rich", "click")
+    program = (
+        "import sys, llmux.criu_images as it; [getattr(it, name) for name in it.__all__]; "
+        f"print([name for name in {foreign} if name in sys.modules])"
+    )
+    assert succeed(binaries / "python", "-c", program) == "[]\n"
+
+
+def test_the_examples_of_the_documentation_are_well_typed(binaries, tmp_path):
+    text = (ROOT / "docs/library.md").read_text()
+    program = tmp_path / "example.py"
+    program.write_text("\n\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)))
+    strict = (
+        "--strict",
+        "--config-file=",
+        f"--cache-dir={tmp_path}",
+        "--python-executable",
+        binaries / "python",
+    )
+    done = run(sys.executable, "-m", "mypy", *strict, program)
+    assert done.stdout == "Success: no issues found in 1 source file\n", done.stdout + done.stderr
