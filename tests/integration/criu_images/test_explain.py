@@ -108,7 +108,7 @@ RESTORES = (
     Case("pid", "pass", "pid", spoil=TAKE_ID.format("pid"), conflict=True),
     Case("tid", "t = threading.Thread(target=time.sleep, args=(600,), daemon=True); t.start(); open('/tmp/tid', 'w').write(str(t.native_id))", "tid", spoil=TAKE_ID.format("tid"), conflict=True),
     Case("external", "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.connect(here + 'peer')", "unix-external",
-         before=PEER.format("SOCK_DGRAM", "", "server.recv(9)"), dump="--ext-unix-sk", spoil="rm /tmp/e/peer", restore="--ext-unix-sk", conflict=True),
+         before=PEER.format("SOCK_DGRAM", "", "server.recv(9)"), dump="--ext-unix-sk", spoil="rm /tmp/e/peer", restore="--ext-unix-sk"),
     Case("watch", "c = ctypes.CDLL(None); i = c.inotify_init(); os.mkdir('/dev/shm/w'); c.inotify_add_watch(i, b'/dev/shm/w', 2)", "inotify", "/dev/shm/w", spoil="rmdir /dev/shm/w"),
     Case("tcp-restore", "a = socket.create_server(('127.0.0.1', 7777)); b = socket.create_connection(('127.0.0.1', 7777)); c = a.accept()", "tcp-flag", dump="--tcp-established --network-lock skip", spoil=":"),
     Case("image-short", "pass", "images", spoil="truncate --size=-1 /images/pstree.img"),
