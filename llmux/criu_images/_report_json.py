@@ -11,6 +11,7 @@ from llmux.criu_images import _words as words
 from llmux.criu_images._inventory import (
     FileReference,
     Inventory,
+    PathKind,
     PathReference,
     PortReference,
     SocketReference,
@@ -20,7 +21,7 @@ from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._record_json import Json, record_json, record_object
 from llmux.criu_images._records import Dump, Fifo, File, FileId, Memfd, RegularFile, Remap, Task, UnixSocket
 from llmux.criu_images._sections import Section, sections_of
-from llmux.criu_images._users import User
+from llmux.criu_images._users import Role, User
 
 VERSION = 1
 
@@ -40,7 +41,7 @@ def json_lines(dump: Dump, inventory: Inventory, only: Section | None = None) ->
                 yield from _lines(name, things)
     paths = (_path(item) for item in inventory.paths if only is None or only in sections_of(item))
     if only in {None, *_WITH_PATHS}:
-        yield from _lines("paths", paths)
+        yield from _listed("paths", paths)
     yield f'  "image_version": {dump.image_version}'
     yield "}"
 
@@ -49,9 +50,13 @@ def _lines(name: str, things: Iterable[Json]) -> Iterator[str]:
     if isinstance(things, dict):
         yield f'  "{name}": {_ENCODE(things)},'
         return
+    yield from _listed(name, _encoded(iter(things)))
+
+
+def _listed(name: str, texts: Iterable[str]) -> Iterator[str]:
     line = f'  "{name}": ['
     comma = ""
-    for text in _encoded(iter(things)):
+    for text in texts:
         yield line + comma
         line, comma = f"    {text}", ","
     yield line
@@ -73,18 +78,29 @@ def _encoded(things: Iterator[Json]) -> Iterator[str]:
         yield from _ENCODE(parted)[1:-1].split(_BOUNDARY)
 
 
-def _path(reference: PathReference) -> Json:
-    return {
-        "path": escape(reference.path),
-        "kind": reference.kind.value,
-        "size": reference.size,
-        "mode": reference.mode,
-        "build_id": None if reference.build_id is None else reference.build_id.hex(),
-        "flags": reference.flags,
-        "file": reference.file,
-        "remap": None if reference.remap is None else _remap(reference.remap),
-        "users": _users(reference.users),
-    }
+def _path(reference: PathReference) -> str:
+    """Write the object of one path; by hand, as a large dump has a hundred thousand of them."""
+    build_id = "null" if reference.build_id is None else f'"{reference.build_id.hex()}"'
+    remap = "null" if reference.remap is None else _ENCODE(_remap(reference.remap))
+    users = ", ".join(
+        [
+            f'{{"pid": {user.pid}, "role": {_ROLES[user.role]}, "number": {user.number}}}'
+            for user in reference.users
+        ]
+    )
+    return (
+        f'{{"path": {_ENCODE(escape(reference.path))}, "kind": {_PATH_KINDS[reference.kind]}, '
+        f'"size": {_number(reference.size)}, "mode": {_number(reference.mode)}, "build_id": {build_id}, '
+        f'"flags": {reference.flags}, "file": {_number(reference.file)}, "remap": {remap}, "users": [{users}]}}'
+    )
+
+
+_PATH_KINDS = {kind: _ENCODE(kind.value) for kind in PathKind}
+_ROLES = {role: _ENCODE(role.value) for role in Role}
+
+
+def _number(number: int | None) -> str:
+    return "null" if number is None else str(number)
 
 
 def _remap(remap: Remap) -> Json:
