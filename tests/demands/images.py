@@ -138,6 +138,27 @@ HOOK = Section(
             "a conflict ends the restore",
         ),
         Demand(
+            "post-restore",
+            "stage `post-restore`",
+            "a script that fails ends the restored tree before its link remaps are consumed",
+            "run_scripts, restore_root_task",
+            refused="the place for a check of one's own: the same restore works again",
+        ),
+        Demand(
+            "child-of-caller",
+            "restored root as the caller's child",
+            "`--restore-sibling` with `--restore-detached`; `--pidfile` is written before the tasks resume",
+            "restore_root_task, write_pidfile",
+            refused="`llmux serve` drives the `criu` program so, and waits for the tree's root",
+        ),
+        Demand(
+            "freeze-timeout",
+            "tree that does not freeze",
+            "`--timeout` (10 s) bounds it: `Timeout reached. Try to interrupt`",
+            "alarm_handler",
+            refused="the dump fails and the tree goes on",
+        ),
+        Demand(
             "pre-resume",
             "stage `pre-resume`",
             "errors are ignored",

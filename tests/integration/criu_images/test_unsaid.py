@@ -23,6 +23,9 @@ while True:
 """
 LISTENS = "import socket, time; s = socket.create_server(('127.0.0.1', 7777))"
 LOCKS = "import fcntl, time; f = open('/srv/locked', 'w'); fcntl.flock(f, fcntl.LOCK_EX)"
+LINKED = (
+    "import os, time; f = open('/srv/lost', 'w'); os.link('/srv/lost', '/srv/kept'); os.unlink('/srv/lost')"
+)
 CONNECTED = f"{LISTENS}; c = socket.create_connection(('127.0.0.1', 7777)); a = s.accept()"
 SHARES = """
 import socket, time
@@ -127,3 +130,16 @@ def test_a_line_in_crius_configuration_file_is_enough() -> None:
         shell(container, "rm /srv/kept")
         shell(container, RESTORE)
         assert shell(container, "stat -c %s /srv/kept") == "0\n"
+
+
+@pytest.mark.demand("post-restore")
+def test_a_check_after_the_restore_that_fails_ends_the_tree_and_consumes_nothing() -> None:
+    with running(LINKED) as container:
+        shell(container, f"{DUMP} --link-remap {HOOKED}")
+        check = '#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-restore ]\n'
+        container.exec("sh", "-c", "cat > /tmp/check; chmod +x /tmp/check", given=check)
+        assert container.attempt("sh", "-c", f"{RESTORE} --action-script /tmp/check").code != 0
+        wait_for(container, "! kill -0 $(cat /tmp/pid)")
+        assert shell(container, "ls /srv | sed 's/[0-9]*$//'") == "kept\nlink_remap.\n"
+        shell(container, RESTORE)
+        assert shell(container, "ls /srv") == "kept\n"

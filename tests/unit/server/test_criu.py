@@ -33,6 +33,7 @@ def test_a_dump_names_tree_images_work_directory_and_hook(tmp_path):
     assert "--leave-running" not in argv
 
 
+@pytest.mark.demand("child-of-caller")
 def test_a_restore_makes_the_root_the_inits_child():
     argv = restore_arguments(CriuSettings(extra_restore=("--more",)), Path("/c"), Path("/w"), Path("/w/pid"))
     assert {"--restore-detached", "--restore-sibling", "--more"} < set(argv)

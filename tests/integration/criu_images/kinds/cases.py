@@ -205,7 +205,7 @@ REFUSALS = (
     ),
     Refusal(
         "tasks.vfork",
-        ("vfork",),
+        ("vfork", "freeze-timeout"),
         r"Unseizable non-zombie \d+ found, state D",
         dump_options=("--timeout", "3"),
     ),
