@@ -43,6 +43,8 @@ class Kind(enum.Enum):
     """Inode flags that keep a file or a directory from being changed, the last thing it got."""
     MASKS_PLACE = "masks' place"
     """A directory outside the tree on which memory for copies may be mounted."""
+    BUILT = "built"
+    """No path: the rebuild that the lines before are of has come to its end."""
     RESTORED = "restored"
     """No path: the restore that the lines before were for has succeeded (`llmux-criu-hook` writes it at `pre-resume`)."""
 
@@ -81,7 +83,8 @@ def locked(journal: Path) -> Iterator[None]:
         fd = os.open(journal.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _check_private(journal.parent, os.fstat(fd))
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        with _named(journal.parent):
+            fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)
@@ -196,10 +199,18 @@ def _claims(lines: Iterable[Made]) -> Iterator[Claim]:
             yield from ((name, None) for name in made.paths)
 
 
+def cut_short(lines: tuple[Made, ...]) -> tuple[Made, ...]:
+    """Return those of a journal's lines whose rebuild was killed before its end."""
+    return _after_last(lines, {Kind.BUILT, Kind.RESTORED})
+
+
 def _open_lines(path: Path) -> tuple[Made, ...]:
-    lines = read_journal(path)
-    restored = [number for number, made in enumerate(lines, 1) if made.kind is Kind.RESTORED]
-    return lines[restored[-1] :] if restored else lines
+    return _after_last(read_journal(path), {Kind.RESTORED})
+
+
+def _after_last(lines: tuple[Made, ...], kinds: set[Kind]) -> tuple[Made, ...]:
+    ends = [number for number, made in enumerate(lines, 1) if made.kind in kinds]
+    return lines[ends[-1] :] if ends else lines
 
 
 def settle(path: Path) -> None:

@@ -16,6 +16,7 @@ from llmux.criu_images._journal import (
     Journal,
     Kind,
     Made,
+    cut_short,
     locked,
     read_journal,
     settle,
@@ -80,6 +81,8 @@ def rebuild(  # noqa: PLR0913 - each is the caller's own choice
     journal = journal or own_journal(manifest.seal)
     with locked(journal), Tree(root) as tree:
         renew_holder(journal, restorer)
+        # A rebuild that was killed may have left a directory without its mode, a file without its flags.
+        take_back(tree, cut_short(read_journal(journal)))
         facts = survey(manifest, tree, journal, progress)
         made = _plan(directory, manifest, facts, policy)
         if made.conflicts:
@@ -95,6 +98,7 @@ def rebuild(  # noqa: PLR0913 - each is the caller's own choice
             points = [action for action in made.actions if isinstance(action, HoldBindPoint)]
             if points:
                 start_holder(points, tree, journal, manifest.ids, restorer)
+            lines.add(Made(Kind.BUILT, ()))
         with suppress(OSError):  # not known to be made, it is not replaced: a conflict next time, and no harm
             remember(journal.parent, tree, read_journal(journal), facts.mounts)
     return made

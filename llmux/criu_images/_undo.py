@@ -76,7 +76,7 @@ def _take_back_inode(tree: Tree, made: Made, path: RawPath, inode: Inode, undone
             _unmask(tree, made, path, undone)
         case Kind.FLAGS:
             _clear_flags(tree, made, path)
-        case Kind.MASKS_PLACE | Kind.RESTORED:
+        case Kind.MASKS_PLACE | Kind.BUILT | Kind.RESTORED:
             pass
         case _:
             assert_never(made.kind)
