@@ -11,6 +11,7 @@ from pathlib import Path
 
 from llmux.criu_images._facts import Inode, MountPoint
 from llmux.criu_images._inventory import PathKind, PathReference
+from llmux.criu_images._links import LinkSearch
 from llmux.criu_images._metadata import read_metadata
 from llmux.criu_images._origin import ContainerStart, Verdict, is_kernel_made, judge
 from llmux.criu_images._paths import RawPath
@@ -59,6 +60,11 @@ class Place:
     root: Path = Path("/")
     """The tree's."""
 
+    @property
+    def layer_mount(self) -> int | None:
+        """The id of the root's mount, if that is an overlay's writable layer over an image."""
+        return self.root_mount if self.mounts[self.root_mount].fstype == "overlay" else None
+
 
 @dataclass(frozen=True, slots=True)
 class GatheredFile:
@@ -97,7 +103,7 @@ class Gathering:
         self._files: dict[tuple[int, int], _Uses] = {}
         self._fifos: dict[RawPath, FifoEntry] = {}
         self._nodes: dict[RawPath, NodeEntry] = {}
-        self._links: dict[RawPath, Mapping[tuple[int, int], tuple[RawPath, ...]]] = {}
+        self._links = LinkSearch(place.tree, place.layer_mount, place.start.ns)
         self._free: dict[tuple[RawPath, FreeKind], FreeName] = {}
 
     @property
@@ -289,7 +295,11 @@ class Gathering:
 
     def _finish_file(self, path: RawPath, uses: _Uses) -> GatheredFile:
         verdict, depth = self._decide(path, uses)
-        names = self._linked_names(uses) if verdict.carried and uses.inode.links > 1 else uses.names
+        names = (
+            self._linked_names(uses) if verdict.carried and uses.inode.links > 1 else frozenset(uses.names)
+        )
+        for directory in {_parent(name) for name in names - uses.names}:
+            self._add_directories(directory)
         with self._place.tree.open(path, os.O_PATH) as fd:
             metadata = read_metadata(fd)
         entry = FileEntry(
@@ -319,14 +329,8 @@ class Gathering:
             verdict = Verdict(verdict.origin, rule.verb is Verb.CARRY, reason)
         return verdict, _depth(verdict, rule)
 
-    def _linked_names(self, uses: _Uses) -> set[RawPath]:
-        """Find the file's other names: in the directories of those that are known, where `sem_open` and its like put them."""
-        found = set(uses.names)
-        for directory in {_parent(name) for name in uses.names}:
-            if directory not in self._links:
-                self._links[directory] = self._place.tree.links_in(directory)
-            found.update(self._links[directory].get(uses.inode.identity, ()))
-        return found
+    def _linked_names(self, uses: _Uses) -> frozenset[RawPath]:
+        return self._links.names_of(uses.inode, uses.names)
 
 
 def _depth(verdict: Verdict, rule: Rule | None) -> Depth:
