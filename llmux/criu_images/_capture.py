@@ -31,7 +31,15 @@ from llmux.criu_images._checkpoint import (
 )
 from llmux.criu_images._counted import counted
 from llmux.criu_images._difference import Difference, measure_difference
-from llmux.criu_images._digest import Algorithm, ShortReadError, choose_algorithm, copy_file, digest_file
+from llmux.criu_images._digest import (
+    Algorithm,
+    Segments,
+    ShortReadError,
+    choose_algorithm,
+    copy_file,
+    digest_file,
+    few_segments,
+)
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._gather import GatheredFile, Gathering, Place
 from llmux.criu_images._identify import Identified, identify
@@ -298,11 +306,13 @@ def _carry(
 def _carry_one(side: int, name: str, tree: Tree, file: GatheredFile, meter: Meter) -> FileEntry:
     path = file.entry.names[0]
     with meter.file(path, file.entry.size) as advance:
-        digest = _copy_out(side, name, tree, file, advance)
-    return file.entry.model_copy(update={"digest": digest, "carried": name})
+        digest, segments = _copy_out(side, name, tree, file, advance)
+    return file.entry.model_copy(update={"digest": digest, "carried": name, "data": segments})
 
 
-def _copy_out(side: int, name: str, tree: Tree, file: GatheredFile, advance: Advance) -> str:
+def _copy_out(
+    side: int, name: str, tree: Tree, file: GatheredFile, advance: Advance
+) -> tuple[str, Segments | None]:
     path = file.entry.names[0]
     try:
         with tree.open_file(path, os.O_RDONLY | os.O_NOATIME) as source:
@@ -315,15 +325,19 @@ def _copy_out(side: int, name: str, tree: Tree, file: GatheredFile, advance: Adv
         raise CaptureFailed(path, error.strerror or str(error)) from error
 
 
-def _copy_to_side(side: int, name: str, source: int, file: GatheredFile, advance: Advance) -> str:
+def _copy_to_side(
+    side: int, name: str, source: int, file: GatheredFile, advance: Advance
+) -> tuple[str, Segments | None]:
     status = os.fstat(source)
     if (status.st_dev, status.st_ino) != file.inode.identity:
         raise CaptureFailed(file.entry.names[0], "somebody replaced it during the capture")
     copy = os.open(
         name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=side
     )
+    size, algorithm = file.entry.size, choose_algorithm(status)
     try:
-        return copy_file(source, copy, file.entry.size, choose_algorithm(status), advance)
+        segments = few_segments(source, size, algorithm)
+        return copy_file(source, copy, size, algorithm, advance, segments), segments
     finally:
         os.close(copy)
 
@@ -366,7 +380,7 @@ def _warnings(root_task: Pid, gathered: tuple[GatheredFile, ...]) -> Iterator[st
     for file in gathered:
         elsewhere = file.inode.links - len(file.entry.names)
         if file.carry and elsewhere > 0:
-            yield f"{escape(file.entry.names[0])} has {counted(elsewhere, 'more hard link')} in other directories: a restore does not join them"
+            yield f"{escape(file.entry.names[0])} has {counted(elsewhere, 'more hard link')} out of reach, which a restore does not join"
     undigested = [file.entry.size for file in gathered if not file.carry and file.entry.digest is None]
     if undigested:
         yield f"{counted(len(undigested), 'file')} of {counted(sum(undigested), 'byte')} that are not carried have no digest: what differs in content alone is not found there"

@@ -17,6 +17,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Protocol, TypeAlias, assert_never
 
 _CHUNK = 1 << 20
@@ -24,6 +25,7 @@ _BLOCK = 4096
 _ZERO_BLOCK = bytes(_BLOCK)
 _ZERO_CHUNK = bytes(_CHUNK)
 _PIECES = 16
+_MOST_SEGMENTS = 1000
 _PIECE = _CHUNK // _PIECES
 _Advance: TypeAlias = Callable[[int], None]
 """Takes the offset up to which a file is done."""
@@ -70,14 +72,26 @@ def bytes_read(size: int, algorithm: Algorithm) -> int:
     return min(size, _CHUNK) if algorithm is Algorithm.SAMPLED else size
 
 
-def copy_file(source: int, target: int, size: int, algorithm: Algorithm, advance: _Advance = _unheard) -> str:
+Segments: TypeAlias = tuple[tuple[int, int], ...]
+"""Where a file has data, from and up to an offset: holes are all else."""
+
+
+def copy_file(  # noqa: PLR0913 - two of them are seldom given
+    source: int,
+    target: int,
+    size: int,
+    algorithm: Algorithm,
+    advance: _Advance = _unheard,
+    segments: Segments | None = None,
+) -> str:
     """Copy the first `size` bytes of `source` to the empty file `target`, keep holes, and return the digest of what was copied.
 
+    `segments` says what of `source` is data where its file system may not know: a copy of a copy may have lost its holes.
     Data passes through this process rather than copy_file_range(2) because each byte is digested anyway.
     Raises ShortReadError, OSError.
     """
     hasher = _hasher(algorithm, size)
-    for offset, data in _chunks(source, size):
+    for offset, data in _chunks(source, size, segments):
         _write_all(target, data, offset)
         hasher.feed(offset, data)
         advance(offset + len(data))
@@ -149,14 +163,23 @@ def _digest_samples(fd: int, size: int) -> str:
     return f"{Algorithm.SAMPLED.value}:{hash_.hexdigest()}"
 
 
-def _chunks(fd: int, size: int) -> Iterator[tuple[int, bytes]]:
+def _chunks(fd: int, size: int, segments: Segments | None = None) -> Iterator[tuple[int, bytes]]:
     """Yield the data of a file, holes left out, in pieces that start on a block's border."""
-    for start, end in _segments(fd, size):
+    for start, end in find_segments(fd, size) if segments is None else segments:
         for offset in range(start, end, _CHUNK):
             yield offset, _read_exactly(fd, min(_CHUNK, end - offset), offset)
 
 
-def _segments(fd: int, size: int) -> Iterator[tuple[int, int]]:
+def few_segments(fd: int, size: int, algorithm: Algorithm) -> Segments | None:
+    """Return where a file with holes has data; None of one without, or whose pieces are too many to write down. Raises OSError."""
+    if algorithm is not Algorithm.SPARSE:
+        return None
+    found = tuple(islice(find_segments(fd, size), _MOST_SEGMENTS + 1))
+    return found if len(found) <= _MOST_SEGMENTS else None
+
+
+def find_segments(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield where a file has data, on borders of blocks; raises OSError."""
     end = 0
     while end < size:
         try:

@@ -182,8 +182,16 @@ def _mode_conflict(path: RawPath, inode: Inode, demanded: int | None) -> Iterato
 
 def _plan_symlink(entry: SymlinkEntry, seen: Seen) -> Iterator[Step]:
     yield from _obstacle(entry.path, seen)
-    if seen.inode is None and seen.obstacle is None:
+    if seen.obstacle is not None:
+        return
+    inode, says = seen.inode, f"the dump has a symbolic link to {escape(entry.target)} here"
+    if inode is None:
         yield MakeSymlink(entry, f"{entry.reason}; missing here")
+    elif not stat.S_ISLNK(inode.mode):
+        yield path_conflict(entry.path, f"a {inode.kind}, {says}", None, "Move it away.")
+    elif seen.target not in {None, entry.target}:
+        found = f"a symbolic link to {escape(seen.target or b'')}, {says}"
+        yield path_conflict(entry.path, found, None, "Lay the link as it was, if that is right here.")
 
 
 def _plan_fifo(entry: FifoEntry, seen: Seen) -> Iterator[Step]:

@@ -126,6 +126,8 @@ class FileEntry(_Frozen):
     digest: Digest | None = None
     carried: SideName | None = None
     """Its content's name in `llmux/`; None where the file is not carried."""
+    data: tuple[tuple[Natural, Natural], ...] | None = None
+    """Of a carried file with holes: where it has data, from and up to an offset. None if it has no holes, or too many."""
 
 
 class FifoEntry(_Frozen):

@@ -15,6 +15,7 @@ from llmux.criu_images._digest import (
     choose_algorithm,
     copy_file,
     digest_file,
+    find_segments,
 )
 
 MIB = 1 << 20
@@ -78,6 +79,21 @@ def test_a_copy_keeps_holes_and_gives_the_sources_digest(sparse, tmp_path, algor
     assert copied == digest(sparse, algorithm) == digest(copy, algorithm)
     assert copy.read_bytes() == sparse.read_bytes()
     assert copy.stat().st_blocks * 512 < MIB
+
+
+def test_holes_are_where_the_caller_says(tmp_path):
+    full, copy = tmp_path / "full", tmp_path / "copy"
+    full.write_bytes(bytes(MIB) + b"x" * 4096)
+    copy.touch()
+    source, target = opened(full), opened(copy)
+    try:
+        assert list(find_segments(source, MIB + 4096)) == [(0, MIB + 4096)]
+        copied = copy_file(source, target, MIB + 4096, Algorithm.SPARSE, ((MIB, MIB + 4096),))
+        assert list(find_segments(target, MIB + 4096)) == [(MIB, MIB + 4096)]
+    finally:
+        os.close(source)
+        os.close(target)
+    assert copied == digest(full, Algorithm.SPARSE) == digest(copy, Algorithm.SPARSE)
 
 
 def test_a_prefix_can_be_copied(tmp_path):

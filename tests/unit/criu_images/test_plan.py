@@ -112,6 +112,9 @@ CONFLICTS = {
     "file where a directory was": (directory_entry("/a"), {"/a": seen_file()}, "/a", "regular file"),
     "file where a fifo was": (fifo_entry("/f"), {"/f": seen_file()}, "/f", "Can't restore pipe size"),
     "fifo of another mode": (fifo_entry("/f"), {"/f": Seen(inode(stat.S_IFIFO | 0o666))}, "/f", "bad mode"),
+    "link to elsewhere": (
+        symlink_entry("/l"), {"/l": Seen(inode(stat.S_IFLNK | 0o777), target=raw("/var"))}, "/l", "a symbolic link to /var, the dump has a symbolic link to /run here"),
+    "directory where a link was": (symlink_entry("/l"), {"/l": DIRECTORY}, "/l", "a directory, the dump has a symbolic link to /run here"),
     "device missing": (node_entry("/dev/kfd"), {}, "/dev/kfd", "No such file or directory"),
     "another device": (node_entry("/dev/zero"), {"/dev/zero": Seen(inode(stat.S_IFCHR | 0o666, rdev=1))}, "/dev/zero", "another node"),
     "image's file missing": (file_entry("/lib", **KEPT), {}, "/lib", "Can't open file lib on restore: No such file or directory"),
