@@ -24,14 +24,15 @@ from llmux.criu_images._actions import (
 from llmux.criu_images._checkpoint import open_file
 from llmux.criu_images._counted import counted
 from llmux.criu_images._digest import ShortReadError, algorithm_of, copy_file
+from llmux.criu_images._facts import Born
 from llmux.criu_images._journal import Journal, Kind, Made
 from llmux.criu_images._linux import bind_mount, mount_memory, unmount
 from llmux.criu_images._metadata import apply_flags, apply_metadata, apply_times
 from llmux.criu_images._observe import is_held
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._progress import Meter
-from llmux.criu_images._safefs import Tree, inspect_fd, secret_name
-from llmux.criu_images.errors import SideFileDiffers
+from llmux.criu_images._safefs import Tree, Way, inspect_fd, secret_name
+from llmux.criu_images.errors import SideFileDiffers, UnsafeLink
 from llmux.criu_images.manifest import DirectoryEntry, FifoEntry, FileEntry, Metadata, SymlinkEntry
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -49,6 +50,8 @@ class Builder:
         self._meter = meter
         self._directories: list[DirectoryEntry] = []
         self._flagged: list[tuple[RawPath, int]] = []
+        self._found: dict[Born, RawPath] = {}
+        self._own: set[Born] = set()
 
     def do(self, action: Action) -> None:
         """Carry out one action; raises OSError, UnsafeLink, SideFileDiffers."""
@@ -81,6 +84,24 @@ class Builder:
         for path, flags in self._flagged:
             self._set_flags(path, flags)
 
+    def note_directories(self) -> None:
+        """Write down how the directories that were there have been left, so that an undo knows whether others changed them; raises JournalInvalid."""
+        for born, path in self._found.items():
+            with suppress(OSError, UnsafeLink):
+                inode = self._tree.inspect(path)
+                if inode is not None and inode.born == born:
+                    self._journal.add(Made.of(Kind.DIRECTORY_LEFT, (path,), inode))
+
+    @contextmanager
+    def _way_to(self, path: RawPath) -> Iterator[Way]:
+        """Walk to the directory that is about to be changed; write down its times if it was there before."""
+        with self._tree.way_to(path) as way:
+            directory = inspect_fd(way.directory)
+            if directory.born not in self._own and directory.born not in self._found:
+                self._found[directory.born] = way.parent
+                self._journal.add(Made.of(Kind.DIRECTORY_FOUND, (way.parent,), directory))
+            yield way
+
     def _set_flags(self, path: RawPath, flags: int) -> None:
         """Make what is finished immutable, or append-only: nothing can be linked, written or dated after."""
         with self._tree.open(path, os.O_PATH) as fd:
@@ -92,20 +113,24 @@ class Builder:
             with self._tree.open_file(action.path, os.O_RDONLY) as fd:
                 if is_held(fd) is not False:
                     raise OSError(errno.EBUSY, "a process has opened it just now")
-        with self._tree.way_to(action.path) as way:
+        with self._tree.way_to(
+            action.path
+        ) as way:  # what it held is not brought back, so its time stays as it gets now
             status = os.stat(way.name, dir_fd=way.directory, follow_symlinks=False)
             if (status.st_dev, status.st_ino) == action.identity:
                 os.unlink(way.name, dir_fd=way.directory)
 
     def _make_directory(self, entry: DirectoryEntry) -> None:
-        with self._tree.way_to(entry.path) as way:
+        with self._way_to(entry.path) as way:
             self._journal.add(Made(Kind.DIRECTORY_INTENDED, (entry.path,)))
             os.mkdir(way.name, 0o700, dir_fd=way.directory)
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(way.name, flags, dir_fd=way.directory)
         try:
             _check_own(fd, stat.S_IFDIR)
-            self._journal.add(Made.of(Kind.DIRECTORY, (entry.path,), inspect_fd(fd)))
+            made = inspect_fd(fd)
+            self._own.add(made.born)
+            self._journal.add(Made.of(Kind.DIRECTORY, (entry.path,), made))
             apply_metadata(fd, entry.metadata)
         finally:
             os.close(fd)
@@ -164,7 +189,7 @@ class Builder:
             if found != entry.size:
                 raise SideFileDiffers(name, f"has {counted(found, 'byte')}, the manifest has {entry.size}")
             try:
-                copied = copy_file(source, fd, entry.size, algorithm_of(digest), advance)
+                copied = copy_file(source, fd, entry.size, algorithm_of(digest), advance, entry.data)
             except ShortReadError as error:
                 raise SideFileDiffers(name, "it shrank while it was read") from error
         if copied != digest:
@@ -190,7 +215,7 @@ class Builder:
         """Give the inode `fd` all of `names`: by descriptor, so that it is this inode whatever happens to its temporary name."""
         self._journal.add(Made.of(Kind.NODE, names, inspect_fd(fd)))
         for name in names:
-            with self._tree.way_to(name) as way:
+            with self._way_to(name) as way:
                 os.link(f"/proc/self/fd/{fd}", way.name, dst_dir_fd=way.directory, follow_symlinks=True)
 
     @contextmanager
@@ -198,7 +223,7 @@ class Builder:
         """Give a name beside `path` that nobody can guess, and unlink what is made under it."""
         name = secret_name()
         self._journal.add(Made(Kind.TEMPORARY, (RawPath(path.rpartition(b"/")[0] + b"/" + name),)))
-        with self._tree.way_to(path) as way:
+        with self._way_to(path) as way:
             try:
                 yield way.directory, name
             finally:

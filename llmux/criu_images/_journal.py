@@ -43,6 +43,10 @@ class Kind(enum.Enum):
     """Inode flags that keep a file or a directory from being changed, the last thing it got."""
     MASKS_PLACE = "masks' place"
     """A directory outside the tree on which memory for copies may be mounted."""
+    DIRECTORY_FOUND = "directory found"
+    """One that was there, as it was before the first change in it."""
+    DIRECTORY_LEFT = "directory left"
+    """The same after the last change."""
     BUILT = "built"
     """No path: the rebuild that the lines before are of has come to its end."""
     RESTORED = "restored"
@@ -112,11 +116,16 @@ class Journal:
             os.ftruncate(self._fd, path.read_bytes().rfind(b"\n") + 1)
 
     def add(self, made: Made) -> None:
-        """Append one line; raises JournalInvalid."""
+        """Append one line, or nothing of it: more lines may come after one that found no room. Raises JournalInvalid."""
         data = format_line(made)
         with _named(self._path):
-            while data:
-                data = data[os.write(self._fd, data) :]
+            whole = os.fstat(self._fd).st_size
+            try:
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except BaseException:
+                os.ftruncate(self._fd, whole)
+                raise
 
     def close(self) -> None:
         os.close(self._fd)

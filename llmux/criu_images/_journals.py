@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from llmux.criu_images._observe import has_private_mounts
+from llmux.criu_images._observe import find_in_mounts, has_private_mounts
 from llmux.criu_images.errors import JournalInvalid
 
 DEFAULT_DIRECTORY = Path("/run/llmux/journals")
@@ -37,3 +37,21 @@ def find_journal(seal: str) -> Path:
             hint="Run this in the one that is meant, or name its journal with --journal",
         )
     return others[0] if others else own
+
+
+def journal_to_undo(seal: str) -> Path:
+    """Return the journal as `find_journal`, but none of a mount namespace in which a process lives.
+
+    The tree may run there, and what it uses looks unused from here: its mounts are others, and its sockets those of another network. Once the
+    namespace has ended nobody can undo in it any more, and what it has left elsewhere is taken back from here. Raises JournalInvalid.
+    """
+    journal = find_journal(seal)
+    namespace = journal.name.split(".")[-2]
+    pid = None if journal == own_journal(seal) else find_in_mounts(namespace)
+    if pid is not None:
+        raise JournalInvalid(
+            os.fsencode(journal),
+            f"its restore is of another mount namespace, in which process {pid} lives",
+            hint=f"End that tree and undo there (`nsenter --mount --target {pid}`), or name the journal with --journal",
+        )
+    return journal

@@ -168,6 +168,15 @@ def has_private_mounts() -> bool:
     return False
 
 
+def find_in_mounts(namespace: str) -> int | None:
+    """Return a process that lives in the mount namespace of this inode number, or None."""
+    for process in _PROC.glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or may not be looked at
+            if str((process / "ns/mnt").readlink()) == f"mnt:[{namespace}]":
+                return int(process.name)
+    return None
+
+
 def is_held(fd: int) -> bool | None:
     """Tell whether anybody else has the regular file `fd` open or mapped, in whatever namespace; None where that can't be told.
 

@@ -22,13 +22,14 @@ from llmux.criu_images._journal import (
     settle,
     settle_restored,
 )
-from llmux.criu_images._journals import find_journal, own_journal
+from llmux.criu_images._journals import journal_to_undo, own_journal
 from llmux.criu_images._ledger import remember
 from llmux.criu_images._plan import free_leftovers, free_paths, make_plan
 from llmux.criu_images._policy import DEFAULT, Policy
 from llmux.criu_images._progress import Listener, Meter, Phase, ignore, passing_on
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images._survey import survey
+from llmux.criu_images._times import earlier_times
 from llmux.criu_images._undo import Undone, take_back
 from llmux.criu_images._verify import check_images, check_unchanged, open_to_all, read_manifest
 from llmux.criu_images.errors import CriuImagesError, RebuildFailed, RebuildRefused, SideFileDiffers
@@ -90,14 +91,14 @@ def rebuild(  # noqa: PLR0913 - each is the caller's own choice
         settle_restored(journal)
         with _journal_to_undo_by(tree, journal) as lines:
             meter = Meter(progress, Phase.PLACE, _sizes(made))
-            with _side_directory(directory) as side:
-                _build(made, Builder(tree, side, lines, journal.parent / "masks", meter))
-            check_unchanged(directory, stamps)
-            for line in _expected(manifest, facts):
-                lines.add(line)
-            points = [action for action in made.actions if isinstance(action, HoldBindPoint)]
-            if points:
-                start_holder(points, tree, journal, manifest.ids, restorer)
+            with _builder(directory, tree, lines, journal, meter) as builder:
+                _build(made, builder)
+                check_unchanged(directory, stamps)
+                for line in _expected(manifest, facts):
+                    lines.add(line)
+                points = [action for action in made.actions if isinstance(action, HoldBindPoint)]
+                if points:
+                    start_holder(points, tree, journal, manifest.ids, restorer)
             lines.add(Made(Kind.BUILT, ()))
         with suppress(OSError):  # not known to be made, it is not replaced: a conflict next time, and no harm
             remember(journal.parent, tree, read_journal(journal), facts.mounts)
@@ -108,12 +109,14 @@ def undo(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) ->
     """Take back what the rebuilds of `directory` since the last `finish` have made and nobody has changed.
 
     A restore that CRIU finished and that is of no use all the same (its program never got healthy) is taken back too, once its
-    tree has been ended. Raises JournalInvalid and what `read_manifest` raises.
+    tree has been ended. The times of the directories that were there are put back too. Raises JournalInvalid and what `read_manifest` raises.
     """
-    journal = journal or find_journal(read_manifest(directory).seal)
+    journal = journal or journal_to_undo(read_manifest(directory).seal)
     with locked(journal), Tree(root) as tree:
+        lines = read_journal(journal)
+        times = earlier_times(tree, lines)
         end_holder(journal)
-        undone = take_back(tree, read_journal(journal))
+        undone = take_back(tree, lines, times)
         settle(journal)
     return undone
 
@@ -157,6 +160,16 @@ def _sizes(plan_: Plan) -> Iterator[int]:
                 yield entry.size
             case _:
                 pass
+
+
+@contextmanager
+def _builder(directory: Path, tree: Tree, lines: Journal, journal: Path, meter: Meter) -> Iterator[Builder]:
+    with _side_directory(directory) as side:
+        builder = Builder(tree, side, lines, journal.parent / "masks", meter)
+        try:
+            yield builder
+        finally:
+            builder.note_directories()
 
 
 def _build(plan_: Plan, builder: Builder) -> None:

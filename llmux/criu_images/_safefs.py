@@ -13,8 +13,8 @@ import errno
 import os
 import secrets
 import stat
-from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,8 @@ class Way:
     """An O_PATH descriptor, valid while the walk's context lasts."""
     name: bytes
     """The last component; b"." for the root itself."""
+    parent: RawPath
+    """The directory's real path."""
 
 
 class Tree:
@@ -68,7 +70,7 @@ class Tree:
         """
         parts = _split(path)
         with self._walk(path, parts[:-1]) as walk:
-            yield Way(walk.fd, parts[-1] if parts else b".")
+            yield Way(walk.fd, parts[-1] if parts else b".", walk.real)
 
     def resolve(self, directory: RawPath) -> tuple[RawPath, tuple[RawPath, ...]]:
         """Return the real path of `directory`, and of each link on the way to it; raises as `way_to`."""
@@ -123,19 +125,6 @@ class Tree:
         """Return the target of the symbolic link at `path`; raises OSError."""
         with self.open(path, os.O_PATH) as fd:
             return RawPath(os.readlink(b"", dir_fd=fd))
-
-    def links_in(self, directory: RawPath) -> Mapping[tuple[int, int], tuple[RawPath, ...]]:
-        """Return the paths of the files in `directory` that have more than one name, by device and inode number; raises OSError."""
-        links: defaultdict[tuple[int, int], list[RawPath]] = defaultdict(list)
-        with self.open(directory, os.O_RDONLY | os.O_DIRECTORY) as fd, os.scandir(fd) as entries:
-            for entry in entries:
-                # Each is looked at: on overlayfs a directory's own inode numbers may not be those of stat(2).
-                with suppress(FileNotFoundError):
-                    status = os.stat(entry.name, dir_fd=fd, follow_symlinks=False)
-                    if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
-                        path = RawPath(directory.rstrip(b"/") + b"/" + os.fsencode(entry.name))
-                        links[status.st_dev, status.st_ino].append(path)
-        return {identity: tuple(sorted(paths)) for identity, paths in links.items()}
 
 
 class _Walk:

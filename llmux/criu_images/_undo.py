@@ -5,19 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
 from llmux.criu_images._build import clear_masks_place
-from llmux.criu_images._facts import Inode
+from llmux.criu_images._facts import Born, Inode
 from llmux.criu_images._journal import Kind, Made
 from llmux.criu_images._linux import unmount
 from llmux.criu_images._metadata import clear_flags
 from llmux.criu_images._observe import read_socket_names
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._safefs import Tree, inspect_fd
+from llmux.criu_images._times import earlier_times, put_back
 from llmux.criu_images.errors import UnsafeLink
 
 
@@ -37,10 +38,16 @@ class Undone:
     left: list[Left]
 
 
-def take_back(tree: Tree, lines: Iterable[Made]) -> Undone:
-    """Undo a journal's lines from the last to the first. What is gone is fine: a restore consumes its link remaps."""
+def take_back(
+    tree: Tree, lines: Sequence[Made], times: Mapping[tuple[RawPath, Born], int] | None = None
+) -> Undone:
+    """Undo a journal's lines from the last to the first. What is gone is fine: a restore consumes its link remaps.
+
+    `times` is what `earlier_times` said, where the caller has taken something back already.
+    """
     undone = Undone([], [])
-    for made in reversed(list(lines)):
+    times = earlier_times(tree, lines) if times is None else times
+    for made in reversed(lines):
         for path in reversed(made.paths):
             try:
                 _take_back_one(tree, made, path, undone)
@@ -48,6 +55,7 @@ def take_back(tree: Tree, lines: Iterable[Made]) -> Undone:
                 continue
             except (OSError, UnsafeLink) as error:
                 undone.left.append(Left(path, str(error)))
+    put_back(tree, times, [one.path for one in undone.left])
     return undone
 
 
@@ -76,7 +84,7 @@ def _take_back_inode(tree: Tree, made: Made, path: RawPath, inode: Inode, undone
             _unmask(tree, made, path, undone)
         case Kind.FLAGS:
             _clear_flags(tree, made, path)
-        case Kind.MASKS_PLACE | Kind.BUILT | Kind.RESTORED:
+        case Kind.MASKS_PLACE | Kind.DIRECTORY_FOUND | Kind.DIRECTORY_LEFT | Kind.BUILT | Kind.RESTORED:
             pass
         case _:
             assert_never(made.kind)

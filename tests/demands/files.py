@@ -112,6 +112,7 @@ REGULAR = Section(
             "bytes, escaped reversibly",
             "byte for byte",
             "two names never look alike",
+            "CRIU's own refusal of paths of 4095 bytes: `Buffer for read link of fd N is too small`",
         ),
         Demand(
             "symlink",

@@ -129,6 +129,23 @@ def test_two_in_one_container_each_with_its_own_shared_memory(containers: list[C
     assert container.attempt("sh", "-c", "ls /run/llmux/journals/*.json").code != 0
 
 
+def test_a_rebuild_that_no_restore_has_used_yet_keeps_others_out(containers: list[Container]) -> None:
+    container = containers[2]
+    ours = f"{PYTHON} -m llmux.criu_images"
+    container.start(
+        "unshare", "--mount", "sh", "-c", f"{ours} rebuild /images && touch /built; sleep infinity"
+    )
+    until(container, "/built")
+    refused = container.attempt("unshare", "--mount", "sh", "-c", f"{ours} rebuild /images")
+    assert refused.code == 3
+    assert "made for another restore that is not over" in refused.output + refused.errors
+    from_outside = container.attempt("sh", "-c", f"{ours} undo /images")
+    assert from_outside.code == 2
+    assert "its restore is of another mount namespace, in which process" in from_outside.errors
+    container.exec("sh", "-c", f"{ours} undo --journal /run/llmux/journals/*.json /images")
+    container.exec("unshare", "--mount", "sh", "-c", f"{ours} rebuild /images")
+
+
 def test_what_criu_itself_writes_beside_the_images_unless_told_otherwise(containers: list[Container]) -> None:
     container = containers[0]
     container.exec("sh", "-c", "echo 4999 > /proc/sys/kernel/ns_last_pid")

@@ -8,7 +8,7 @@ import os
 import stat
 import struct
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -172,6 +172,18 @@ def _reference(path: bytes, root: bytes) -> PathReference:
     kind = kinds[stat.S_IFMT(status.st_mode)]
     size = status.st_size if kind is PathKind.REGULAR else None
     return PathReference(RawPath(path[len(root) :]), kind, (), size, status.st_mode)
+
+
+def one_name_each(subject: Subject, root: Path) -> Subject:
+    """Leave out all names of a file but its first."""
+    known: set[int] = set()
+    references = []
+    for reference in subject.inventory.paths:
+        number = os.lstat(os.fsencode(root) + reference.path).st_ino
+        if number not in known:
+            references.append(reference)
+        known.add(number)
+    return replace(subject, inventory=replace(subject.inventory, paths=tuple(references)))
 
 
 def paths_below(root: Path) -> list[bytes]:

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import os
-import sys
-import traceback
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from manifests import raw
+from steps import DONE, FAILED, KILLED, fail_at, in_child, kill_at
 from worlds import World, regular
 
-from llmux.criu_images import _build, _journal
 from llmux.criu_images._inventory import PathKind
 from llmux.criu_images._linux import APPEND_ONLY
 from llmux.criu_images._metadata import apply_flags, clear_flags
 from llmux.criu_images._safefs import Tree
-from llmux.criu_images.errors import CriuImagesError
 
-CHANGES = frozenset({
-    "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.remove", "os.rename", "os.chown", "os.chmod", "os.setxattr",
-    "os.removexattr", "os.utime", "os.truncate", "fcntl.ioctl", "fcntl.flock",
-})  # fmt: skip
-"""Audit events that come just before the file system changes; `open` for writing is another."""
-KILLED = 9
-DONE = 0
-FAILED = 3
+pytestmark = pytest.mark.demand("leftover-sandbox", "again")
+
 ROOT = os.geteuid() == 0
 
 
@@ -88,62 +80,6 @@ def shot(base: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def in_child(body: Callable[[], object], at: Callable[[int], None]) -> int:
-    """Run `body` in a child and call `at` with the number of each step just before it is done; return the child's exit code."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    count = 0
-
-    def step() -> None:
-        nonlocal count
-        count += 1
-        at(count)
-
-    def on_event(event: str, arguments: tuple[object, ...]) -> None:
-        writes = (
-            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_CREAT | os.O_WRONLY)
-        )
-        if writes or event in CHANGES:
-            step()
-
-    # These two announce nothing themselves.
-    real_write, real_mkfifo = os.write, os.mkfifo
-
-    def write(fd: int, data: bytes) -> int:
-        half = len(data) // 2
-        real_write(fd, data[:half])
-        step()
-        return half + real_write(fd, data[half:])
-
-    def mkfifo(*arguments: object, **options: object) -> None:
-        step()
-        real_mkfifo(*arguments, **options)
-
-    _journal.os.write, _build.os.mkfifo = write, mkfifo
-    sys.addaudithook(on_event)
-    try:
-        body()
-    except CriuImagesError:
-        os._exit(FAILED)
-    except BaseException:  # noqa: BLE001 - whatever it is, the parent must not go on as two
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(DONE)
-
-
-def kill_at(number: int) -> Callable[[int], None]:
-    return lambda step: os._exit(KILLED) if step == number else None
-
-
-def fail_at(number: int) -> Callable[[int], None]:
-    def at(step: int) -> None:
-        if step == number:
-            raise OSError(5, "a disk that fails")
-
-    return at
-
-
 def test_killed_at_any_step_it_is_undone(world):
     before = shot(world.here)
     number = 1
@@ -194,3 +130,45 @@ def test_an_undo_killed_at_any_step_is_gone_on_with(world):
         assert shot(world.here) == before, f"killed at step {number}"
         number += 1
     assert number > 10
+
+
+@pytest.mark.root
+class TestAsAnotherUser:
+    """Who is not root rebuilds what is his, and gets a clear refusal of the rest, of which nothing stays."""
+
+    USER = 12345
+
+    @pytest.fixture
+    def world(self) -> Iterator[World]:
+        with tempfile.TemporaryDirectory() as base:
+            made = World(Path(base))
+            (made.there / "dir").mkdir(mode=0o2750)
+            (made.there / "dir/file").write_text("his")
+            for path in (Path(base), *Path(base).rglob("*")):
+                os.chown(path, self.USER, self.USER)
+            (made.there / "dir").chmod(0o2750)
+            made.capture(regular("/dir/file", 3))
+            yield made
+
+    def as_user(self, world: World) -> int:
+        for path in (*world.images.rglob("*"), world.images):
+            os.chown(path, self.USER, self.USER)
+
+        def body() -> None:
+            os.setgroups([])
+            os.setgid(self.USER)
+            os.setuid(self.USER)
+            world.rebuild()
+
+        return in_child(body, lambda _: None)
+
+    def test_what_is_his_is_rebuilt(self, world):
+        assert self.as_user(world) == DONE
+        assert shot(world.here) == shot(world.there)
+
+    def test_of_what_is_not_his_nothing_stays(self, world):
+        os.chown(world.there / "dir/file", 0, 0)
+        (world.images / "llmux-manifest.json").unlink()
+        world.capture(regular("/dir/file", 3))
+        assert self.as_user(world) == FAILED
+        assert shot(world.here) == {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess  # noqa: TID251 - a process in a namespace of its own
+import time
 from pathlib import Path
 
 import pytest
 
 from llmux.criu_images import _journals as journals
 from llmux.criu_images import _observe
-from llmux.criu_images._journals import find_journal, own_journal
+from llmux.criu_images._journals import find_journal, journal_to_undo, own_journal
 from llmux.criu_images.errors import JournalInvalid
 
 SEAL = "5ea1"
@@ -51,3 +53,31 @@ def test_among_several_nothing_is_guessed(directory):
         (directory / f"{SEAL}.{number}.json").touch()
     with pytest.raises(JournalInvalid, match=r"2 restores of this dump are not finished.*--journal"):
         find_journal(SEAL)
+
+
+def test_of_a_namespace_that_has_ended_an_undo_takes_back_what_it_left(directory):
+    (directory / f"{SEAL}.1.json").touch()
+    assert journal_to_undo(SEAL) == directory / f"{SEAL}.1.json"
+    own_journal(SEAL).touch()
+    assert journal_to_undo(SEAL) == own_journal(SEAL)
+
+
+@pytest.mark.root
+def test_of_a_namespace_in_which_somebody_lives_nothing_is_undone_from_outside(directory):
+    with subprocess.Popen(["unshare", "--mount", "sleep", "600"]) as inside:
+        try:
+            while (namespace := Path(f"/proc/{inside.pid}/ns/mnt").readlink()) == Path(
+                "/proc/self/ns/mnt"
+            ).readlink():
+                time.sleep(0.01)
+            journal = directory / f"{SEAL}.{namespace.name.strip('mnt:[]')}.json"
+            journal.touch()
+            assert find_journal(SEAL) == journal
+            with pytest.raises(
+                JournalInvalid,
+                match=rf"process {inside.pid} lives.*nsenter --mount --target {inside.pid}.*--journal",
+            ):
+                journal_to_undo(SEAL)
+        finally:
+            inside.kill()
+    assert journal_to_undo(SEAL) == journal

@@ -8,6 +8,8 @@ import resource
 import socket
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -240,12 +242,103 @@ def test_a_full_journal_fails_before_anything_is_made(world):
 
 @pytest.mark.demand("hard-links", "link-remap-device")
 def test_hard_links_out_of_reach_are_a_warning(world):
-    (world.there / "a").mkdir()
-    (world.there / "b").mkdir()
+    (world.there / "one").write_text("x")
+    (world.there.parent / "two").hardlink_to(world.there / "one")
+    manifest = world.capture(regular("/one", 1))
+    assert manifest.warnings == ("/one has 1 more hard link out of reach, which a restore does not join",)
+
+
+@pytest.mark.demand("hard-links")
+def test_hard_links_in_directories_that_the_dump_does_not_name_are_joined(world):
+    for directory in ("a", "b/deep", "c"):
+        (world.there / directory).mkdir(parents=True)
+    (world.there / "b").chmod(0o2750)
     (world.there / "a/one").write_text("x")
-    (world.there / "b/two").hardlink_to(world.there / "a/one")
+    (world.there / "b/deep/two").hardlink_to(world.there / "a/one")
     manifest = world.capture(regular("/a/one", 1))
-    assert "1 more hard link in" in manifest.warnings[0]
+    assert manifest.warnings == ()
+    assert manifest.files[0].names == (b"/a/one", b"/b/deep/two")
+    world.rebuild()
+    assert (world.here / "a/one").samefile(world.here / "b/deep/two")
+    assert stat.S_IMODE((world.here / "b").stat().st_mode) == 0o2750
+    assert not (world.here / "c").exists()
+    assert world.plan().actions == ()
+
+
+@pytest.mark.demand("odd-names")
+@pytest.mark.parametrize("length", [4095, 9000])
+def test_a_path_as_long_as_the_kernel_tells_and_longer(world, length):
+    """CRIU takes names from the kernel, up to 4095 bytes; a socket's relative name below such a directory is longer."""
+    path = long_path(length)
+    with descended(world.there, path, make=True) as (directory, name):
+        fd = os.open(name, os.O_CREAT | os.O_WRONLY, 0o640, dir_fd=directory)
+        os.write(fd, b"deep")
+        os.close(fd)
+    world.capture(regular(path, 4))
+    world.rebuild()
+    with descended(world.here, path) as (directory, name):
+        fd = os.open(name, os.O_RDONLY, dir_fd=directory)
+        assert (os.read(fd, 9), stat.S_IMODE(os.fstat(fd).st_mode)) == (b"deep", 0o640)
+        os.close(fd)
+    assert world.plan().actions == ()
+    assert world.undo().left == []
+    assert os.listdir(world.here) == []  # noqa: PTH208 - nothing that would walk on
+
+
+def long_path(length: int) -> str:
+    path = ""
+    while length - len(path) > 256:
+        path += "/" + "d" * min(255, length - len(path) - 2)
+    return path + "/" + "f" * (length - len(path) - 1)
+
+
+@contextmanager
+def descended(base: Path, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+    """Walk to the directory of a path that is too long for the kernel to be given at once."""
+    *directories, name = path[1:].split("/")
+    fd = os.open(base, os.O_RDONLY)
+    for directory in directories:
+        if make:
+            os.mkdir(directory, dir_fd=fd)
+        below = os.open(directory, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    yield fd, name
+    os.close(fd)
+
+
+@pytest.mark.demand("sparse")
+def test_holes_come_back_from_a_copy_that_has_lost_them(world):
+    """As on a file system without holes, or after a copy by a program that fills them."""
+    with (world.there / "ring").open("wb") as file:
+        file.write(b"x" * 4096 + bytes(4096))
+        file.seek(1 << 20)
+        file.write(b"y" * 4096)
+        file.truncate(1 << 22)
+    manifest = world.capture(regular("/ring", 1 << 22))
+    assert manifest.files[0].data == ((0, 8192), (1 << 20, (1 << 20) + 4096))
+    copy = world.images / "llmux" / manifest.files[0].carried
+    copy.write_bytes(copy.read_bytes())
+    assert copy.stat().st_blocks * 512 >= 1 << 22
+    world.rebuild()
+    rebuilt = world.here / "ring"
+    assert rebuilt.read_bytes() == (world.there / "ring").read_bytes()
+    assert rebuilt.stat().st_blocks == (world.there / "ring").stat().st_blocks
+
+
+@pytest.mark.demand("sparse")
+def test_a_manifest_that_lies_about_data_is_found(world):
+    with (world.there / "ring").open("wb") as file:
+        file.write(b"x" * 4096)
+        file.truncate(1 << 20)
+    manifest = world.capture(regular("/ring", 1 << 20))
+    for data in (((0, 1 << 40),), ((4096, 8192),), ()):
+        lie = manifest.files[0].model_copy(update={"data": data})
+        lying = manifest.model_copy(update={"files": (lie,)}).sealed()
+        (world.images / "llmux-manifest.json").write_bytes(lying.to_json())
+        with pytest.raises(SideFileDiffers):
+            world.rebuild()
+        assert everything(world.here) == set()
 
 
 def test_holes_are_kept(world):

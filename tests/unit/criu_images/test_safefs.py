@@ -100,15 +100,6 @@ def test_a_link_swapped_in_after_the_walk_changes_nothing(root, tree):
     assert not (root.parent / "new").exists()
 
 
-def test_links_in_a_directory(root, tree):
-    (root / "dir/second").hardlink_to(root / "dir/file")
-    (root / "dir/other").write_text("inside")
-    inode = tree.inspect(raw("/dir/file"))
-    assert inode is not None
-    assert tree.links_in(raw("/dir")) == {inode.identity: (b"/dir/file", b"/dir/second")}
-    assert tree.links_in(raw("/")) == {}
-
-
 @pytest.mark.timeout(10)
 def test_only_a_regular_file_is_opened_as_one(root, tree):
     os.mkfifo(root / "pipe")

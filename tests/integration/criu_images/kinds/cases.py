@@ -56,8 +56,10 @@ CASES = (
     Case("files.sparse", ("sparse", "file-size"), MISSING),
     Case("files.odd_names", ("odd-names",), r"Can't open file srv/kinds/files.odd_names/"),
     Case("files.long_path", ("odd-names",), MISSING),
+    Case("files.longest_path", ("odd-names",), MISSING),
     Case("files.symlink", ("symlink",), MISSING),
     Case("files.hard_links", ("hard-links",), MISSING),
+    Case("files.hard_links_apart", ("hard-links",), MISSING),
     Case("files.path_only", ("file",), MISSING),
     Case("files.unlinked_then_made_again", ("ghost", "file"), MISSING),
     Case("files.descriptor_flags", ("file",), MISSING),
@@ -167,6 +169,7 @@ CASES = (
 )
 
 REFUSALS = (
+    Refusal("files.too_long_path", ("odd-names",), r"Buffer for read link of fd \d+ is too small"),
     Refusal("lost.ghost_too_great", ("ghost-limit",), r"Can't dump ghost file"),
     Refusal("lost.link_remap_unasked", ("link-remap-flag",), r"link-remap option"),
     Refusal("unix.relative_upwards", ("unix-relative-up",), r"Unable too cut"),

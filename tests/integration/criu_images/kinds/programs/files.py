@@ -5,6 +5,7 @@ import fcntl
 import mmap
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 
@@ -121,6 +122,43 @@ def hard_links():
     os.pwrite(a, b"ONE", 0)
     assert os.pread(b, 9, 0) == b"ONE inode"
     assert os.fstat(a).st_nlink == 2
+
+
+def hard_links_apart():
+    """One name is open; the others are in directories that the dump knows nothing of, one of them far away."""
+    a = make(here("a"), b"one inode")
+    far = "/var/tmp/apart/deeper"
+    os.makedirs(far, mode=0o750)
+    os.mkdir(here("beside"), 0o711)
+    others = [here("beside/b"), f"{far}/c"]
+    for other in others:
+        os.link(here("a"), other)
+    yield
+    os.pwrite(a, b"ONE", 0)
+    assert os.fstat(a).st_nlink == 3
+    assert all(os.path.sameopenfile(a, os.open(other, os.O_RDONLY)) for other in others)
+    assert stat.S_IMODE(os.stat(far).st_mode) == 0o750
+
+
+def longest_path():
+    """One byte less than the kernel takes and tells: CRIU's buffer has room for no more."""
+    yield from _path_of(4094)
+
+
+def too_long_path():
+    yield from _path_of(4095)
+
+
+def _path_of(length):
+    path = here() + "/"
+    while len(path) + 256 < length:
+        path += "d" * min(255, length - len(path) - 3) + "/"
+    os.makedirs(path)
+    path += "f" * (length - len(path))
+    fd = make(path, b"deep")
+    yield
+    assert os.pread(fd, 9, 0) == b"deep"
+    assert os.readlink(f"/proc/self/fd/{fd}") == path
 
 
 def mapped_private():
