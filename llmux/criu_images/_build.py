@@ -189,7 +189,7 @@ class Builder:
             if found != entry.size:
                 raise SideFileDiffers(name, f"has {counted(found, 'byte')}, the manifest has {entry.size}")
             try:
-                copied = copy_file(source, fd, entry.size, algorithm_of(digest), advance, entry.data)
+                copied = copy_file(source, fd, entry.size, algorithm_of(digest), advance, segments=entry.data)
             except ShortReadError as error:
                 raise SideFileDiffers(name, "it shrank while it was read") from error
         if copied != digest:

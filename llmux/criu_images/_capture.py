@@ -337,7 +337,7 @@ def _copy_to_side(
     size, algorithm = file.entry.size, choose_algorithm(status)
     try:
         segments = few_segments(source, size, algorithm)
-        return copy_file(source, copy, size, algorithm, advance, segments), segments
+        return copy_file(source, copy, size, algorithm, advance, segments=segments), segments
     finally:
         os.close(copy)
 

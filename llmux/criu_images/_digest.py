@@ -82,6 +82,7 @@ def copy_file(  # noqa: PLR0913 - two of them are seldom given
     size: int,
     algorithm: Algorithm,
     advance: _Advance = _unheard,
+    *,
     segments: Segments | None = None,
 ) -> str:
     """Copy the first `size` bytes of `source` to the empty file `target`, keep holes, and return the digest of what was copied.

@@ -88,7 +88,7 @@ def test_holes_are_where_the_caller_says(tmp_path):
     source, target = opened(full), opened(copy)
     try:
         assert list(find_segments(source, MIB + 4096)) == [(0, MIB + 4096)]
-        copied = copy_file(source, target, MIB + 4096, Algorithm.SPARSE, ((MIB, MIB + 4096),))
+        copied = copy_file(source, target, MIB + 4096, Algorithm.SPARSE, segments=((MIB, MIB + 4096),))
         assert list(find_segments(target, MIB + 4096)) == [(MIB, MIB + 4096)]
     finally:
         os.close(source)
