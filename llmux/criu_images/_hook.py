@@ -35,6 +35,8 @@ def main() -> None:
                     _prepare, "CRIU ends the restore; nothing was started. `{plan}` says all that it needs."
                 )
             )
+        case "post-setup-namespaces":
+            sys.exit(_guarded(_rebuild_inside, "CRIU ends the restore; no process of the dump has run."))
         case "pre-resume":
             _note_success()
         case None:
@@ -130,10 +132,14 @@ def _version_in_log(directory: Path) -> str | None:
 
 def _prepare(directory: Path) -> None:
     """Rebuild, unless CRIU is going to make the place for it: then what it sees now are its caller's files, and none of them is touched."""
-    if any(directory.glob("mountpoints-*.img")):
+    if _has_own_mounts(directory):
         _check(directory)
     else:
         _rebuild(directory)
+
+
+def _has_own_mounts(directory: Path) -> bool:
+    return any(directory.glob("mountpoints-*.img"))
 
 
 def _check(directory: Path) -> None:
@@ -142,11 +148,22 @@ def _check(directory: Path) -> None:
     verify(directory)
 
 
-def _rebuild(directory: Path) -> None:
+def _rebuild_inside(directory: Path) -> None:
+    """Rebuild in the file systems that CRIU has mounted for the tree, whose root task waits: it opens no file before this stage is over."""
+    if _has_own_mounts(directory):
+        from llmux.criu_images._yard import enter_tree  # noqa: PLC0415
+
+        task = int(os.environ.get("CRTOOLS_INIT_PID", ""))
+        _rebuild(directory, enter_tree(directory, task), task)
+
+
+def _rebuild(directory: Path, root: Path | None = None, task: int | None = None) -> None:
     from llmux.criu_images._policy_file import standing_policy  # noqa: PLC0415
     from llmux.criu_images._rebuild import rebuild  # noqa: PLC0415
 
-    made = rebuild(directory, policy=standing_policy(), restorer=os.getppid())
+    made = rebuild(
+        directory, root=root or _root_of(None), policy=standing_policy(), restorer=os.getppid(), task=task
+    )
     for warning in made.warnings:
         _say(f"warning: {warning}")
 
@@ -158,7 +175,11 @@ def _note_success() -> None:
     what goes wrong here, and so do we: what was made is the same. The next rebuild starts a new journal; the holder stays until the tree ends.
     """
     try:
-        journal = _journal_of(_read_seal(os.environ.get("CRTOOLS_IMAGE_DIR", "")))
+        seal, task = _read_seal(os.environ.get("CRTOOLS_IMAGE_DIR", "")), _elsewhere()
+        if task is not None:  # nobody but its engine takes such a tree back, with all its files
+            os.unlink(f"{JOURNALS}/{seal}.task-{task}.json")  # noqa: PTH108 - pathlib is an import more
+            return
+        journal = _journal_of(seal)
         lines = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.write(lines, RESTORED_LINE)
         os.close(lines)

@@ -24,6 +24,10 @@ from llmux.criu_images.errors import JournalInvalid
 _REMOVE = "Remove it if no restore of this dump is under way"
 
 
+OF_TASK = ".task-"
+"""In the name of a journal whose paths are those of a tree with a mount namespace of its own."""
+
+
 class Kind(enum.Enum):
     """What a line is about."""
 
@@ -190,13 +194,15 @@ def read_own(path: Path) -> frozenset[Claim]:
 def read_claims(path: Path) -> Mapping[Claim, str]:
     """Return what other restores of this place have made or are going to make and that are not over, with their journals' names.
 
-    A journal that cannot be read claims nothing.
+    A journal that cannot be read claims nothing. A name alone means nothing to a tree with a mount namespace of its own, nor does its to others.
     """
     claims: dict[Claim, str] = {}
     for other in sorted(path.parent.glob("*.json")):
         if other.name != path.name:
+            apart = OF_TASK in path.name or OF_TASK in other.name
             with suppress(JournalInvalid):
-                claims.update((claim, other.name) for claim in _claims(_open_lines(other)))
+                found = _claims(_open_lines(other))
+                claims.update((claim, other.name) for claim in found if claim[1] is not None or not apart)
     return claims
 
 

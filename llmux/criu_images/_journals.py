@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from llmux.criu_images._journal import OF_TASK
 from llmux.criu_images._observe import find_in_mounts, has_private_mounts
 from llmux.criu_images.errors import JournalInvalid
 
 DEFAULT_DIRECTORY = Path("/run/llmux/journals")
 
 
-def own_journal(seal: str) -> Path:
+def own_journal(seal: str, task: int | None = None) -> Path:
     """Return where the rebuild of a manifest's dump in this mount namespace keeps its journal unless the caller says otherwise.
 
-    `_hook.py` has the same name, without the imports.
+    In namespaces that CRIU makes for the dump it is that of the root `task`. `_hook.py` has the same names, without the imports.
     """
+    if task is not None:
+        return DEFAULT_DIRECTORY / f"{seal}{OF_TASK}{task}.json"
     namespace = Path("/proc/self/ns/mnt").readlink().name.strip("mnt:[]")
     return DEFAULT_DIRECTORY / f"{seal}.{namespace}.json"
 

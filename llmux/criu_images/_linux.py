@@ -27,7 +27,9 @@ _STATX_BASIC_STATS = 0x7FF
 _LINKS_AT = 16
 _BASIC = struct.Struct("=I8xH2xQQQ")
 
+_CLONE_NEWNS = 0x20000
 _MS_BIND = 4096
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 _MNT_DETACH = 2
 
 
@@ -90,6 +92,24 @@ def glimpse(directory: int, name: bytes) -> Glimpse:
     seconds, nanoseconds = struct.unpack_from("=qI", buffer, _BTIME_AT)
     (mount,) = struct.unpack_from("=Q", buffer, _MOUNT_AT)
     return Glimpse(mode, links, inode, min(size, blocks * 512), seconds * 10**9 + nanoseconds, mount)
+
+
+def enter_mount_namespace(process: int) -> None:
+    """Enter the mount namespace of another process, at its root; raises OSError."""
+    fd = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _LIBC.setns(fd, _CLONE_NEWNS) != 0:
+            raise _last_error()
+    finally:
+        os.close(fd)
+
+
+def unshare_mounts() -> None:
+    """Enter a copy of this mount namespace; what is mounted in one of the two from now on is not in the other. Raises OSError."""
+    if _LIBC.unshare(_CLONE_NEWNS) != 0:
+        raise _last_error()
+    if _LIBC.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None) != 0:
+        raise _last_error()
 
 
 def bind_mount(source_fd: int, target_fd: int) -> None:

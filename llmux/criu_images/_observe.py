@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from llmux.criu_images._facts import Inode, MountPoint, Port, Processor
@@ -54,6 +55,19 @@ def read_mounts(pid: int | None = None) -> tuple[MountPoint, ...]:
     return tuple(_parse_mount(line) for line in data.splitlines())
 
 
+def read_mounts_at(root: Path) -> tuple[MountPoint, ...]:
+    """Return the mounts that this process sees, as they are in the tree below `root`: those outside are at its `/`. Raises OSError."""
+    prefix = os.fsencode(root.resolve()).rstrip(b"/")
+    return tuple(
+        replace(mount, mountpoint=RawPath(_below(prefix, mount.mountpoint) or b"/"))
+        for mount in read_mounts()
+    )
+
+
+def _below(prefix: bytes, path: RawPath) -> bytes:
+    return path.removeprefix(prefix) if path.startswith(prefix + b"/") else b""
+
+
 def _parse_mount(line: bytes) -> MountPoint:
     """Parse one line of proc_pid_mountinfo(5), whose optional fields end with a lone hyphen."""
     fields = line.split(b" ")
@@ -88,14 +102,17 @@ def _cpuinfo_fields(text: str) -> Iterator[tuple[str, str]]:
         yield name.strip(), value.strip()
 
 
-def read_ids() -> Mapping[int, str]:
+def read_ids(of: int | None = None) -> Mapping[int, str]:
     """Return the ids in use in this PID namespace (PIDs, TIDs, and PGIDs and SIDs whose leader may be gone), with a holder's name.
 
-    This process is left out: it is gone before the restore forks. Processes that vanish meanwhile are not in use.
+    This process is left out: it is gone before the restore forks. Processes that vanish meanwhile are not in use. `of` is the restored root
+    task, where CRIU has made it already: it holds its own id, and a PID namespace that is its own holds no others.
     """
     ids: dict[int, str] = {}
+    if of is not None and (_PROC / f"{of}/ns/pid").readlink() != (_PROC / "self/ns/pid").readlink():
+        return ids
     for process in _PROC.iterdir():
-        if process.name.isdecimal() and int(process.name) != os.getpid():
+        if process.name.isdecimal() and int(process.name) not in {os.getpid(), of}:
             with suppress(OSError):
                 _add_ids(ids, process)
     return ids
@@ -121,14 +138,14 @@ def is_alive(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
-def read_ports() -> tuple[Port, ...]:
-    """Return the listening TCP and the bound UDP ports of this network namespace; raises OSError."""
-    return tuple(port for table in _IPPROTO for port in _read_port_table(table))
+def read_ports(of: int | None = None) -> tuple[Port, ...]:
+    """Return the listening TCP and the bound UDP ports of this, or of process `of`'s, network namespace; raises OSError."""
+    return tuple(port for table in _IPPROTO for port in _read_port_table(of, table))
 
 
-def _read_port_table(table: str) -> Iterator[Port]:
+def _read_port_table(of: int | None, table: str) -> Iterator[Port]:
     try:
-        lines = (_PROC / "net" / table).read_text().splitlines()[1:]
+        lines = (_PROC / str(of or "self") / "net" / table).read_text().splitlines()[1:]
     except FileNotFoundError:  # a kernel without IPv6
         return
     for line in lines:
@@ -146,12 +163,12 @@ def _parse_address(text: str) -> tuple[int, str]:
     return family, socket.inet_ntop(family, b"".join(words))
 
 
-def read_socket_names() -> frozenset[bytes]:
-    """Return the names of the Unix sockets of this network namespace; raises OSError.
+def read_socket_names(of: int | None = None) -> frozenset[bytes]:
+    """Return the names of the Unix sockets of this, or of process `of`'s, network namespace; raises OSError.
 
     They are as the kernel prints them: paths as they were bound, abstract names with each NUL as '@'.
     """
-    return frozenset(_SOCKET_NAME.findall((_PROC / "net" / "unix").read_bytes()))
+    return frozenset(_SOCKET_NAME.findall((_PROC / str(of or "self") / "net" / "unix").read_bytes()))
 
 
 def has_private_mounts() -> bool:

@@ -32,7 +32,13 @@ from llmux.criu_images._survey import survey
 from llmux.criu_images._times import earlier_times
 from llmux.criu_images._undo import Undone, take_back
 from llmux.criu_images._verify import check_images, check_unchanged, open_to_all, read_manifest
-from llmux.criu_images.errors import CriuImagesError, RebuildFailed, RebuildRefused, SideFileDiffers
+from llmux.criu_images.errors import (
+    CriuImagesError,
+    HolderFailed,
+    RebuildFailed,
+    RebuildRefused,
+    SideFileDiffers,
+)
 from llmux.criu_images.manifest import FreeKind, Manifest
 
 _ROOT = Path("/")
@@ -54,7 +60,7 @@ def plan(
     manifest = read_manifest(directory)
     check_images(directory, manifest, progress)
     with Tree(root) as tree:
-        facts = survey(manifest, tree, journal or own_journal(manifest.seal), progress)
+        facts = survey(manifest, tree, journal or own_journal(manifest.seal), progress, root=root)
     return _plan(directory, manifest, facts, policy)
 
 
@@ -67,6 +73,7 @@ def rebuild(  # noqa: PLR0913 - each is the caller's own choice
     policy: Policy = DEFAULT,
     restorer: int | None = None,
     progress: Listener = ignore,
+    task: int | None = None,
 ) -> Plan:
     """Make what the dump in `directory` needs and is missing below `root`, and return the plan that was carried out.
 
@@ -74,20 +81,24 @@ def rebuild(  # noqa: PLR0913 - each is the caller's own choice
     `policy` says what becomes of a file that is here and differs. `restorer` is the PID of the CRIU that is about to restore, if it runs
     already: a process that holds a bind point for it leaves when it fails; else that waits for `finish` or `undo`, for ten minutes at most.
     `progress` is told how far it is; where it raises, that is raised, once what was made has been taken back.
+    `task` is the root task that waits in the restore's namespaces, where those are not this process's and `root` is in them.
     Raises RebuildRefused (there are conflicts; nothing was touched), RebuildFailed, HolderFailed, SideFileDiffers (what was made has been
     taken back), ImagesDiffer, JournalInvalid and what `read_manifest` raises.
     """
     manifest = read_manifest(directory)
     stamps = check_images(directory, manifest, progress)
-    journal = journal or own_journal(manifest.seal)
+    journal = journal or own_journal(manifest.seal, task)
     with locked(journal), Tree(root) as tree:
         renew_holder(journal, restorer)
         # A rebuild that was killed may have left a directory without its mode, a file without its flags.
         take_back(tree, cut_short(read_journal(journal)))
-        facts = survey(manifest, tree, journal, progress)
+        facts = survey(manifest, tree, journal, progress, root=root, task=task)
         made = _plan(directory, manifest, facts, policy)
         if made.conflicts:
             raise RebuildRefused(tuple(map(str, made.conflicts)))
+        points = [action for action in made.actions if isinstance(action, HoldBindPoint)]
+        if points and task is not None:
+            raise HolderFailed(points[0].path, "CRIU restores this dump in namespaces of its own")
         settle_restored(journal)
         with _journal_to_undo_by(tree, journal) as lines:
             meter = Meter(progress, Phase.PLACE, _sizes(made))
@@ -96,7 +107,6 @@ def rebuild(  # noqa: PLR0913 - each is the caller's own choice
                 check_unchanged(directory, stamps)
                 for line in _expected(manifest, facts):
                     lines.add(line)
-                points = [action for action in made.actions if isinstance(action, HoldBindPoint)]
                 if points:
                     start_holder(points, tree, journal, manifest.ids, restorer)
             lines.add(Made(Kind.BUILT, ()))

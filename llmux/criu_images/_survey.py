@@ -24,21 +24,30 @@ from llmux.criu_images.errors import UnsafeLink
 from llmux.criu_images.manifest import FileEntry, Manifest, Metadata
 
 
-def survey(manifest: Manifest, tree: Tree, journal: Path | None = None, listener: Listener = ignore) -> Facts:
+def survey(  # noqa: PLR0913 - each is the caller's own choice
+    manifest: Manifest,
+    tree: Tree,
+    journal: Path | None = None,
+    listener: Listener = ignore,
+    *,
+    root: Path = Path("/"),
+    task: int | None = None,
+) -> Facts:
     """Observe all that `make_plan` compares with `manifest`; raises OSError where /proc cannot be read, JournalInvalid.
 
-    `journal` is this restore's; what it and those beside it list is known to be made by rebuilds.
+    `journal` is this restore's; what it and those beside it list is known to be made by rebuilds. `root` is the tree's. `task` is in the
+    namespaces of the restore, if they are not this process's.
     """
-    mounts = observe.read_mounts()
+    mounts = observe.read_mounts_at(root)
     memory = frozenset(mount.id for mount in mounts if mount.in_memory)
     paths = {path: _look(tree, path) for path in _plain_paths(manifest)}
     paths.update(_look_at_files(manifest.files, tree, memory, listener))
     return Facts(
         paths=paths,
         unheld=_unheld(manifest, tree, paths),
-        ids=observe.read_ids(),
-        ports=observe.read_ports(),
-        socket_names=observe.read_socket_names(),
+        ids=observe.read_ids(task),
+        ports=observe.read_ports(task),
+        socket_names=observe.read_socket_names(task),
         mounts=mounts,
         processor=observe.read_processor(),
         kernel=os.uname().release,
@@ -46,7 +55,7 @@ def survey(manifest: Manifest, tree: Tree, journal: Path | None = None, listener
         own=read_own(journal) if journal else frozenset(),
         claimed=read_claims(journal) if journal else {},
         peers=_probe_peers(manifest, tree, paths),
-        private_mounts=observe.has_private_mounts(),
+        private_mounts=task is None and observe.has_private_mounts(),
     )
 
 

@@ -181,7 +181,7 @@ NAMESPACES = Section(
             "`--root` at a mount of all that is here, `--external mnt[]` at both ends; each mount of the dump must be here",
             "prepare_mnt_ns",
             "mounts; files as the tree saw them",
-            "nothing below the dump's own mounts: CRIU brings a tmpfs with its content",
+            "by the hook at `post-setup-namespaces`, in what CRIU has mounted for the tree; CRIU brings a tmpfs with its content",
         ),
         Demand(
             "mounts",

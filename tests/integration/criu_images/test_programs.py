@@ -48,6 +48,8 @@ class Program:
     """Commands that print the same before the dump and after the restore."""
     launcher: str = ""
     dumper: str = "criu dump"
+    proves: tuple[str, ...] = ()
+    """Demands whose fulfilment the program shows."""
 
     def __str__(self) -> str:
         return self.name
@@ -56,6 +58,7 @@ class Program:
 PROGRAMS = (
     Program(
         "redis",
+        proves=("unix-listen", "file-append", "threads"),
         ready=(f"{REDIS} ping", "PONG"),
         before=((f"{REDIS} set name llmux", "OK"), (f"{REDIS} rpush list 1 2 3", "3")),
         same=(f"{REDIS} get name", f"{REDIS} info server | grep -E 'run_id|process_id'"),
@@ -69,6 +72,7 @@ PROGRAMS = (
     ),
     Program(
         "nginx",
+        proves=("tcp-listen", "unix-listen", "file-append"),
         ready=(f"{ASK} http localhost:8080 /", "1"),
         before=((f"{ASK} http localhost:8080 /", "2"),),
         same=(f"for i in $(seq 50); do {ASK} http localhost:8080 /worker; done | sort -u",),
@@ -92,6 +96,7 @@ PROGRAMS = (
     ),
     Program(
         "postgres",
+        proves=("sysv", "posix-shm"),
         ready=(f"{PSQL} 'select 1'", "1"),
         before=(
             (f"{PSQL} 'create table numbers (n int)'", "CREATE TABLE"),
@@ -113,6 +118,7 @@ PROGRAMS = (
     ),
     Program(
         "dbus",
+        proves=("unix-listen", "unix-accepted"),
         ready=(f"{DBUS}.example.Counter / org.example.Ask", "uint32 1"),
         before=((f"{DBUS}.example.Counter / org.example.Ask", "uint32 2"),),
         same=(
@@ -123,6 +129,7 @@ PROGRAMS = (
     ),
     Program(
         "multiprocessing",
+        proves=("posix-shm", "semaphore", "unix-listen"),
         ready=(f"{ASK} pool /srv/multiprocessing/socket 3", "1 6 2"),
         before=((f"{ASK} pool /srv/multiprocessing/socket 4", "2 14 2"),),
         after=(
@@ -152,6 +159,7 @@ PROGRAMS = (
     ),
     Program(
         "jvm",
+        proves=("threads", "unix-listen"),
         ready=(f"{ASK} line /srv/jvm/socket 5", "1 5"),
         before=((f"{ASK} line /srv/jvm/socket 6", "2 11"),),
         after=(
@@ -257,7 +265,11 @@ def restore_of(program: Program, hook: str) -> str:
     return f"{ids}; criu restore --restore-detached --images-dir /images/{program.name} --link-remap {hook}"
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(program, marks=pytest.mark.demand(*program.proves)) for program in PROGRAMS],
+    ids=str,
+)
 def test_a_new_client_finds_the_restored_program_as_it_was(
     program: Program, dumped: Dumped, b: Container
 ) -> None:

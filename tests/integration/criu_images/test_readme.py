@@ -59,6 +59,7 @@ def test_there_are_at_most_five() -> None:
     assert {where for _, where in commands()} == {"A", "B", "A and B"}
 
 
+@pytest.mark.demand("post-dump", "pre-restore", "posix-shm", "semaphore")
 def test_they_bring_a_program_to_another_container(tmp_path: Path, nothing_left_behind: None) -> None:
     check_image(IMAGE)
     with ExitStack() as stack:

@@ -197,7 +197,7 @@ def test_a_copy_that_is_swapped_while_files_are_placed_undoes_all(place):
 
 @pytest.mark.demand("changing-checkpoint")
 def test_an_image_that_is_swapped_after_its_check_undoes_all(place, maker, monkeypatch):
-    monkeypatch.setattr(_observe, "read_ids", dict)
+    monkeypatch.setattr(_observe, "read_ids", lambda _: {})
     maker.directory = place.images
     maker.whole()
     capture(place.images, container_started_ns=0)
@@ -255,7 +255,7 @@ def test_what_lies_beside_the_copies_is_not_ours_to_remove(place, maker):
 @pytest.mark.demand("changing-checkpoint")
 @pytest.mark.parametrize("name", ["", "llmux", "llmux/0", MANIFEST_NAME, "core-7.img"])
 def test_nothing_that_every_user_may_change_is_rebuilt_from(place, maker, monkeypatch, name):
-    monkeypatch.setattr(_observe, "read_ids", dict)
+    monkeypatch.setattr(_observe, "read_ids", lambda _: {})
     maker.directory = place.images
     maker.whole()
     capture(place.images, container_started_ns=0)

@@ -185,6 +185,12 @@ def test_a_dump_is_captured_in_its_own_mount_namespace(maker, tmp_path, hook, mo
     assert [entry.size for entry in manifest.files if os.fsencode(log) in entry.names] == [6]
 
 
+def test_namespaces_other_than_the_mounts_are_none_of_its_business(captured, hook, journals):
+    path, images = captured
+    assert hook("post-setup-namespaces", images) == (0, "")
+    assert not path.exists()
+
+
 @pytest.mark.demand("pre-restore")
 def test_a_conflict_ends_the_restore(captured, hook):
     path, images = captured

@@ -10,7 +10,9 @@ import pytest
 
 from llmux.criu_images import _journals as journals
 from llmux.criu_images import _observe
+from llmux.criu_images._journal import Kind, Made, format_line, read_claims
 from llmux.criu_images._journals import find_journal, journal_to_undo, own_journal
+from llmux.criu_images._paths import RawPath
 from llmux.criu_images.errors import JournalInvalid
 
 SEAL = "5ea1"
@@ -81,3 +83,19 @@ def test_of_a_namespace_in_which_somebody_lives_nothing_is_undone_from_outside(d
         finally:
             inside.kill()
     assert journal_to_undo(SEAL) == journal
+
+
+def test_a_tree_with_a_mount_namespace_of_its_own_has_that_of_its_root_task(directory):
+    assert own_journal(SEAL, 12) == directory / f"{SEAL}.task-12.json"
+    own_journal(SEAL, 12).touch()
+    assert find_journal(SEAL) == own_journal(SEAL, 12)
+
+
+def test_names_in_a_mount_namespace_of_its_own_are_nobody_elses(directory):
+    own_journal(SEAL, 12).write_bytes(
+        format_line(Made(Kind.LEFTOVER, (RawPath(b"/tmp/link"),)))
+        + format_line(Made(Kind.NODE, (RawPath(b"/srv/log"),), 1, 2, birth_ns=3))
+    )
+    shared = {(b"/srv/log", (1, 2, 3)): f"{SEAL}.task-12.json"}
+    assert read_claims(own_journal(SEAL)) == shared
+    assert read_claims(own_journal(SEAL, 13)) == shared

@@ -182,3 +182,17 @@ def test_without_an_overlay_the_start_is_in_the_past():
     start = observe.find_container_start(inode(birth_ns=77), disk)
     assert 10**9 * 10**8 < start.ns < time.time_ns()
     assert start.known_by
+
+
+def test_mounts_are_told_as_a_tree_below_another_root_has_them():
+    inside = {mount.id: mount.mountpoint for mount in observe.read_mounts_at(Path("/dev"))}
+    outside = {mount.id: mount.mountpoint for mount in observe.read_mounts()}
+    assert inside.keys() == outside.keys()
+    for number, path in outside.items():
+        assert inside[number] == (path.removeprefix(b"/dev") if path.startswith(b"/dev/") else b"/")
+    assert observe.read_mounts_at(Path("/")) == observe.read_mounts()
+
+
+def test_the_id_of_the_task_that_waits_to_be_restored_is_free_for_it():
+    assert os.getppid() in observe.read_ids()
+    assert os.getppid() not in observe.read_ids(os.getppid())

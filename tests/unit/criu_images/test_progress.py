@@ -70,7 +70,7 @@ def dump(maker, tmp_path):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Make an empty root in a PID namespace without processes, and say where to rebuild."""
-    monkeypatch.setattr(_observe, "read_ids", dict)
+    monkeypatch.setattr(_observe, "read_ids", lambda _: {})
     (tmp_path / "here").mkdir()
     return {"root": tmp_path / "here", "journal": tmp_path / "journals/j"}
 
