@@ -166,7 +166,7 @@ def _tun(entry: Entry, file_id: FileId) -> TunFile:
     namespace = entry.maybe_number("ns_id")
     return TunFile(
         file_id,
-        regular_file=file_id or FileId(entry.number("id")),
+        regular_file=file_id,
         device=entry.maybe_path("netdev"),
         namespace=NamespaceId(namespace) if namespace else None,
     )

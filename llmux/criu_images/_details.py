@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from llmux.criu_images._enums import NamespaceKind
+from llmux.criu_images._ids import FileId
 from llmux.criu_images._paths import escape
 from llmux.criu_images._records import (
     BpfMap,
     Epoll,
+    EpollTarget,
     EventFd,
     File,
     Memfd,
@@ -16,10 +20,12 @@ from llmux.criu_images._records import (
     PacketSocket,
     PidFd,
     Pipe,
+    RegularFile,
     SignalFd,
     Terminal,
     TimerFd,
     TunFile,
+    UnixSocket,
 )
 
 _SECOND = 10**9
@@ -39,11 +45,13 @@ _CLONE = {
 }
 
 
-def details_of(file: File) -> str:
-    """Describe a file beyond its type; empty where its type or its path says it all."""
+def details_of(file: File, files: Mapping[FileId, File]) -> str:
+    """Describe a file of a dump with these `files` beyond its type; empty where its type or its path says it all."""
     text = ""
     match file:
-        case Epoll() | EventFd() | SignalFd() | TimerFd() | PidFd() | NamespaceFile():
+        case Epoll() if file.targets:
+            text = f"waits for {', '.join(_target(target, files) for target in file.targets)}"
+        case EventFd() | SignalFd() | TimerFd() | PidFd() | NamespaceFile():
             text = _anonymous(file)
         case Memfd():
             text = ", ".join(_memfd(file))
@@ -65,12 +73,19 @@ def details_of(file: File) -> str:
     return text
 
 
-def _anonymous(file: Epoll | EventFd | SignalFd | TimerFd | PidFd | NamespaceFile) -> str:
+def _target(target: EpollTarget, files: Mapping[FileId, File]) -> str:
+    file = None if target.file is None else files.get(target.file)
     match file:
-        case Epoll():
-            return (
-                f"waits for fd {' '.join(str(target.fd) for target in file.targets)}" if file.targets else ""
-            )
+        case None:
+            return f"fd {target.fd}"
+        case RegularFile() | UnixSocket() if file.name:
+            return f"fd {target.fd} ({escape(file.name)})"
+        case _:
+            return f"fd {target.fd} (file {file.id:#x})"
+
+
+def _anonymous(file: EventFd | SignalFd | TimerFd | PidFd | NamespaceFile) -> str:
+    match file:
         case EventFd():
             return f"counter {file.counter}"
         case SignalFd():

@@ -40,6 +40,7 @@ from llmux.criu_images._records import (
 )
 from llmux.criu_images._source import Images, Source, open_source
 from llmux.criu_images._wire import name_of_magic
+from llmux.criu_images.errors import DamagedImage
 
 _FILES: Final = "files.img"
 _REMAPS: Final = "remap-fpath.img"
@@ -227,7 +228,10 @@ def _read_ghosts(images: Images, remaps: Iterable[Remap]) -> dict[int, GhostFile
 def _read_ghost(images: Images, number: int) -> GhostFile:
     name = f"ghost-file-{number:x}.img"
     entry = images.one(name, formats.GHOST_FILE)
-    return decode.decode_ghost(entry, number, images.source.size(name) - entry.end)
+    content = images.source.size(name) - entry.end
+    if content < 0:
+        raise DamagedImage(name, "it got shorter while it was read")
+    return decode.decode_ghost(entry, number, content)
 
 
 def _read_pipe_data(images: Images) -> tuple[PipeData, ...]:

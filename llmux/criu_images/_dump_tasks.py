@@ -10,7 +10,7 @@ from llmux.criu_images._decode import TreeItem, decode_tree_item
 from llmux.criu_images._entry import Entry
 from llmux.criu_images._enums import TaskState
 from llmux.criu_images._ids import FileId, Pid
-from llmux.criu_images._records import Descriptor, File, Task, Thread, Unknown
+from llmux.criu_images._records import Descriptor, Epoll, File, Task, Thread, Unknown
 from llmux.criu_images._source import Images
 from llmux.criu_images.errors import DamagedImage
 
@@ -34,7 +34,25 @@ class Files:
 def read_tasks(images: Images, files: Files, *, descriptors_by_table: bool) -> tuple[Task, ...]:
     """Read all tasks, the root first and every parent before its children."""
     reader = _TaskReader(images, files, by_table=descriptors_by_table)
-    return tuple(map(reader.read, _read_tree(images)))
+    tasks = tuple(map(reader.read, _read_tree(images)))
+    for task in sorted(tasks, key=lambda task: task.pid):
+        _join_targets(files.by_id, task)
+    return tasks
+
+
+def _join_targets(files: dict[FileId, File], task: Task) -> None:
+    """Say which files an epoll waits for: the descriptors of the task that restores it, the lowest PID that holds it.
+
+    At dump, CRIU has put the number of a descriptor that is open in the place of one that was closed (`flush_eventpoll_dinfo_queue`).
+    """
+    held: dict[int, FileId] = {}
+    for descriptor in task.descriptors:
+        epoll = files[descriptor.file]
+        if not isinstance(epoll, Epoll) or any(target.file is not None for target in epoll.targets):
+            continue
+        held = held or {each.fd: each.file for each in task.descriptors}
+        targets = (replace(target, file=held.get(target.fd)) for target in epoll.targets)
+        files[epoll.id] = replace(epoll, targets=tuple(targets))
 
 
 def _read_tree(images: Images) -> list[TreeItem]:

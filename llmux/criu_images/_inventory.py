@@ -315,7 +315,7 @@ def _other_references(dump: Dump, users: Users) -> Iterator[FileReference]:
             case InetSocket() if connected(file) or _binds_port(file):
                 pass
             case _:
-                yield FileReference(file, users.get(file.id, ()), details_of(file))
+                yield FileReference(file, users.get(file.id, ()), details_of(file, dump.files))
 
 
 def _threads(dump: Dump) -> tuple[Pid, ...]:

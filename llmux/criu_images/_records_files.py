@@ -166,6 +166,8 @@ class EpollTarget:
     events: int
     """`EPOLL*`."""
     data: int
+    file: FileId | None = None
+    """The file behind that descriptor; None where nobody holds the epoll, or the descriptor is not open."""
 
 
 @dataclass(frozen=True, slots=True)

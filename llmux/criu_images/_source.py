@@ -114,35 +114,41 @@ class DirectorySource:
             self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (OSError, ValueError) as error:
             raise NotADump(directory, getattr(error, "strerror", None) or str(error)) from error
-        self._names: list[str] | None = None
+        try:
+            self._names = sorted(os.listdir(self._fd))  # noqa: PTH208 - pathlib can't list a descriptor
+        except OSError as error:
+            self.close()
+            raise NotADump(directory, error.strerror or str(error)) from error
+        self._listed = frozenset(self._names)
 
     def close(self) -> None:
         os.close(self._fd)
 
     def names(self) -> Sequence[str]:
-        if self._names is None:
-            self._names = sorted(os.listdir(self._fd))  # noqa: PTH208 - pathlib can't list a descriptor
         return self._names
 
     def entries(self, name: str, image_format: ImageFormat) -> Iterator[Entry] | None:
         fd = self._open(name)
+        if fd is None and name in self._listed:
+            raise UnreadableImage(f"{self.label}/{name}", "it was removed while the dump was read")
         return None if fd is None else self._read(fd, name, image_format)
 
     def _open(self, name: str) -> int | None:
         try:
-            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._unreadable(name, error) from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise UnreadableImage(f"{self.label}/{name}", "it is not a regular file")
+        return fd
 
     def _read(self, fd: int, name: str, image_format: ImageFormat) -> Iterator[Entry]:
         with os.fdopen(fd, "rb") as stream:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableImage(f"{self.label}/{name}", "it is not a regular file")
             try:
-                yield from read_entries(stream, status.st_size, name, image_format)
+                yield from read_entries(stream, os.fstat(fd).st_size, name, image_format)
             except OSError as error:
                 raise self._unreadable(name, error) from error
 
@@ -160,8 +166,6 @@ class DirectorySource:
         if fd is None:
             return b""
         with os.fdopen(fd, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return b""
             try:
                 return stream.read(HEAD)
             except OSError as error:

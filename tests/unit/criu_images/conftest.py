@@ -11,7 +11,7 @@ import pytest
 
 from llmux.criu_images._wire import load_schema
 
-_OWNER = {"uid": 0, "euid": 0, "signum": 0, "pid_type": 0, "pid": 0}
+OWNER = {"uid": 0, "euid": 0, "signum": 0, "pid_type": 0, "pid": 0}
 _TIMEOUTS = dict.fromkeys(("so_snd_tmo_sec", "so_snd_tmo_usec", "so_rcv_tmo_sec", "so_rcv_tmo_usec"), 0)
 _OPTIONS = {"so_sndbuf": 1, "so_rcvbuf": 1} | _TIMEOUTS
 _BOUNDS = ("start_code", "end_code", "start_data", "end_data", "start_stack", "start_brk", "brk")
@@ -136,7 +136,7 @@ class DumpMaker:
         return self.image("files.img", "FILES", "file_entry", *entries)
 
     def reg(self, number: int, name: str, **more: Any) -> dict[str, Any]:
-        fields = {"id": number, "flags": 0, "pos": 0, "fown": _OWNER, "name": name, "mode": REGULAR_MODE}
+        fields = {"id": number, "flags": 0, "pos": 0, "fown": OWNER, "name": name, "mode": REGULAR_MODE}
         return {"type": 1, "id": number, "reg": fields | more}
 
     def unix(self, number: int, name: bytes = b"", **more: Any) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class DumpMaker:
             "uflags": 0,
             "backlog": 0,
         }
-        fields |= {"peer": 0, "fown": _OWNER, "opts": _OPTIONS, "name": name}
+        fields |= {"peer": 0, "fown": OWNER, "opts": _OPTIONS, "name": name}
         return {"type": 5, "id": number, "usk": fields | more}
 
     def inet(self, number: int, **more: Any) -> dict[str, Any]:
@@ -164,14 +164,14 @@ class DumpMaker:
             "src_port": 80,
         }
         fields |= {"dst_port": 0, "flags": 2, "backlog": 5, "src_addr": [0x0100007F], "dst_addr": [0]}
-        return {"type": 4, "id": number, "isk": fields | {"fown": _OWNER, "opts": _OPTIONS} | more}
+        return {"type": 4, "id": number, "isk": fields | {"fown": OWNER, "opts": _OPTIONS} | more}
 
     def other(self, number: int, file_type: int, field: str, **fields: Any) -> dict[str, Any]:
         return {"type": file_type, "id": number, field: {"id": number, **fields}}
 
     def owned(self, number: int, file_type: int, field: str, **fields: Any) -> dict[str, Any]:
         """Make a file of a type that records an owner for signals."""
-        return self.other(number, file_type, field, fown=_OWNER, **fields)
+        return self.other(number, file_type, field, fown=OWNER, **fields)
 
     def remaps(self, *entries: dict[str, Any]) -> None:
         self.image("remap-fpath.img", "REMAP_FPATH", "remap_file_path_entry", *entries)

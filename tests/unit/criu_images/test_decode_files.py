@@ -3,11 +3,22 @@ from __future__ import annotations
 import pytest
 
 from llmux.criu_images._dump import read_dump
-from llmux.criu_images._enums import FileType, Shutdown, SocketState, SocketType
-from llmux.criu_images._records import Fifo, Notify, Pipe, Terminal, Watch
+from llmux.criu_images._enums import FileType, Shutdown, SocketState, SocketType, TerminalType
+from llmux.criu_images._inventory import take_inventory
+from llmux.criu_images._records import (
+    BpfMap,
+    EpollTarget,
+    Fifo,
+    Notify,
+    Pipe,
+    Terminal,
+    TerminalInfo,
+    TunFile,
+    Watch,
+)
 from llmux.criu_images.errors import DamagedImage
 
-from .conftest import HANDLE
+from .conftest import HANDLE, OWNER
 
 
 @pytest.fixture
@@ -144,3 +155,96 @@ def test_a_shutdown_that_cannot_be(maker):
     path.write_bytes(path.read_bytes().replace(b"\x60\x03", b"\x60\x09"))
     with pytest.raises(DamagedImage, match=r"usk\.shutdown: 9 is none of 0 to 3"):
         read_dump(maker.directory)
+
+
+@pytest.mark.parametrize("namespace", [None, 5])
+def test_a_tun_file_shares_its_id_with_the_node_it_was_opened_by(maker, namespace):
+    node = maker.reg(3, "/dev/net/tun", mode=0o20666)
+    more = {} if namespace is None else {"ns_id": namespace}
+    for entries in (
+        [node, maker.other(3, FileType.TUNF.value, "tunf", netdev="tap0", **more)],
+        [maker.other(3, FileType.TUNF.value, "tunf", netdev="tap0", **more), node],
+    ):
+        maker.whole(*entries, fds={4: 3})
+        dump = read_dump(maker.directory)
+        tun = dump.files[3]
+        assert tun == TunFile(3, tun.regular_file, b"tap0", namespace)
+        assert (dump.files[tun.regular_file].name, tun.regular_file != 3) == (b"/dev/net/tun", True)
+        assert dump.unknown == ()
+
+
+def test_an_old_fifo_or_terminal_shares_its_id_with_its_node(maker):
+    fifo = maker.other(3, 3, "fifo", pipe_id=7)
+    terminal = maker.owned(4, 11, "tty", tty_info_id=1, flags=0, regf_id=4)
+    maker.whole(maker.reg(3, "/fifo", mode=0o10600), fifo, maker.reg(4, "/dev/pts/1", mode=0o20620), terminal)
+    dump = read_dump(maker.directory)
+    nodes = [dump.files[dump.files[number].regular_file].name for number in (3, 4)]
+    assert (nodes, dump.unknown) == ([b"/fifo", b"/dev/pts/1"], ())
+
+
+def test_two_files_of_one_id_that_do_not_belong_together(maker):
+    maker.whole(maker.reg(3, "/a"), maker.other(3, 2, "pipe", pipe_id=1, flags=0, fown=OWNER))
+    dump = read_dump(maker.directory)
+    assert dump.files[3].name == b"/a"
+    assert [item.why for item in dump.unknown] == ["file id 0x3 is used twice; the first counts"]
+
+
+def test_a_bpf_map(maker, decoded):
+    numbers = {"map_type": 1, "key_size": 4, "value_size": 16, "map_id": 77, "max_entries": 100}
+    more = {
+        "pos": 0,
+        "map_flags": 0,
+        "memlock": 0,
+        "frozen": True,
+        "map_name": "flows",
+        "ifindex": 0,
+        "flags": 2,
+    }
+    file = decoded(maker.owned(3, 19, "bpf", **numbers, **more))
+    assert file == BpfMap(3, 77, "flows", 1, key_size=4, value_size=16, max_entries=100, frozen=True)
+
+
+@pytest.mark.parametrize(("rdev", "master"), [((5 << 8) | 2, True), (136 << 8, False)])
+def test_a_terminal_has_the_facts_of_its_info(maker, rdev, master):
+    info = {"id": 9, "type": 1, "locked": True, "exclusive": False, "packet_mode": True, "sid": 7, "pgrp": 8}
+    maker.whole(maker.owned(3, 11, "tty", tty_info_id=9, flags=0, regf_id=2))
+    maker.image("tty-info.img", "TTY_INFO", "tty_info_entry", info | {"rdev": rdev, "pty": {"index": 4}})
+    terminal = read_dump(maker.directory).files[3].terminal
+    assert terminal == TerminalInfo(
+        9,
+        TerminalType.PTY,
+        sid=7,
+        pgid=8,
+        device=rdev,
+        index=4,
+        locked=True,
+        exclusive=False,
+        packet_mode=True,
+    )
+    assert terminal.master is master
+
+
+def epoll(maker, number, *fds):
+    targets = [{"id": number, "tfd": fd, "events": 1, "data": fd * 2} for fd in fds]
+    return maker.owned(number, 7, "epfd", flags=2, tfd=targets)
+
+
+def test_an_epolls_targets_are_the_descriptors_of_the_lowest_pid_that_holds_it(maker):
+    maker.whole(maker.reg(3, "/a"), maker.reg(4, "/b"), epoll(maker, 5, 0, 1, 2, 9), fds={})
+    child = {"pid": 9, "ppid": 7, "pgid": 7, "sid": 7, "threads": [9]}
+    maker.tree({"pid": 7, "ppid": 0, "pgid": 7, "sid": 7, "threads": [7]}, child)
+    maker.task(7, {0: 3, 1: 4, 2: 5, 3: 5})
+    maker.task(9, {0: 4, 5: 5})
+    dump = read_dump(maker.directory)
+    assert [(target.fd, target.file) for target in dump.files[5].targets] == [
+        (0, 3),
+        (1, 4),
+        (2, 5),
+        (9, None),
+    ]
+    [details] = [item.details for item in take_inventory(dump).others if item.file.id == 5]
+    assert details == "waits for fd 0 (/a), fd 1 (/b), fd 2 (file 0x5), fd 9"
+
+
+def test_an_epoll_that_nobody_holds_has_numbers_alone(maker, decoded):
+    assert decoded(epoll(maker, 3, 8)).targets == (EpollTarget(8, 1, 16),)

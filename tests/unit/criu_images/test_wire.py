@@ -9,7 +9,7 @@ import pytest
 
 from llmux.criu_images import _wire
 from llmux.criu_images._entry import Entry
-from llmux.criu_images._formats import FILES, GHOST_FILE, IPCNS_SHM, SK_QUEUES, ImageFormat
+from llmux.criu_images._formats import FILES, GHOST_FILE, IPCNS_MSG, IPCNS_SHM, SK_QUEUES, ImageFormat
 from llmux.criu_images._wire import load_schema, read_entries
 from llmux.criu_images.errors import DamagedImage, PycriuIncompatible, PycriuMissing
 
@@ -61,6 +61,50 @@ def test_cut_anywhere_it_is_damaged_or_ends_between_entries(maker):
 def test_another_images_magic_is_named(maker):
     with pytest.raises(DamagedImage, match="not a SK_QUEUES image: it is FILES"):
         read(maker.files(), SK_QUEUES)
+
+
+@pytest.mark.demand("damaged")
+@pytest.mark.parametrize("words", [1, 2])
+def test_another_byte_order_is_named(maker, words):
+    path = maker.files(maker.reg(1, "/a"))
+    data = bytearray(path.read_bytes())
+    for at in range(0, words * 4, 4):
+        data[at : at + 4] = data[at : at + 4][::-1]
+    path.write_bytes(data)
+    with pytest.raises(
+        DamagedImage, match=r"files\.img, byte \d: .*written on a machine of the other byte order"
+    ):
+        read(path)
+
+
+@pytest.mark.demand("damaged")
+@pytest.mark.parametrize(
+    ("count", "size", "why"),
+    [
+        (2, 8, "entry 0, byte 50: cut short in an entry's length"),
+        (0xFFFFFFFF, 8, "cut short in an entry's length"),
+        (1, 9, "a payload of 16 bytes where 8 are left"),
+        (1, 0xFFFFFFFF, "a payload of 4294967296 bytes where 8 are left"),
+    ],
+)
+def test_the_messages_of_a_queue_that_lies(maker, count, size, why):
+    path = queue(maker, count, size, b"12345678")
+    with pytest.raises(DamagedImage, match=why.replace("50", r"\d+")):
+        read(path, IPCNS_MSG)
+
+
+def test_the_messages_of_a_queue_are_skipped(maker):
+    assert [entry.number("qnum") for entry in read(queue(maker, 1, 5, b"12345678"), IPCNS_MSG)] == [1]
+
+
+def queue(maker, count: int, size: int, payload: bytes) -> Path:
+    """Write a System V queue of one message, whatever its numbers claim."""
+    description = dict.fromkeys(("key", "uid", "gid", "cuid", "cgid", "mode", "id"), 1)
+    maker.image("part", "IPCNS_MSG", "ipc_msg", {"mtype": 1, "msize": size}, payload=payload)
+    about = {"desc": description, "qbytes": 9, "qnum": count}
+    path = maker.image("ipcns-msg-9.img", "IPCNS_MSG", "ipc_msg_entry", about)
+    path.write_bytes(path.read_bytes() + (maker.directory / "part").read_bytes()[8:])
+    return path
 
 
 def test_no_magic_at_all(tmp_path):
