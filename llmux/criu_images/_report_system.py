@@ -102,7 +102,7 @@ def _what(dump: Dump, number: FileId) -> str:
         case UnixSocket() as socket:
             return f"unixsk {words.unix_address(socket)}"
         case file:
-            return f"{words.file_kind(file)} {details_of(file)}".rstrip()
+            return f"{words.file_kind(file)} {details_of(file, dump.files)}".rstrip()
 
 
 def rights(dump: Dump, alone: bool) -> Iterator[Table]:  # noqa: FBT001
