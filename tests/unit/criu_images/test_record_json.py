@@ -24,7 +24,7 @@ def test_records_within_records():
         "pid": 7,
         "id": 3,
         "flags": 0,
-        "targets": [{"fd": 4, "events": 5, "data": 6}],
+        "targets": [{"fd": 4, "events": 5, "data": 6, "file": None}],
     }
 
 
