@@ -122,7 +122,8 @@ def _open(file: File) -> str:
         case Pipe():  # Its details are a number that is new each time.
             return "pipe"
         case _:
-            return f"{words.file_kind(file)} {details_of(file)}".rstrip()
+            # Without the files: what is behind an epoll's descriptors is compared where they are.
+            return f"{words.file_kind(file)} {details_of(file, {})}".rstrip()
 
 
 def _paths(side: _Side) -> Iterator[str]:
