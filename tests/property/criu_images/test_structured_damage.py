@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._formats import ImageFormat, reading_of
+from llmux.criu_images._graph import take_graph
 from llmux.criu_images._inventory import take_inventory
 from llmux.criu_images._report import render
-from llmux.criu_images._report_dot import render_dot
+from llmux.criu_images._report_dot import dot_lines
 from llmux.criu_images._report_json import render_json
 from llmux.criu_images._report_tree import render_tree, render_tree_json
 from llmux.criu_images._wire import read_entries
@@ -94,8 +95,9 @@ def change(message: Message, number: int, value: int) -> None:
 def show(directory: Path) -> None:
     dump = read_dump(directory)
     inventory = take_inventory(dump)
-    for write in (render, render_json, render_dot, render_tree, render_tree_json):
+    for write in (render, render_json, render_tree, render_tree_json):
         assert write(dump, inventory)
+    assert list(dot_lines(take_graph(dump)))
 
 
 @pytest.fixture(scope="module")
