@@ -26,13 +26,8 @@ from llmux.criu_images._users import Role, User
 VERSION = 1
 
 
-def render_json(dump: Dump, inventory: Inventory, only: Section | None = None) -> str:
-    """Write the whole report, or the keys of one section, as one JSON object."""
-    return "\n".join(json_lines(dump, inventory, only))
-
-
 def json_lines(dump: Dump, inventory: Inventory, only: Section | None = None) -> Iterator[str]:
-    """Yield the same line by line, one for each thing: a large dump's report is never in memory as a whole."""
+    """Yield the whole report, or the keys of one section, as one JSON object line by line, one for each thing: a large dump's report is never in memory as a whole."""
     yield "{"
     yield f'  "version": {VERSION},'
     for section, keys in _KEYS.items():

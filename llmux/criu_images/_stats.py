@@ -13,7 +13,7 @@ from llmux.criu_images._entry import Entry
 from llmux.criu_images._formats import STATS
 from llmux.criu_images._pagemaps import count_pages
 from llmux.criu_images._source import Images, open_source
-from llmux.criu_images._table import Table, plain_lines
+from llmux.criu_images._table import Table
 
 VERSION = 1
 
@@ -62,12 +62,8 @@ def _numbers(entry: Entry, part: str) -> Numbers:
     return {name: value for name in names if (value := entry.maybe_number(name)) is not None}
 
 
-def render_stats(stats: dict[str, Numbers]) -> str:
-    """Write times in seconds, and how many pages were looked at and written."""
-    return "\n".join(plain_lines(stats_tables(stats)))
-
-
 def stats_tables(stats: dict[str, Numbers]) -> Iterator[Table]:
+    """Yield times in seconds, how many pages were looked at and written, what the capture took, and the images' sizes."""
     for part in ("dump", "restore"):
         found = stats.get(part, {})
         rows = [(name, f"{found[name] / 1e6:.6f} s") for name in _TIMES[part] if name in found]

@@ -16,6 +16,7 @@ import pytest
 from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shown import render_json
 
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._formats import ImageFormat, reading_of
@@ -23,7 +24,6 @@ from llmux.criu_images._graph import take_graph
 from llmux.criu_images._inventory import take_inventory
 from llmux.criu_images._report import render
 from llmux.criu_images._report_dot import dot_lines
-from llmux.criu_images._report_json import render_json
 from llmux.criu_images._report_tree import render_tree, render_tree_json
 from llmux.criu_images._wire import read_entries
 from llmux.criu_images.errors import CriuImagesError

@@ -14,10 +14,10 @@ from llmux.criu_images._capture import capture
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._inventory import take_inventory
 from llmux.criu_images._report import render
-from llmux.criu_images._report_json import render_json
 from llmux.criu_images.errors import CriuImagesError, DamagedImage, NotADump
 
 from . import live
+from .shown import render_json
 
 # Between them, these have every image that is read; the fewest bytes first.
 SUBJECTS = ["unix_rights", "fifos", "locks", "sysv", "link_remap", "inet", "memfds", "ghosts"]

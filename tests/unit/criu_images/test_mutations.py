@@ -13,11 +13,11 @@ from llmux.criu_images._graph import take_graph
 from llmux.criu_images._inventory import take_inventory
 from llmux.criu_images._report import render
 from llmux.criu_images._report_dot import dot_lines
-from llmux.criu_images._report_json import render_json
 from llmux.criu_images._report_svg import svg_lines
 from llmux.criu_images.errors import CriuImagesError
 
 from .conftest import DumpMaker
+from .shown import render_json
 
 CHANGES = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=4)
 

@@ -9,10 +9,10 @@ import pytest
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._inventory import take_inventory
 from llmux.criu_images._paths import escape
-from llmux.criu_images._report_json import render_json
 from llmux.criu_images._sections import Section
 
 from .live import NAMES, dump_of, inventory_of
+from .shown import render_json
 
 
 @pytest.fixture

@@ -33,9 +33,9 @@ from llmux.criu_images._records import (
     UserNamespace,
 )
 from llmux.criu_images._report import render
-from llmux.criu_images._report_json import render_json
 from llmux.criu_images._sections import Section
 
+from .shown import render_json
 from .test_show_schema import check
 
 OWN = NamespaceId(12)
