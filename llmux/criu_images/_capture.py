@@ -116,8 +116,7 @@ def capture(  # noqa: PLR0913 - each is the caller's own choice
     """Capture what the dump in `directory` needs from the files below `root`, and return the manifest written there.
 
     Run it while the dumped tree is frozen (CRIU's `post-dump` stage), in its mount and PID namespace, or give a `process` of it
-    and its root as `root`. `container_started_ns` is the
-    container's creation in nanoseconds since 1970, found out if not given. An earlier capture of another dump in `directory` is replaced, one of this dump
+    and its root as `root`. `container_started_ns` is the container's creation in nanoseconds since 1970, found out if not given. An earlier capture of another dump in `directory` is replaced, one of this dump
     only with `again`; if this one fails, nothing of it stays. `policy` chooses what is carried; `progress` is told how far it is, and costs the frozen
     tree what it takes. Raises AlreadyCaptured, CaptureFailed, ImagesUnwritable, ManifestVersion, UnsafeLink and what `read_dump` and `progress` raise.
     """

@@ -3,7 +3,7 @@
 CRIU calls it at every stage with CRTOOLS_SCRIPT_ACTION, CRTOOLS_IMAGE_DIR and (at a dump, and at a restore once it has forked) CRTOOLS_INIT_PID; its
 stdin is closed, its stdout and stderr are CRIU's log. An exit code other than 0 at `post-dump` makes CRIU fail the dump and let the tree run on; at
 `pre-restore` it ends the restore before anything was forked. A dump with a mount namespace of its own, as container engines make them, has its paths
-there and not in CRIU's. Imports happen only where they are needed, because other stages come with the tree stopped too.
+there and not in CRIU's: it is captured through its root task, and rebuilt at `post-setup-namespaces`, once CRIU has mounted its file systems. Imports happen only where they are needed, because other stages come with the tree stopped too.
 """
 
 from __future__ import annotations
