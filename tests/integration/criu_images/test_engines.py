@@ -70,8 +70,8 @@ def dumped(host: Container) -> str:
     bundle(host, "first")
     shell(host, "runc run --detach --bundle /first first < /dev/null > /dev/null 2>&1")
     wait_for(log_in(host, "/first"), FIRST)
-    host.exec("mkdir", "--mode=700", "/dumped", "/work")
-    shell(host, "runc checkpoint --image-path /dumped --work-path /work first")
+    host.exec("mkdir", "--mode=700", "/dumped", "/criu-logs")
+    shell(host, "runc checkpoint --image-path /dumped --work-path /criu-logs first")
     host.exec("rm", "--recursive", "/first")
     return "/dumped"
 
@@ -94,7 +94,7 @@ def bundle(host: Container, name: str) -> None:
 
 
 def runc_restore(host: Container, name: str, dumped: str) -> int:
-    command = f"runc restore --detach --bundle /{name} --image-path {dumped} --work-path /work {name}"
+    command = f"runc restore --detach --bundle /{name} --image-path {dumped} --work-path /criu-logs {name}"
     return host.attempt("sh", "-c", f"{command} < /dev/null > /dev/null 2>&1").code
 
 
@@ -187,7 +187,7 @@ def test_runc_alone_does_not(host: Container, dumped: str) -> None:
     configure(host, BARE)
     bundle(host, "alone")
     assert runc_restore(host, "alone", dumped) != 0
-    assert MISSING in host.exec("cat", "/work/restore.log")
+    assert MISSING in host.exec("cat", "/criu-logs/restore.log")
 
 
 @pytest.mark.demand("pre-restore")
@@ -196,7 +196,7 @@ def test_a_conflict_ends_the_restore_and_hinders_no_other(host: Container, dumpe
     bundle(host, "other")
     shell(host, "echo 'of another program' > /other/rootfs/var/log/app.log")
     assert runc_restore(host, "other", dumped) != 0
-    assert "llmux-criu-hook: /var/log/app.log" in host.exec("cat", "/work/restore.log")
+    assert "llmux-criu-hook: /var/log/app.log" in host.exec("cat", "/criu-logs/restore.log")
     assert host.exec("cat", "/other/rootfs/var/log/app.log") == "of another program\n"
     bundle(host, "next")
     assert runc_restore(host, "next", dumped) == 0
