@@ -49,6 +49,12 @@ def journal_to_undo(seal: str) -> Path:
     namespace has ended nobody can undo in it any more, and what it has left elsewhere is taken back from here. Raises JournalInvalid.
     """
     journal = find_journal(seal)
+    if OF_TASK in journal.name:
+        raise JournalInvalid(
+            os.fsencode(journal),
+            "its restore is of a tree in mounts of its own, whose paths are others than here",
+            hint="Remove the container; `undo --journal` with the tree's root as --root takes back what is on volumes",
+        )
     namespace = journal.name.split(".")[-2]
     pid = None if journal == own_journal(seal) else find_in_mounts(namespace)
     if pid is not None:

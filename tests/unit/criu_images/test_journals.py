@@ -44,6 +44,12 @@ def test_the_only_one_is_found_from_outside(directory):
     assert find_journal(SEAL) == directory / f"{SEAL}.1.json"
 
 
+def test_that_of_a_tree_with_other_paths_is_never_undone_here(directory):
+    own_journal(SEAL, 12).touch()
+    with pytest.raises(JournalInvalid, match=r"task-12.*paths are others than here.*--root"):
+        journal_to_undo(SEAL)
+
+
 def test_in_a_namespace_of_its_own_no_other_is_touched(directory, monkeypatch):
     (directory / f"{SEAL}.1.json").touch()
     monkeypatch.setattr(journals, "has_private_mounts", lambda: True)
