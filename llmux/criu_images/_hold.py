@@ -235,7 +235,10 @@ def _read_answer(asking: socket.socket) -> tuple[bytes, tuple[socket.socket, ...
 
 
 def _parse(data: bytes, sockets: tuple[socket.socket, ...]) -> HolderReport:
-    raw = json.loads(data)
+    try:
+        raw = json.loads(data)
+    except ValueError:  # it was killed while it wrote, or found no room
+        return HolderReport((), "it ended before it had told what was sent to it", sockets)
     held = tuple(
         Held(
             RawPath(bytes.fromhex(point["name"])),

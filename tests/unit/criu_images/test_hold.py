@@ -224,6 +224,13 @@ def test_after_its_death_its_name_is_cleared(hold, journal):
     until(lambda: end_holder(journal) == HolderReport((), "") and not control_of(journal).exists())
 
 
+def test_a_report_cut_short_is_none(journal):
+    report = Path(f"{control_of(journal)}.report")
+    report.write_text('{"why": "the restored tree en')
+    assert end_holder(journal) == HolderReport((), "it ended before it had told what was sent to it")
+    assert not report.exists()
+
+
 def test_what_cannot_be_bound_is_an_error_and_nothing_stays(tree, journal, path):
     path.touch()
     point = HoldBindPoint(RawPath(os.fsencode(path)), NODE, "")
