@@ -69,7 +69,8 @@ def _translate(token: bytes) -> bytes:
         case b"?":
             return b"[^/]"
         case _ if token.startswith(b"[") and len(token) > 1:
-            inner = token[1:-1].replace(b"\\", b"\\\\").replace(b"^", b"\\^").replace(b"[", b"\\[")
+            # Python's set operators (&&, ~~, ||, --) are plain characters in a pattern for paths.
+            inner = re.sub(rb"[\\^\[&~|]", rb"\\\g<0>", token[1:-1]).replace(b"--", b"-\\-")
             return b"[^/" + inner[1:] + b"]" if inner.startswith(b"!") else b"[" + inner + b"]"
         case _:
             return re.escape(token)

@@ -27,7 +27,7 @@ def _treatments(manifest: Manifest, path: RawPath) -> Iterator[str]:
     ):
         yield from (f"{what} ({entry.reason})" for entry in entries if entry.path == path)
     if any(socket.external and socket.name == path for socket in manifest.sockets):
-        yield "never made: a live socket of another program must be here, which plan checks"
+        yield "a socket of another program: where nobody has it, a rebuild holds the name of a datagram peer until `finish`"
 
 
 def _file(file: FileEntry, path: RawPath) -> Iterator[str]:

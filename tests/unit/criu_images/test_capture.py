@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -91,19 +92,27 @@ def test_a_manifest_of_a_newer_release_is_not_taken_for_stale(dump):
     assert capture(dump, container_started_ns=0, again=True).version == 1
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """Let no file grow past 1000 bytes: what a full disk does, with another number."""
+    """Let no file grow past 1000 bytes: what a full disk does, with another number.
+
+    Not for longer than needed: pytest's own output may be a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_where_nothing_more_can_be_written_nothing_is_left(dump, small_files):
-    with pytest.raises(
-        ImagesUnwritable, match=f"cannot write the capture to {dump}: .* Make room there"
-    ) as raised:
+def test_where_nothing_more_can_be_written_nothing_is_left(dump):
+    with (
+        pytest.raises(
+            ImagesUnwritable, match=f"cannot write the capture to {dump}: .* Make room there"
+        ) as raised,
+        small_files(),
+    ):
         capture(dump, container_started_ns=0)
     assert raised.value.exit_code is ExitCode.WRONG_USE
     assert not list((dump / "llmux").iterdir())

@@ -48,7 +48,7 @@ WHOLE = manifest(
         ("/dev/x", ["never made: this node must be here"]),
         ("/sock", ["never made: CRIU binds its socket here"]),
         ("/gone", ["never made: CRIU makes this name itself"]),
-        ("/peer", ["never made: a live socket of another program"]),
+        ("/peer", ["a socket of another program", "holds the name"]),
     ],
 )
 def test_what_is_done_with_each_kind(path, said):
