@@ -42,18 +42,18 @@ def find_journal(seal: str) -> Path:
     return others[0] if others else own
 
 
-def journal_to_undo(seal: str) -> Path:
+def journal_to_undo(seal: str, root: Path = Path("/")) -> Path:
     """Return the journal as `find_journal`, but none of a mount namespace in which a process lives.
 
     The tree may run there, and what it uses looks unused from here: its mounts are others, and its sockets those of another network. Once the
     namespace has ended nobody can undo in it any more, and what it has left elsewhere is taken back from here. Raises JournalInvalid.
     """
     journal = find_journal(seal)
-    if OF_TASK in journal.name:
+    if OF_TASK in journal.name and root.resolve() == Path("/"):
         raise JournalInvalid(
             os.fsencode(journal),
             "its restore is of a tree in mounts of its own, whose paths are others than here",
-            hint="Remove the container; `undo --journal` with the tree's root as --root takes back what is on volumes",
+            hint="Remove the container, or give the tree's root as --root",
         )
     namespace = journal.name.split(".")[-2]
     pid = None if journal == own_journal(seal) else find_in_mounts(namespace)

@@ -121,7 +121,7 @@ def undo(directory: Path, *, root: Path = _ROOT, journal: Path | None = None) ->
     A restore that CRIU finished and that is of no use all the same (its program never got healthy) is taken back too, once its
     tree has been ended. The times of the directories that were there are put back too. Raises JournalInvalid and what `read_manifest` raises.
     """
-    journal = journal or journal_to_undo(read_manifest(directory).seal)
+    journal = journal or journal_to_undo(read_manifest(directory).seal, root)
     with locked(journal), Tree(root) as tree:
         lines = read_journal(journal)
         times = earlier_times(tree, lines)

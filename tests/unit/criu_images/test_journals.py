@@ -48,6 +48,7 @@ def test_that_of_a_tree_with_other_paths_is_never_undone_here(directory):
     own_journal(SEAL, 12).touch()
     with pytest.raises(JournalInvalid, match=r"task-12.*paths are others than here.*--root"):
         journal_to_undo(SEAL)
+    assert journal_to_undo(SEAL, directory) == own_journal(SEAL, 12)
 
 
 def test_in_a_namespace_of_its_own_no_other_is_touched(directory, monkeypatch):
