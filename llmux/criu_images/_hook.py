@@ -153,7 +153,7 @@ def _rebuild_inside(directory: Path) -> None:
     if _has_own_mounts(directory):
         from llmux.criu_images._yard import enter_tree  # noqa: PLC0415
 
-        task = int(os.environ.get("CRTOOLS_INIT_PID", ""))
+        task = int(os.environ.get("CRTOOLS_INIT_PID") or 0)
         _rebuild(directory, enter_tree(directory, task), task)
 
 

@@ -46,6 +46,8 @@ def mounts_of_root_task(dump: Dump) -> tuple[Mount, ...]:
     own = dict(dump.tasks[0].namespaces).get(NamespaceKind.MNT)
     mounts = [mount for mount in dump.mounts if mount.namespace == own]
     known = {mount.id for mount in mounts}
+    if len(known) != len(mounts):
+        raise RebuildFailed(b"/", f"the dump names two mounts of namespace {own} by one id")
     roots = [mount for mount in mounts if mount.parent not in known or mount.parent == mount.id]
     if len(roots) != 1:
         raise RebuildFailed(b"/", f"the dump names {len(roots)} root mounts of namespace {own}")

@@ -96,6 +96,8 @@ class EngineHands:
             return
         for path in undone.removed:
             log.info("%s: removed %s, left by a restore that came to nothing", self._name, escape(path))
+        for one in undone.left:
+            log.warning("%s: %s was left: %s", self._name, escape(one.path), one.why)
 
     async def _recover(self) -> None:
         """Clean what a crash left among the checkpoints; where that cannot be done, what can be read still serves."""

@@ -86,6 +86,14 @@ def test_a_dump_that_names_no_mounts_of_its_root_task_is_refused(maker):
         mounts_of_root_task(read_dump(maker.directory))
 
 
+def test_two_mounts_of_one_id_are_refused(images, maker):
+    mount = {"fstype": 5, "root_dev": 0, "flags": 0, "root": "/", "source": "tmpfs", "options": ""}
+    one = mount | {"mnt_id": 2, "parent_mnt_id": 1, "mountpoint": "/"}
+    maker.image("mountpoints-13.img", "MNTS", "mnt_entry", one, one | {"parent_mnt_id": 2})
+    with pytest.raises(RebuildFailed, match="two mounts of namespace 13 by one id"):
+        mounts_of_root_task(read_dump(images))
+
+
 @needs_root
 @pytest.mark.parametrize(
     ("laid_out", "shm"), [(BY_THEMSELVES, "mnt-0000000003"), (IN_PLACE, "13-0000000000/shm")]

@@ -202,3 +202,14 @@ async def test_what_an_llmux_that_was_killed_while_it_woke_has_made_is_removed_a
     await restored.restore(None, None, stored.path)
     assert isinstance(await hands.find(), type(stored))
     assert await restored.found() == (None, False)
+
+
+@pytest.mark.root
+async def test_what_has_changed_since_is_left_and_said(waking, caplog):
+    hands, restored = await waking(health=200)
+    stored = await hands.find()
+    await restored.restore(None, None, stored.path)
+    restored.file.write_text("somebody's own")
+    await hands.find()
+    assert (await restored.found())[0] == "somebody's own"
+    assert f"m: {restored.file} was left: " in caplog.text
