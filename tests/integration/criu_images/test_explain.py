@@ -104,7 +104,7 @@ RESTORES = (
     Case("unix-abstract", "s = socket.socket(socket.AF_UNIX); s.bind('\\0proof'); s.listen()", "unix-listen",
          spoil=f"{PYTHON} -c 'import socket, time; s = socket.socket(socket.AF_UNIX); s.bind(\"\\0proof\"); time.sleep(60)' & echo $! >> /tmp/helpers; while ! grep -q @proof /proc/net/unix; do sleep 0.05; done", conflict=True),
     Case("port", "s = socket.create_server(('127.0.0.1', 7777))", "tcp-listen",
-         spoil=f"{PYTHON} -c 'import socket, time; s = socket.socket(); s.bind((\"127.0.0.1\", 7777)); s.listen(); time.sleep(60)' & echo $! >> /tmp/helpers; while ! grep -q :1E61.*:0000.0A /proc/net/tcp; do sleep 0.05; done", conflict=True),
+         spoil=f"{PYTHON} -c 'import socket, time; s = socket.create_server((\"127.0.0.1\", 7777)); time.sleep(60)' & echo $! >> /tmp/helpers; while ! grep -q ':1E61 00000000:0000 0A' /proc/net/tcp; do sleep 0.05; done", conflict=True),
     Case("pid", "pass", "pid", spoil=TAKE_ID.format("pid"), conflict=True),
     Case("tid", "t = threading.Thread(target=time.sleep, args=(600,), daemon=True); t.start(); open('/tmp/tid', 'w').write(str(t.native_id))", "tid", spoil=TAKE_ID.format("tid"), conflict=True),
     Case("external", "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.connect(here + 'peer')", "unix-external",
