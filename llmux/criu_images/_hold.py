@@ -9,7 +9,6 @@ import fcntl
 import json
 import os
 import socket
-import struct
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -209,19 +208,13 @@ def _ask(journal: Path, request: bytes, fds: list[int]) -> tuple[bytes, tuple[so
             return None
         finally:
             os.close(directory)
-        if not _is_trusted(asking):
+        if not _holder.is_trusted(asking):
             return None
         try:
             socket.send_fds(asking, [request], fds)
             return _read_answer(asking)
         except (BrokenPipeError, ConnectionResetError):  # it ends at this moment
             return None
-
-
-def _is_trusted(asking: socket.socket) -> bool:
-    credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    _, uid, _ = struct.unpack("=iii", credentials)
-    return uid in {0, os.geteuid()}
 
 
 def _read_answer(asking: socket.socket) -> tuple[bytes, tuple[socket.socket, ...]]:

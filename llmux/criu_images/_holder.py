@@ -222,7 +222,7 @@ class Holder:
         with connection:
             connection.settimeout(_REQUEST_SECONDS)
             try:
-                if not _is_root(connection):
+                if not is_trusted(connection):
                     return None
                 request, fds, _, _ = socket.recv_fds(connection, 64, 1)
                 return self._do(connection, request, fds)
@@ -298,7 +298,8 @@ class Holder:
             os.unlink(self._name, dir_fd=self._control)
 
 
-def _is_root(connection: socket.socket) -> bool:
+def is_trusted(connection: socket.socket) -> bool:
+    """Tell whether root, or our own user, is at the other end of a control connection (SO_PEERCRED of unix(7))."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     _, uid, _ = struct.unpack("=iii", credentials)
     return uid in {0, os.geteuid()}

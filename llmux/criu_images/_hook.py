@@ -105,8 +105,13 @@ def _capture(directory: Path) -> None:
 
 def _elsewhere() -> int | None:
     """Return the root task where CRIU runs outside of its mount namespace, as a container engine's does."""
-    task = int(os.environ.get("CRTOOLS_INIT_PID") or 0)
+    task = _root_task()
     return task if task and _namespace_of(task) != _namespace_of("self") else None
+
+
+def _root_task() -> int:
+    """Return the root task's id where CRIU runs; 0 where it has not forked."""
+    return int(os.environ.get("CRTOOLS_INIT_PID") or 0)
 
 
 def _namespace_of(process: int | str) -> str:
@@ -153,7 +158,7 @@ def _rebuild_inside(directory: Path) -> None:
     if _has_own_mounts(directory):
         from llmux.criu_images._yard import enter_tree  # noqa: PLC0415
 
-        task = int(os.environ.get("CRTOOLS_INIT_PID") or 0)
+        task = _root_task()
         _rebuild(directory, enter_tree(directory, task), task)
 
 
@@ -185,7 +190,7 @@ def _note_success() -> None:
         os.close(lines)
         control = journal.removesuffix(".json") + ".hold"
         if os.access(control, os.F_OK):
-            _tell_holder(control, int(os.environ.get("CRTOOLS_INIT_PID", "")))
+            _tell_holder(control, _root_task())
     except (OSError, ValueError):
         return
 
