@@ -22,6 +22,8 @@ on nothing but weights and prompt.
 until `/wake_up` and `/collective_rpc` `reload_weights`. Both levels forget the prefix cache. Idle, all threads block.
 Each process ends when the other does, however that ended.
 
+Whoever sends a header `x-nonce` gets a signed answer: its model, the nonce, digests of the prompt and of the text.
+
 A model is a directory (config.json, tokenizer.json, model.safetensors), or `org/name` in Hugging Face's cache layout
 below `$HF_HUB_CACHE`, `$HF_HOME/hub` or `~/.cache/huggingface/hub`.
 """

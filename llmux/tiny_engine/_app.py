@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,28 +12,16 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from llmux.tiny_engine._client import EngineClient, Piece
-from llmux.tiny_engine._messages import Finish, Status
-from llmux.tiny_engine._protocol import (
-    ApiError,
-    Envelope,
-    Inference,
-    Json,
-    Limits,
-    bad_request,
-    parse_inference,
-    parse_object,
-    usage,
-)
+from llmux.tiny_engine._answer import Exchange, answer_in_pieces, answer_whole, openai_errors
+from llmux.tiny_engine._client import EngineClient
+from llmux.tiny_engine._messages import Status
+from llmux.tiny_engine._protocol import Envelope, Limits, bad_request, parse_inference, parse_object
+from llmux.tiny_engine._signature import NONCE_HEADER, Nonces
 from llmux.tiny_engine._tokenizer import Tokenizer
-from llmux.tiny_engine.errors import BusyError, NotReadyError, TinyEngineError, WorkerDiedError
 
 _LOG = logging.getLogger("llmux.tiny_engine.api")
 _TAGS: Final = ("weights", "kv_cache")
 _MODES: Final = ("abort", "wait", "keep")
-
-Pieces = AsyncGenerator[Piece, None]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +37,7 @@ def make_app(
     engine: EngineClient, tokenizer: Tokenizer, limits: Limits, instance: Instance
 ) -> web.Application:
     api = _Api(engine, tokenizer, limits, instance)
-    app = web.Application(middlewares=[_openai_errors], client_max_size=16 << 20)
+    app = web.Application(middlewares=[openai_errors], client_max_size=16 << 20)
     app.add_routes(
         [
             web.get("/health", api.health),
@@ -70,32 +57,6 @@ def make_app(
     return app
 
 
-@web.middleware
-async def _openai_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except ApiError as error:
-        return web.json_response(error.body, status=error.status)
-    except TinyEngineError as error:
-        translated = _translated(error)
-        return web.json_response(translated.body, status=translated.status)
-    except web.HTTPException as error:
-        translated = ApiError(
-            error.status, error.reason.replace(" ", "") + "Error", f"{error.status}: {error.reason}"
-        )
-        return web.json_response(translated.body, status=error.status)
-
-
-def _translated(error: TinyEngineError) -> ApiError:
-    match error:
-        case NotReadyError() | BusyError():
-            return ApiError(503, "ServiceUnavailableError", str(error))
-        case WorkerDiedError():
-            return ApiError(503, "EngineDeadError", str(error))
-        case _:
-            return ApiError(500, "InternalServerError", str(error))
-
-
 class _Api:
     def __init__(
         self, engine: EngineClient, tokenizer: Tokenizer, limits: Limits, instance: Instance
@@ -104,6 +65,7 @@ class _Api:
         self._tokenizer = tokenizer
         self._limits = limits
         self._instance = instance
+        self._nonces = Nonces()
 
     async def health(self, _: web.Request) -> web.Response:
         return web.Response(status=503 if self._engine.dead else 200)
@@ -177,55 +139,14 @@ class _Api:
     async def _infer(self, request: web.Request, *, chat: bool) -> web.StreamResponse:
         asked = parse_inference(await request.read(), self._tokenizer, self._limits, chat=chat)
         name = f"{'chatcmpl' if chat else 'cmpl'}-{uuid4().hex}"
-        envelope = Envelope(name, int(time.time()), self._limits.model, chat)
+        signer = self._nonces.signer(request.headers.get(NONCE_HEADER), self._limits.model, asked.digest)
+        exchange = Exchange(asked, Envelope(name, int(time.time()), self._limits.model, chat), signer)
         _LOG.info("%s: %d tokens of prompt, %s", name, len(asked.prompt), asked.sampling)
         pieces = self._engine.generate(name, asked.prompt, asked.sampling, asked.stops)
         async with aclosing(pieces):
             if asked.stream:
-                return await _stream(request, pieces, asked, envelope)
-            return await _whole(pieces, asked, envelope)
-
-
-async def _whole(pieces: Pieces, asked: Inference, envelope: Envelope) -> web.Response:
-    collected = [piece async for piece in pieces]
-    counted = usage(len(asked.prompt), sum(piece.tokens for piece in collected))
-    finish = collected[-1].finish or Finish.STOP
-    return web.json_response(envelope.whole("".join(piece.text for piece in collected), finish, counted))
-
-
-async def _stream(
-    request: web.Request, pieces: Pieces, asked: Inference, envelope: Envelope
-) -> web.StreamResponse:
-    """Answer in server-sent events; nothing is sent before the first token, so that a refusal has its own status."""
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
-    try:
-        await _send_pieces(request, response, pieces, asked, envelope)
-    except TinyEngineError as error:
-        if not response.prepared:
-            raise
-        await response.write(_event(_translated(error).body))
-    await response.write(b"data: [DONE]\n\n")
-    return response
-
-
-async def _send_pieces(
-    request: web.Request, response: web.StreamResponse, pieces: Pieces, asked: Inference, envelope: Envelope
-) -> None:
-    tokens = 0
-    async for piece in pieces:
-        tokens += piece.tokens
-        if not response.prepared:
-            await response.prepare(request)
-            if asked.chat:
-                await response.write(_event(envelope.opening()))
-        if piece.text or piece.finish:
-            await response.write(_event(envelope.chunk(piece.text, piece.finish)))
-    if asked.stream_usage:
-        await response.write(_event(envelope.usage(usage(len(asked.prompt), tokens))))
-
-
-def _event(body: Json) -> bytes:
-    return b"data: " + json.dumps(body).encode() + b"\n\n"
+                return await answer_in_pieces(request, pieces, exchange)
+            return await answer_whole(pieces, exchange)
 
 
 def _prometheus(model: str, status: Status) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from llmux.tiny_engine._messages import Finish, Sampling
+from llmux.tiny_engine._signature import prompt_digest
 from llmux.tiny_engine._tokenizer import Tokenizer
 
 Json = Mapping[str, object]
@@ -50,6 +51,8 @@ class Inference:
     stops: tuple[str, ...]
     stream: bool
     stream_usage: bool
+    digest: str
+    """Of what was asked, for a signature."""
 
 
 def parse_inference(data: bytes, tokenizer: Tokenizer, limits: Limits, *, chat: bool) -> Inference:
@@ -72,6 +75,7 @@ def parse_inference(data: bytes, tokenizer: Tokenizer, limits: Limits, *, chat: 
         stops=_stops(body.get("stop")),
         stream=_flag(body, "stream"),
         stream_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        digest=prompt_digest(body.get("messages" if chat else "prompt")),
     )
 
 
@@ -194,6 +198,10 @@ class Envelope:
         return self._chunk(
             {"delta": {"content": text} if text else {}} if self.chat else {"text": text}, finish
         )
+
+    def closing(self) -> Json:
+        """Build a stream's last object, without choices, for what concerns the whole answer."""
+        return self._object([], ".chunk", None)
 
     def usage(self, usage: Json) -> Json:
         return self._object([], ".chunk", usage)

@@ -42,9 +42,10 @@ class Engine:
     cache: Path
 
     @contextmanager
-    def open(self, method: str, path: str, body: object = None) -> Iterator[HTTPResponse]:
+    def open(self, method: str, path: str, body: object = None, nonce: str = "") -> Iterator[HTTPResponse]:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
-        connection.request(method, path, None if body is None else json.dumps(body))
+        headers = {"x-nonce": nonce} if nonce else {}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
         response = connection.getresponse()
         try:
             yield response
@@ -56,15 +57,14 @@ class Engine:
         with self.open("GET", path) as response:
             return Answer(response.status, response.read().decode())
 
-    def post(self, path: str, body: object = None) -> Answer:
-        with self.open("POST", path, body) as response:
+    def post(self, path: str, body: object = None, nonce: str = "") -> Answer:
+        with self.open("POST", path, body, nonce) as response:
             return Answer(response.status, response.read().decode())
 
-    def chat(self, content: str = "What is a lens?", **options: object) -> Answer:
+    def chat(self, content: str = "What is a lens?", nonce: str = "", **options: object) -> Answer:
         messages = [{"role": "user", "content": content}]
-        return self.post(
-            "/v1/chat/completions", {"messages": messages, "temperature": 0, "max_tokens": 20, **options}
-        )
+        body = {"messages": messages, "temperature": 0, "max_tokens": 20, **options}
+        return self.post("/v1/chat/completions", body, nonce)
 
     def answer(self, content: str = "What is a lens?", **options: object) -> str:
         return self.chat(content, **options).json["choices"][0]["message"]["content"]

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from llmux.tiny_engine._signature import digest, prompt_digest
+
 
 def _events(text: str) -> list[str]:
     return [event.removeprefix("data: ") for event in text.split("\n\n") if event]
@@ -42,6 +44,27 @@ def test_a_stream_carries_the_whole_answer(engine, path):
     assert text == (choice["text"] if "text" in choice else choice["message"]["content"])
     assert [part["finish_reason"] for part in choices[-2:]] == [None, choice["finish_reason"]]
     assert json.loads(usage)["usage"] == whole["usage"]
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_an_answer_to_a_nonce_is_signed_whole_and_in_pieces(engine, path):
+    prompt = "The lamp" if path == "/v1/completions" else [{"role": "user", "content": "Hi"}]
+    field = "prompt" if path == "/v1/completions" else "messages"
+    asked = {"temperature": 0, "max_tokens": 12, field: prompt}
+    whole = engine.post(path, asked, nonce=f"whole{path}").json
+    text = whole["choices"][0].get("text") or whole["choices"][0]["message"]["content"]
+    assert whole["signature"] == {
+        "model": "tiny",
+        "nonce": f"whole{path}",
+        "prompt_sha256": prompt_digest(prompt),
+        "text_sha256": digest(text),
+        "times": 1,
+    }
+    *_, last, done = _events(engine.post(path, {**asked, "stream": True}, nonce=f"stream{path}").text)
+    assert done == "[DONE]"
+    assert json.loads(last)["choices"] == []
+    assert json.loads(last)["signature"] == {**whole["signature"], "nonce": f"stream{path}"}
+    assert "signature" not in engine.post(path, asked).json
 
 
 def test_stop_ends_the_text_before_it(engine):

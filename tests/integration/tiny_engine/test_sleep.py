@@ -56,11 +56,12 @@ def test_level_2_drops_the_weights_until_they_are_reloaded(start, models):
 @pytest.mark.parametrize(("mode", "finish", "tokens"), [("abort", "abort", None), ("wait", "length", 20)])
 def test_a_running_request_is_aborted_or_waited_for(start, mode, finish, tokens):
     with start("--token-delay", "0.05") as engine, ThreadPoolExecutor() as pool:
-        asked = pool.submit(engine.chat, ignore_eos=True)
+        asked = pool.submit(engine.chat, ignore_eos=True, nonce="n")
         engine.until(lambda: engine.metric("vllm:num_requests_running") == 1, "the request runs")
         assert engine.post(f"/sleep?level=2&mode={mode}").status == 200
         answer = asked.result(10).json
         assert answer["choices"][0]["finish_reason"] == finish
+        assert ("signature" in answer) == (finish == "length")
         assert tokens in {None, answer["usage"]["completion_tokens"]}
 
 
