@@ -19,7 +19,13 @@ from pathlib import Path
 from time import monotonic_ns
 
 from llmux.criu_images import _observe as observe
-from llmux.criu_images._capture_entries import host_entry, mount_entries, port_entries, socket_entries
+from llmux.criu_images._capture_entries import (
+    host_entry,
+    lock_entries,
+    mount_entries,
+    port_entries,
+    socket_entries,
+)
 from llmux.criu_images._checkpoint import (
     Stamp,
     find_changed,
@@ -203,6 +209,7 @@ def capture_subject(
             free_names=gathering.free_names,
             sockets=socket_entries(subject.inventory, place.tree),
             ports=port_entries(subject.inventory),
+            locks=tuple(lock_entries(subject.inventory)),
             mounts=mount_entries(place.mounts.values(), files),
             images=images,
             fingerprint=fingerprint_of(images),

@@ -6,7 +6,7 @@ import enum
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
@@ -21,7 +21,17 @@ from llmux.criu_images._records import Pid
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images._users import User
 from llmux.criu_images.errors import UnsafeLink
-from llmux.criu_images.manifest import FileEntry, Host, Metadata, MountEntry, Origin, PortEntry, SocketEntry
+from llmux.criu_images.manifest import (
+    FileEntry,
+    Host,
+    LockEntry,
+    LockKind,
+    Metadata,
+    MountEntry,
+    Origin,
+    PortEntry,
+    SocketEntry,
+)
 
 
 def host_entry(criu_version: str | None) -> Host:
@@ -53,6 +63,32 @@ def port_entries(inventory: Inventory) -> tuple[PortEntry, ...]:
     """Return the ports that must be free: all but those in a network namespace that CRIU makes anew."""
     own = _own_networks(inventory)
     return tuple(_port_entry(one) for one in inventory.ports if one.socket.namespace not in own)
+
+
+_LOCK_KINDS = {1: LockKind.POSIX, 2: LockKind.FLOCK, 4: LockKind.OFD, 8: LockKind.LEASE}
+"""FL_* of CRIU's file-lock.h."""
+_READ, _WRITE, _BREAKING = 0, 1, 4
+"""F_RDLCK, F_WRLCK, and LEASE_BREAKING of CRIU's file-lock.h."""
+
+
+def lock_entries(inventory: Inventory) -> Iterator[LockEntry]:
+    """Yield the locks that a restore takes again; one that is mandatory (LOCK_MAND) no newer kernel knows."""
+    for reference in inventory.locks:
+        lock = reference.lock
+        kind = _LOCK_KINDS.get(lock.kind)
+        # A lease that is being broken is taken as a write lease first (`restore_lease_prebreaking_state`).
+        breaking = kind is LockKind.LEASE and bool(lock.type & _BREAKING)
+        sane = min(lock.start, lock.length, lock.fd) >= 0
+        if kind is not None and sane and (breaking or lock.type in {_READ, _WRITE}):
+            yield LockEntry(
+                path=reference.path,
+                kind=kind,
+                exclusive=breaking or lock.type == _WRITE,
+                start=lock.start,
+                length=lock.length,
+                pid=lock.pid,
+                fd=lock.fd,
+            )
 
 
 def _own_networks(inventory: Inventory) -> frozenset[NamespaceId | None]:

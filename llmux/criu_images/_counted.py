@@ -12,3 +12,10 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 def _plural(noun: str) -> str:
     return f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+
+
+def stretch(start: int, length: int) -> str:
+    """Write which bytes of a file are meant; a length of 0 goes to its end."""
+    if not start and not length:
+        return "the whole file"
+    return f"from byte {start}, {counted(length, 'byte') if length else 'to the end'}"

@@ -164,6 +164,8 @@ class Facts:
     """Files in memory that earlier rebuilds have made here."""
     unheld: Mapping[RawPath, Unheld] = field(default_factory=dict)
     """Of the paths at which nothing is, those whose metadata will not fit."""
+    locked: Mapping[int, str] = field(default_factory=dict)
+    """By the place of a lock in the manifest's `locks`: who holds one here that keeps the restore from taking it."""
     own: frozenset[Claim] = frozenset()
     """What is this restore's, which is not over: an earlier rebuild has made it."""
     claimed: Mapping[Claim, str] = field(default_factory=dict)

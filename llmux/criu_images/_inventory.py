@@ -32,6 +32,7 @@ from llmux.criu_images._records import (
     Fifo,
     File,
     FileId,
+    FileLock,
     InetSocket,
     Notify,
     Pid,
@@ -131,6 +132,14 @@ class FileReference:
 
 
 @dataclass(frozen=True, slots=True)
+class LockReference:
+    """A lock on a file that has a name at the restore."""
+
+    lock: FileLock
+    path: RawPath
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """All that a restore of one dump will ask for, each list in a stable order."""
 
@@ -152,6 +161,7 @@ class Inventory:
     host: HostDemands = field(default_factory=HostDemands)
     threads: tuple[Pid, ...] = ()
     """Those of `ids` that CRIU makes as threads, sorted."""
+    locks: tuple[LockReference, ...] = ()
 
 
 def take_inventory(dump: Dump) -> Inventory:
@@ -174,6 +184,7 @@ def take_inventory(dump: Dump) -> Inventory:
         namespaces=own_namespaces(dump),
         host=host_demands(dump),
         threads=_threads(dump),
+        locks=tuple(_lock_references(dump)),
     )
 
 
@@ -316,6 +327,20 @@ def _other_references(dump: Dump, users: Users) -> Iterator[FileReference]:
                 pass
             case _:
                 yield FileReference(file, users.get(file.id, ()), details_of(file, dump.files))
+
+
+def _lock_references(dump: Dump) -> Iterator[LockReference]:
+    """Find the file of each lock by its holder's descriptor, as `restore_file_lock` does; a ghost's lock has no rivals."""
+    files = {(task.pid, item.fd): item.file for task in dump.tasks for item in task.descriptors}
+    remaps = {remap.original: remap for remap in dump.remaps}
+    for lock in dump.locks:
+        number = files.get((lock.pid, lock.fd))
+        remap = None if number is None else remaps.get(number)
+        if remap is not None:
+            number = FileId(remap.remap_id) if remap.type is RemapType.LINKED else None
+        file = None if number is None else dump.files.get(number)
+        if isinstance(file, RegularFile) and not file.external:
+            yield LockReference(lock, file.name)
 
 
 def _threads(dump: Dump) -> tuple[Pid, ...]:

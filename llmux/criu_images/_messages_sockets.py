@@ -17,9 +17,13 @@ BIND_OTHER = Message("unix-listen", "unix: Can't bind id {id} ino {inode} addr {
 NAME_DIR = Message("unix-relative", "unix: Can't change working dir {path}", "The directory that a Unix socket's relative name starts from is not here.", "Make it with its mode and owner: `rebuild DIR` does.")
 EXTERNAL_PEER = Message("unix-external", "unix: Can't connect {inode} socket", "The peer outside the dump, which a datagram socket was connected to, is not here.", _PEER)
 PORT_TAKEN = Message("tcp-listen", "inet: Can't bind inet socket (id {number})", "A port of the tree is taken.", "`ss -lntup` shows who has it: stop that one, or restore in a network namespace of its own. `plan DIR` names the port.", "EADDRINUSE")
+FLOCK_WAITS = Message("locks-foreign", "(flock)flag: 2, type: {type}, cmd: {cmd}, pid: {pid}, fd: {fd}", "CRIU takes a lock again; where the log ends so, it waits for another process to let go.", "`plan DIR` names the lock, and the holder if it can: stop that one.", rank=Rank.HARMLESS)
+POSIX_WAITS = Message("locks-foreign", "(posix)flag: 1, type: {type}, pid: {pid}, fd: {fd}, start: {start}, len: {len}", "CRIU takes a lock again; where the log ends so, it waits for another process to let go.", "`plan DIR` names the lock, and the holder if it can: stop that one.", rank=Rank.HARMLESS)
+OFD_TAKEN = Message("locks-foreign", "Can not set ofd lock!", "Another process holds a lock that the tree had.", "`plan DIR` names the file, and the holder if it can: stop that one.")
+LEASE_TAKEN = Message("lease", "Can't set lease", "A lease can't be taken: the file is open elsewhere, or belongs to another user.", "Stop whoever has it open (`plan DIR` names it if it can); give CAP_LEASE.", "EAGAIN")
 
 ROWS: tuple[Message, ...] = (
-    BIND_PARENT, BIND_TAKEN, BIND_NOT_DIRECTORY, BIND_OTHER, NAME_DIR, EXTERNAL_PEER, PORT_TAKEN,
+    BIND_PARENT, BIND_TAKEN, BIND_NOT_DIRECTORY, BIND_OTHER, NAME_DIR, EXTERNAL_PEER, PORT_TAKEN, FLOCK_WAITS, POSIX_WAITS, OFD_TAKEN, LEASE_TAKEN,
     # Unix sockets.
     Message("unix-deleted", "unix: ghost: Can't create {name}", "The directory of a deleted Unix socket can't be made.", "See what stands in the way at that path and move it away."),
     Message("unix-deleted", "unix: ghost: Can't access {path} for socket id {id} ino {inode} name {name}", "The directory of a deleted Unix socket can't be entered.", "Make it accessible to CRIU."),
@@ -101,9 +105,8 @@ ROWS: tuple[Message, ...] = (
     Message("locks-flag", "Some file locks are hold by dumping tasks! You can try --file-locks to dump them.", "A process of the tree holds a file lock.", "Give --file-locks. " + _OPTION),
     Message("locks-flag", "Some file locks are hold by dumping tasks!You can try --file-locks to dump them.", "A process of the tree holds a lease.", "Give --file-locks. " + _OPTION),
     Message("locks", "Unresolved lock found pid {pid} ino {inode}", "A lock belongs to a process that CRIU can't find in the tree.", "Dump in the tree's PID namespace; close what outside the tree shares the open file."),
-    Message("locks-foreign", "Can not set flock!", "Another process holds a lock that the tree had.", "`lslocks` shows who: stop that one."),
-    Message("locks-foreign", "Can not set posix lock!", "Another process holds a lock that the tree had.", "`lslocks` shows who: stop that one."),
-    Message("locks-foreign", "Can not set ofd lock!", "Another process holds a lock that the tree had.", "`lslocks` shows who: stop that one."),
+    Message("locks-foreign", "Can not set flock!", "Another process holds a lock that the tree had.", "`plan DIR` names the file, and the holder if it can: stop that one."),
+    Message("locks-foreign", "Can not set posix lock!", "Another process holds a lock that the tree had.", "`plan DIR` names the file, and the holder if it can: stop that one."),
     Message("lease", "Can't set lease", "A lease can't be taken: the file is open elsewhere, or belongs to another user.", "Stop whoever has it open; give CAP_LEASE."),
     Message("lease", "Can't set lease (fd {fd})", "A lease can't be taken: the file is open elsewhere, or belongs to another user.", "Stop whoever has it open; give CAP_LEASE."),
 

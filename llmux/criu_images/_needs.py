@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from llmux.criu_images._counted import stretch
 from llmux.criu_images._enums import (
     SELF_CONTAINED,
     FileType,
@@ -225,15 +226,7 @@ def _pages(size: int, page: int) -> str:
 
 def _lock_text(lock: FileLock) -> str:
     kind = {1: "POSIX", 2: "flock", 4: "OFD", 8: "lease"}.get(lock.kind, f"kind {lock.kind}")
-    if not lock.start and not lock.length:
-        return f"{kind}, the whole file"
-    return f"{kind}, from byte {lock.start}, {_length(lock.length)}"
-
-
-def _length(number: int) -> str:
-    if not number:
-        return "to the end"
-    return "1 byte" if number == 1 else f"{number} bytes"
+    return f"{kind}, {stretch(lock.start, lock.length)}"
 
 
 def _needs_of_tasks(dump: Dump) -> Iterator[Need]:

@@ -25,6 +25,7 @@ from llmux.criu_images._messages_files import FIFO_OTHER, FILE_MISSING, FILE_NOT
 from llmux.criu_images._messages_sockets import BIND_TAKEN
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._plan_files import Step, claimed, plan_file
+from llmux.criu_images._plan_locks import lock_conflicts
 from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
 from llmux.criu_images._plan_metadata import fit_metadata
 from llmux.criu_images._plan_peers import peer_warnings, plan_peers
@@ -53,7 +54,7 @@ def make_plan(manifest: Manifest, facts: Facts, policy: Policy = DEFAULT) -> Pla
     # What is stale goes first, because its name may be needed; the sort keeps the order of the rest.
     actions.sort(key=lambda action: not isinstance(action, RemoveStale))
     actions, unfit, lost = fit_metadata(actions, facts)
-    conflicts += (*unfit, *machine_conflicts(manifest, facts))
+    conflicts += (*unfit, *lock_conflicts(manifest, facts, actions), *machine_conflicts(manifest, facts))
     shared = () if conflicts else _shared_memory(manifest, facts)
     return Plan(
         tuple(actions),

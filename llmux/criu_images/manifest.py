@@ -53,6 +53,7 @@ Digest = Annotated[str, Field(pattern=r"\A(sha256|sha256-sparse|sha256-sampled):
 SideName = Annotated[str, Field(pattern=r"\A[0-9]{1,9}\z")]
 ImageName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.img\z")]
 Natural = Annotated[int, Field(ge=0)]
+Offset = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class _Frozen(BaseModel):
@@ -209,6 +210,33 @@ class PortEntry(_Frozen):
     pids: tuple[Natural, ...]
 
 
+class LockKind(enum.Enum):
+    """Whose lock it is, as /proc/locks calls it."""
+
+    POSIX = "POSIX"
+    """A process's, on a range (F_SETLK)."""
+    FLOCK = "flock"
+    """An open file description's, on the whole file."""
+    OFD = "OFD"
+    """An open file description's, on a range (F_OFD_SETLK)."""
+    LEASE = "lease"
+    """F_SETLEASE."""
+
+
+class LockEntry(_Frozen):
+    """One file lock that a restore with `--file-locks` takes again."""
+
+    path: TreePath
+    kind: LockKind
+    exclusive: bool
+    """A write lock or lease; else others may hold a read lock beside it."""
+    start: Offset
+    length: Offset
+    """In bytes; 0: to the end, however far that is."""
+    pid: Natural
+    fd: Natural
+
+
 class MountEntry(_Frozen):
     """One line of the tree's mountinfo."""
 
@@ -288,6 +316,7 @@ class Manifest(_Frozen):
     free_names: tuple[FreeName, ...] = ()
     sockets: tuple[SocketEntry, ...] = ()
     ports: tuple[PortEntry, ...] = ()
+    locks: tuple[LockEntry, ...] = ()
     mounts: tuple[MountEntry, ...] = ()
     images: tuple[ImageEntry, ...] = ()
     fingerprint: str

@@ -152,12 +152,11 @@ LOCKS = Section(
         Demand(
             "locks-foreign",
             "lock that somebody else holds here",
-            "the restore waits until an flock is let go, however long",
+            "for a POSIX lock or an flock the restore waits, however long, and says nothing; an OFD lock and a lease fail",
             "restore_file_lock",
             "file, kind, range",
             "",
-            "",
-            "`show` names each lock; /proc/locks says who holds it here",
+            "whether somebody holds it here, in whatever container; the holder is named where /proc shows it",
         ),
     ),
 )
