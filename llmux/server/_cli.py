@@ -17,7 +17,7 @@ import click
 from aiohttp import web
 
 from llmux.server import _app, config
-from llmux.server._driver import Driver
+from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
 from llmux.server.config import Config
 from llmux.server.errors import AddressTaken, ConfigInvalid, ConfigUnreadable, ServerError, StartRefused
@@ -68,7 +68,7 @@ async def _serve(settings: Config) -> None:
         log.info("%s", remark)
     if faults := config.eviction_faults(settings):
         raise StartRefused("; ".join(faults))
-    driver = Driver(await make_hands(settings), settings.max_awake)
+    driver = make_driver(settings, await make_hands(settings))
     runner = web.AppRunner(
         _app.build(driver),
         handler_cancellation=True,

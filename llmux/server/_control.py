@@ -18,18 +18,20 @@ from llmux.server._config_faults import describe
 from llmux.server._hands import Life, Stored
 from llmux.server._model import (
     Asleep,
+    Deepening,
     Draining,
     Eviction,
     Failed,
     GoingToSleep,
     Process,
     Running,
+    Starting,
     State,
     Wake,
     Waking,
     name_of,
 )
-from llmux.server._record import Model
+from llmux.server._record import Model, Replica
 from llmux.server._web import DRIVER
 from llmux.server.config import EvictionConfig
 from llmux.server.errors import Problem, RequestInvalid
@@ -77,15 +79,16 @@ async def sleep(request: web.Request) -> web.Response:
     """Put a model to sleep; answer once it sleeps, with the checkpoint that was made."""
     asked = await _body(request, SleepRequest)
     driver = request.app[DRIVER]
-    configured = driver.find(asked.model).hands.eviction
+    configured = driver.find(asked.model).rules.eviction
     eviction = _merged(asked.eviction, configured) if asked.eviction else configured
     began = time.monotonic()
     model = await driver.sleep(asked.model, eviction)
-    made = model.stored if eviction.process is Process.CHECKPOINT else None
+    replica = model.replicas[0]
+    made = replica.stored if eviction.process is Process.CHECKPOINT else None
     return web.json_response(
         {
             "model": model.name,
-            "state": name_of(model.state),
+            "state": name_of(replica.state),
             "eviction": _eviction(eviction),
             "seconds": round(time.monotonic() - began, 3),
             "checkpoint": made and _checkpoint(made),
@@ -98,13 +101,14 @@ async def wake(request: web.Request) -> web.Response:
     asked = await _body(request, WakeRequest)
     began = time.monotonic()
     model = await request.app[DRIVER].wake(asked.model)
+    replica = _foremost(model)
     return web.json_response(
         {
             "model": model.name,
-            "state": name_of(model.state),
+            "state": name_of(replica.state),
             "seconds": round(time.monotonic() - began, 3),
-            "last_wake": model.last_wake and _wake(model.last_wake),
-            "engine": model.life and _engine(model.life),
+            "last_wake": replica.last_wake and _wake(replica.last_wake),
+            "engine": replica.life and _engine(replica.life),
         }
     )
 
@@ -116,25 +120,41 @@ async def status(request: web.Request) -> web.Response:
 
 
 def describe_model(model: Model) -> Json:
-    """Return one model as /control/status shows it."""
-    state = model.state
+    """Return one model as /control/status shows it: as its foremost replica is, and each where there are several."""
+    foremost = _foremost(model)
+    described = _replica(foremost, model)
+    described["in_flight"] = sum(len(each.flights) for each in model.replicas)
+    described["held"] = len(model.queue)
+    if len(model.replicas) > 1:
+        described["replicas"] = {each.name: _replica(each, model) for each in model.replicas}
+    return described
+
+
+def _foremost(model: Model) -> Replica:
+    """Return the replica that serves, or is the nearest to it."""
+    order = (Running, Draining, Waking, Starting)
+    ranks = {kind: rank for rank, kind in enumerate(order)}
+    return min(model.replicas, key=lambda each: ranks.get(type(each.state), len(order)))
+
+
+def _replica(replica: Replica, model: Model) -> Json:
+    state = replica.state
     return {
         "state": name_of(state),
-        "since": _iso(state.since),
-        "eviction": _eviction(_eviction_of(state, model.hands.eviction)),
-        "in_flight": state.in_flight if isinstance(state, Running | Draining) else 0,
-        "held": len(model.held),
-        "engine": model.life and _engine(model.life),
-        "checkpoint": model.stored and _checkpoint(model.stored),
-        "checkpoint_problem": model.checkpoint_problem and _problem(model.checkpoint_problem),
-        "last_wake": model.last_wake and _wake(model.last_wake),
+        "since": _iso(time.time() - (time.monotonic() - state.since)),
+        "eviction": _eviction(_eviction_of(state, model.rules.eviction)),
+        "in_flight": len(replica.flights),
+        "engine": replica.life and _engine(replica.life),
+        "checkpoint": replica.stored and _checkpoint(replica.stored),
+        "checkpoint_problem": replica.checkpoint_problem and _problem(replica.checkpoint_problem),
+        "last_wake": replica.last_wake and _wake(replica.last_wake),
         "problem": (problem := _problem_of(state)) and _problem(problem),
     }
 
 
 def _eviction_of(state: State, configured: Eviction) -> Eviction:
     match state:
-        case Draining() | GoingToSleep() | Asleep() | Waking():
+        case Draining() | GoingToSleep() | Asleep() | Deepening() | Waking():
             return state.eviction
         case _:
             return configured
@@ -144,7 +164,7 @@ def _problem_of(state: State) -> Problem | None:
     match state:
         case Failed(why=problem):
             return problem
-        case Running(sleep_failed=problem) | Asleep(wake_failed=problem):
+        case Running(sleep_failed=problem) | GoingToSleep(failed=problem) | Asleep(problem=problem):
             return problem
         case _:
             return None

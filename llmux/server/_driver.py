@@ -1,7 +1,8 @@
-"""The loop that owns all tasks: feeds events into each model's machine and carries the effects out.
+"""The loop that owns all tasks: lets requests wait and go, feeds events into each replica's machine, carries effects out.
 
 Everything here runs in one event loop, and `_feed` never awaits, so a state, the requests that it counts and the
-effects of a move always agree. Operations are tasks, one after another per model.
+effects of a move always agree. Operations are tasks, one after another per replica. Which replica sleeps and which
+wakes is the scheduler's to decide; the driver only tells it that something has changed.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import assert_never
 
-from llmux.server._hands import Hands, Life
+from llmux.server._admission import Admissions
+from llmux.server._hands import Life
 from llmux.server._machine import step
 from llmux.server._model import (
-    AdmitHeld,
     Asleep,
     CheckpointFound,
     CheckpointUnusable,
+    CutInFlight,
+    Deepen,
+    DeepenAsked,
     Draining,
     DrainTimedOut,
     Effect,
@@ -29,12 +33,11 @@ from llmux.server._model import (
     Event,
     Eviction,
     Failed,
-    Finished,
-    NotStarted,
+    GoingToSleep,
+    Pardoned,
     PutToSleep,
-    RefuseHeld,
+    RefuseWaiting,
     RememberWake,
-    Requested,
     Running,
     SleepAsked,
     SleepFailed,
@@ -43,14 +46,23 @@ from llmux.server._model import (
     StartEngine,
     State,
     StopDrainTimer,
+    WakeAsked,
     WakeEngine,
-    Withdrawn,
     name_of,
 )
-from llmux.server._operations import Operations
-from llmux.server._places import Places
-from llmux.server._record import Model, Ticket
-from llmux.server.errors import EvictionRefused, ModelUnavailable, Problem, UnknownModel
+from llmux.server._operations import Operation, Operations
+from llmux.server._queue import Admission
+from llmux.server._record import Model, Replica
+from llmux.server._rules import AfterDrain, deeper_than
+from llmux.server._scheduler import Scheduler
+from llmux.server.errors import (
+    EvictionRefused,
+    ModelUnavailable,
+    Problem,
+    UnknownModel,
+)
+from llmux.server.scheduling import snapshot
+from llmux.server.scheduling.snapshot import Action, Amounts, Policy
 
 log = logging.getLogger(__name__)
 
@@ -60,80 +72,96 @@ _STOPPING = Problem("stopping", "llmux is stopping")
 class Driver:
     """All models. Make it, `await open()`, and in the end `await close()`."""
 
-    def __init__(self, hands: Mapping[str, Hands], max_awake: int | None = None) -> None:
-        """`hands` do each model's work, by its name; `max_awake` bounds how many may be awake together."""
-        now = time.time()
-        self.models: Mapping[str, Model] = {
-            name: Model(name, each, NotStarted(since=now)) for name, each in hands.items()
-        }
-        self._places = Places(self.models, max_awake, lambda model: self._sleep(model, model.hands.eviction))
-        self._operations = Operations(self._feed, self._places, self._watch)
+    def __init__(
+        self,
+        models: Iterable[Model],
+        policy: Policy,
+        capacity: Amounts,
+        max_waiting: int = 10_000,
+    ) -> None:
+        """`capacity` is what the node has for the models; `max_waiting` bounds the requests that wait for any of them."""
+        self.models: Mapping[str, Model] = {model.name: model for model in models}
+        self._scheduler = Scheduler(self.models, policy, capacity, self._act, self._refuse_hopeless)
+        self._admissions = Admissions(self.models, self._feed, self._scheduler.poke, max_waiting)
+        self._operations = Operations(self._feed, self._watch)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
+    @property
+    def replicas(self) -> Iterable[Replica]:
+        """Return every model's replicas."""
+        return (replica for model in self.models.values() for replica in model.replicas)
+
     async def open(self) -> None:
-        """Look for checkpoints: a model that has a valid one sleeps; nothing is started."""
-        for model in self.models.values():
-            found = await model.hands.find()
+        """Look for checkpoints: a replica that has a valid one sleeps; what is to run without a request is started."""
+        for replica in self.replicas:
+            found = await replica.hands.find()
             if isinstance(found, Problem):
-                model.checkpoint_problem = found
-                log.warning("%s: no checkpoint that can be used: %s", model.name, found)
-                self._feed(model, CheckpointUnusable(found))
+                replica.checkpoint_problem = found
+                log.warning("%s: no checkpoint that can be used: %s", replica.name, found)
+                self._feed(replica, CheckpointUnusable(found))
             elif found:
-                model.stored = found
-                self._feed(model, CheckpointFound(found.eviction))
+                replica.stored = found
+                self._feed(replica, CheckpointFound(found.eviction))
+        self._scheduler.poke()
 
     async def close(self) -> None:
         """End every operation and every engine; refuse whoever waits. May be called again."""
         self._stopping = True
+        self._scheduler.close()
         for model in self.models.values():
-            self._refuse_held(model, _STOPPING)
-            self._stop_drain_timer(model)
-            _settle(model, _STOPPING)
+            self._admissions.refuse(model, _STOPPING)
+        for replica in self.replicas:
+            self._stop_drain_timer(replica)
+            _settle(replica, _STOPPING)
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(self._operations.end(model) for model in self.models.values()))
+        await asyncio.gather(*(self._operations.end(replica) for replica in self.replicas))
 
     @asynccontextmanager
-    async def admit(self, name: str) -> AsyncIterator[Life]:
-        """Give the serving engine to one request, having started or woken it where it was not serving.
+    async def admit(self, name: str, arrived: float | None = None) -> AsyncIterator[Admission]:
+        """Give an engine that serves the model to one request, having had one started or woken if need be.
 
-        Raises UnknownModel, and ModelUnavailable where the model cannot be brought to serve.
+        `arrived` is when the request came, where that was before now: it then waits in its old place.
+        Raises UnknownModel, QueueFull, RequestTimedOut, and ModelUnavailable where the model cannot be had.
         """
         model = self.find(name)
         if self._stopping:
             raise ModelUnavailable(name, _STOPPING)
-        ticket = Ticket(asyncio.get_running_loop().create_future())
-        model.held.append(ticket)
-        model.last_used = time.time()
-        self._feed(model, Requested())
-        try:
-            yield await ticket.admitted
-        finally:
-            self._give_back(model, ticket)
+        async with self._admissions.admit(
+            model, time.monotonic() if arrived is None else arrived
+        ) as admission:
+            yield admission
 
     async def sleep(self, name: str, eviction: Eviction | None = None) -> Model:
-        """Put a model to sleep, as deep as configured or as `eviction` says; return once it sleeps.
+        """Put a model to sleep, as deep as configured or as `eviction` says; return once all its replicas sleep.
 
-        Raises UnknownModel, EvictionRefused where this machine cannot do that, IllegalMove where the model's state does
-        not allow it, ModelUnavailable where the sleep failed.
+        Raises UnknownModel, EvictionRefused where this machine cannot do that, IllegalMove where no replica's state
+        allows it, ModelUnavailable where a sleep failed.
         """
         model = self.find(name)
         if self._stopping:
             raise ModelUnavailable(name, _STOPPING)
-        eviction = eviction or model.hands.eviction
-        if refusal := model.hands.refusal(eviction):
+        eviction = eviction or model.rules.eviction
+        if refusal := model.replicas[0].hands.refusal(eviction):
             raise EvictionRefused(refusal)
-        if problem := await self._sleep(model, eviction):
-            raise ModelUnavailable(name, problem)
+        model.at_rest_by_hand = True
+        awake = [each for each in model.replicas if not _at_rest(each.state)] or model.replicas[:1]
+        for problem in await asyncio.gather(*(self._sleep(replica, eviction) for replica in awake)):
+            if problem:
+                raise ModelUnavailable(name, problem)
         return model
 
     async def wake(self, name: str) -> Model:
         """Bring a model to serve and return once it does: a wake is a request that asks nothing of the engine."""
+        model = self.find(name)
+        for replica in model.replicas:
+            if isinstance(replica.state, Failed):
+                self._feed(replica, Pardoned())
         async with self.admit(name):
-            return self.find(name)
+            return model
 
     def find(self, name: str) -> Model:
         """Return the model of this name. Raises UnknownModel."""
@@ -141,65 +169,81 @@ class Driver:
             raise UnknownModel(name, tuple(self.models), hint="GET /v1/models lists the names")
         return self.models[name]
 
-    def _give_back(self, model: Model, ticket: Ticket) -> None:
-        model.last_used = time.time()
-        if self._stopping:
-            return
-        if ticket in model.held:
-            model.held.remove(ticket)
-            self._feed(model, Withdrawn())
-        elif ticket.life is model.life and isinstance(model.state, Running | Draining):
-            self._feed(model, Finished())
+    # ---- what the scheduler wants ----
 
-    async def _sleep(self, model: Model, eviction: Eviction) -> Problem | None:
-        self._feed(model, SleepAsked(eviction))
-        if isinstance(model.state, Asleep):
+    def _act(self, action: Action) -> None:
+        replica = next(each for each in self.replicas if each.name == action.replica)
+        rules = self.models[replica.model].rules
+        match action:
+            case snapshot.Wake():
+                self._feed(replica, WakeAsked())
+            case snapshot.Sleep():
+                self._feed(replica, SleepAsked(rules.eviction, rules.escalation))
+            case snapshot.Deepen():
+                self._deepen(replica)
+            case _:
+                assert_never(action)
+
+    def _deepen(self, replica: Replica) -> None:
+        rules = self.models[replica.model].rules
+        if isinstance(replica.state, Asleep) and (to := rules.deeper(replica.state.eviction)):
+            self._feed(replica, DeepenAsked(to))
+
+    def _refuse_hopeless(self, name: str, why: str) -> None:
+        hint = "GET /control/status says why; ask again later"
+        self._admissions.refuse(self.models[name], Problem("no_room", f"no room for {name}: {why}", hint))
+
+    # ---- the machine ----
+
+    async def _sleep(self, replica: Replica, eviction: Eviction) -> Problem | None:
+        if isinstance(replica.state, Asleep) and deeper_than(eviction, replica.state.eviction):
+            self._feed(replica, DeepenAsked(eviction))
+        else:
+            self._feed(replica, SleepAsked(eviction))
+        if isinstance(replica.state, Asleep):
             return None
         outcome: asyncio.Future[Problem | None] = asyncio.get_running_loop().create_future()
-        model.sleepers.append(outcome)
+        replica.sleepers.append(outcome)
         return await outcome
 
-    def _feed(self, model: Model, event: Event) -> None:
-        move = step(model.state, event, time.time())
-        if type(move.state) is not type(model.state):
-            log.info("%s: %s -> %s", model.name, name_of(model.state), _told(move.state))
-        model.state = move.state
-        if isinstance(event, Slept) or isinstance(model.state, Asleep | Failed):
-            model.has_place = False
+    def _feed(self, replica: Replica, event: Event) -> None:
+        before = replica.state
+        move = step(before, event, time.monotonic())
+        replica.state = move.state
+        if type(move.state) is not type(before):
+            log.info("%s: %s -> %s", replica.name, name_of(before), _told(move.state))
         for effect in move.effects:
-            self._carry_out(model, effect)
-        self._tell_sleepers(model, event)
-        self._places.tell_change()
+            self._carry_out(replica, effect)
+        self._tell_sleepers(replica, event, move.state)
+        if isinstance(move.state, Running) and not isinstance(before, Running):
+            self._admissions.dispatch(self.models[replica.model])
+        self._scheduler.poke()
 
-    def _carry_out(self, model: Model, effect: Effect) -> None:
+    def _carry_out(self, replica: Replica, effect: Effect) -> None:
         match effect:
-            case StartEngine(why):
-                self._begin(model, partial(self._operations.start, model, why))
-            case PutToSleep(eviction):
-                self._begin(model, partial(self._operations.put_to_sleep, model, eviction))
-            case WakeEngine(eviction):
-                self._begin(model, partial(self._operations.wake, model, eviction))
-            case EndEngine():
-                self._begin(model, partial(self._operations.end, model))
+            case StartEngine() | PutToSleep() | Deepen() | WakeEngine() | EndEngine():
+                self._begin(replica, effect)
             case StartDrainTimer():
-                loop = asyncio.get_running_loop()
-                model.drain_timer = loop.call_later(model.hands.drain_timeout, self._drain_timed_out, model)
+                self._start_drain_timer(replica)
             case StopDrainTimer():
-                self._stop_drain_timer(model)
-            case AdmitHeld():
-                self._admit_held(model)
-            case RefuseHeld(problem):
-                self._refuse_held(model, problem)
+                self._stop_drain_timer(replica)
+            case CutInFlight(problem):
+                _cut(replica, problem)
+            case RefuseWaiting(problem):
+                self._admissions.refuse_unless_served(self.models[replica.model], problem)
             case RememberWake(wake):
-                model.last_wake = wake
+                replica.last_wake = wake
             case _:
                 assert_never(effect)
 
-    def _begin(self, model: Model, operation: Callable[[], Coroutine[None, None, None]]) -> None:
-        model.operation = self._spawn(_after(model.operation, operation))
+    def _begin(self, replica: Replica, effect: Operation) -> None:
+        if isinstance(effect, EndEngine):
+            replica.flights.clear()
+        operation = partial(self._operations.run, replica, effect)
+        replica.operation = self._spawn(_after(replica.operation, operation))
 
-    def _watch(self, model: Model, life: Life) -> None:
-        self._spawn(self._operations.until_lost(model, life))
+    def _watch(self, replica: Replica, life: Life) -> None:
+        self._spawn(self._operations.until_lost(replica, life))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)  # noqa: TID251 - the one place
@@ -212,47 +256,57 @@ class Driver:
         if not task.cancelled() and (error := task.exception()):
             log.critical("a task failed that never should: this is a fault of llmux", exc_info=error)
 
-    def _admit_held(self, model: Model) -> None:
-        for ticket in model.held:
-            ticket.life = model.life
-            if model.life and not ticket.admitted.done():
-                ticket.admitted.set_result(model.life)
-        model.held.clear()
+    # ---- drains ----
 
-    def _refuse_held(self, model: Model, problem: Problem) -> None:
-        for ticket in model.held:
-            if not ticket.admitted.done():
-                ticket.admitted.set_exception(ModelUnavailable(model.name, problem))
-        model.held.clear()
+    def _start_drain_timer(self, replica: Replica) -> None:
+        drain = self.models[replica.model].rules.drain
+        if drain.then is not AfterDrain.WAIT:
+            loop = asyncio.get_running_loop()
+            replica.drain_timer = loop.call_later(drain.seconds, self._drain_timed_out, replica)
 
-    def _drain_timed_out(self, model: Model) -> None:
-        model.drain_timer = None
-        count = model.state.in_flight if isinstance(model.state, Draining) else 0
-        message = f"{count} requests were still being answered after {model.hands.drain_timeout:g} s"
-        hint = "Ask again later, or raise timeouts.drain"
-        self._feed(model, DrainTimedOut(Problem("drain_timeout", message, hint)))
+    def _drain_timed_out(self, replica: Replica) -> None:
+        replica.drain_timer = None
+        drain = self.models[replica.model].rules.drain
+        count = replica.state.in_flight if isinstance(replica.state, Draining) else 0
+        message = f"{count} requests were still being answered after {drain.seconds:g} s"
+        problem = Problem(
+            "drain_timeout", message, "Ask again later, or raise the time that a drain may take"
+        )
+        self._feed(replica, DrainTimedOut(problem, give_up=drain.then is AfterDrain.GIVE_UP))
 
-    def _stop_drain_timer(self, model: Model) -> None:
-        if model.drain_timer:
-            model.drain_timer.cancel()
-            model.drain_timer = None
+    def _stop_drain_timer(self, replica: Replica) -> None:
+        if replica.drain_timer:
+            replica.drain_timer.cancel()
+            replica.drain_timer = None
 
-    def _tell_sleepers(self, model: Model, event: Event) -> None:
+    def _tell_sleepers(self, replica: Replica, event: Event, state: State) -> None:
         match event:
             case Slept():
-                _settle(model, None)
-            case SleepFailed(problem) | DrainTimedOut(problem) | EngineLost(problem):
-                _settle(model, problem)
+                _settle(replica, None)
+            case SleepFailed(problem) | DrainTimedOut(problem) if isinstance(state, Running | Asleep):
+                _settle(replica, problem)
+            case EngineLost(problem):
+                _settle(replica, problem)
             case _:
                 pass
 
 
-def _settle(model: Model, outcome: Problem | None) -> None:
-    """Tell those who wait for the end of the model's sleep."""
-    for sleeper in model.sleepers:
+def _at_rest(state: State) -> bool:
+    return not isinstance(state, Running | Draining | GoingToSleep)
+
+
+def _settle(replica: Replica, outcome: Problem | None) -> None:
+    """Tell those who wait for the end of the replica's sleep."""
+    for sleeper in replica.sleepers:
         if not sleeper.done():
             sleeper.set_result(outcome)
-    model.sleepers.clear()
+    replica.sleepers.clear()
+
+
+def _cut(replica: Replica, problem: Problem) -> None:
+    for cut in replica.flights.values():
+        if not cut.done():
+            cut.set_result(problem)
 
 
 async def _after(

@@ -77,14 +77,6 @@ class Life(Protocol):
 class Hands(Protocol):
     """One model's work. Each step raises an error with what happened and what to do where it fails."""
 
-    @property
-    def eviction(self) -> Eviction:
-        """How deep the model sleeps unless told otherwise."""
-
-    @property
-    def drain_timeout(self) -> float:
-        """Seconds that requests in flight may hold a sleep up."""
-
     def refusal(self, eviction: Eviction) -> str:
         """Say why a sleep of this depth cannot work on this machine, or nothing."""
 
@@ -105,3 +97,6 @@ class Hands(Protocol):
 
         Return it, and what is left of the checkpoint: nothing where images are not kept.
         """
+
+    async def forget(self) -> None:
+        """Remove its checkpoint."""

@@ -1,10 +1,10 @@
-"""One model's life: (state, event, now) to (state, effects). Pure; every pair that is not written here is illegal.
+"""One replica's life: (state, event, now) to (state, effects). Pure; every pair that is not written here is illegal.
 
 The rules behind it:
-- A request never fails because the model sleeps: it is held, and the model is started or woken for it.
-- A sleep that fails leaves the model running; a wake that fails becomes a cold start with the reason kept; and where
-  that fails too, a model that sleeps on disk sleeps on.
-- An engine that is lost while requests are held is started again for them; otherwise it waits for the next request.
+- Only a replica that runs has requests in flight; all others wait in the model's queue, whatever becomes of a replica.
+- A sleep that fails is tried deeper where the configuration says so, and otherwise leaves the replica running.
+- A wake that fails becomes a cold start with the reason kept; and where that fails too, one that sleeps on disk sleeps on.
+- A sleep that cannot be deepened stays as it is.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from dataclasses import replace
 from typing import assert_never
 
 from llmux.server._model import (
-    AdmitHeld,
+    Adopted,
     Asleep,
     Awake,
     CheckpointFound,
     CheckpointUnusable,
+    CutInFlight,
+    Deepen,
+    DeepenAsked,
+    Deepening,
     Draining,
     DrainTimedOut,
     EndEngine,
@@ -28,13 +32,12 @@ from llmux.server._model import (
     Finished,
     GoingToSleep,
     Move,
-    NoRoom,
     NotStarted,
+    Pardoned,
     Process,
     PutToSleep,
-    RefuseHeld,
+    RefuseWaiting,
     RememberWake,
-    Requested,
     Running,
     SleepAsked,
     SleepFailed,
@@ -45,22 +48,25 @@ from llmux.server._model import (
     Starting,
     State,
     StopDrainTimer,
+    Taken,
+    WakeAsked,
     WakeEngine,
     WakeFailed,
     Waking,
-    Withdrawn,
     name_of,
 )
 from llmux.server.errors import IllegalMove, Problem
 
 WAS_STOPPED = "its process had been stopped"
+STABLE_AFTER = 60.0
+"""Seconds of running after which earlier failures no longer count."""
+
+_KEPT = frozenset({Process.KEEP_RUNNING, Process.CUDA_SUSPEND})
+"""Sleeps that leave a process which may end."""
 
 
 def step(state: State, event: Event, now: float) -> Move:
-    """Return what `event` makes of a model in `state` at `now` (seconds since the epoch).
-
-    Raises IllegalMove for a pair that cannot be.
-    """
+    """Return what `event` makes of a replica in `state` at `now`. Raises IllegalMove for a pair that cannot be."""
     match state:
         case NotStarted():
             move = _not_started(state, event, now)
@@ -74,6 +80,8 @@ def step(state: State, event: Event, now: float) -> Move:
             move = _going_to_sleep(state, event, now)
         case Asleep():
             move = _asleep(state, event, now)
+        case Deepening():
+            move = _deepening(state, event, now)
         case Waking():
             move = _waking(state, event, now)
         case Failed():
@@ -89,89 +97,113 @@ def _not_started(state: NotStarted, event: Event, now: float) -> Move:
             return Move(Asleep(since=now, eviction=eviction))
         case CheckpointUnusable(problem):
             return Move(replace(state, why=f"its checkpoint cannot be used: {problem}"))
-        case Requested():
-            return _start(state.why, 1, now)
+        case Adopted(asleep=None):
+            return Move(Running(since=now))
+        case Adopted(asleep=Eviction() as eviction):
+            return Move(Asleep(since=now, eviction=eviction))
+        case WakeAsked():
+            return _start(state.why, now)
         case _:
             raise _illegal(state, event)
 
 
 def _starting(state: Starting, event: Event, now: float) -> Move:
     match event:
-        case Requested() | Withdrawn():
-            return Move(replace(state, held=_recount(state.held, event)))
-        case Awake():
-            return _serve(event, state.held, now)
-        case StartFailed(problem) | NoRoom(problem) if state.fallback:
-            asleep = Asleep(since=now, eviction=state.fallback, wake_failed=problem)
-            return Move(asleep, (RefuseHeld(problem),))
-        case StartFailed(problem) | NoRoom(problem):
-            return Move(Failed(since=now, why=problem), (RefuseHeld(problem),))
+        case Awake(wake):
+            return Move(Running(since=now, failures=state.failures), (RememberWake(wake),))
+        case StartFailed(problem) if state.fallback:
+            return Move(
+                Asleep(since=now, eviction=state.fallback, problem=problem), (RefuseWaiting(problem),)
+            )
+        case StartFailed(problem):
+            failed = Failed(since=now, why=problem, failures=state.failures + 1)
+            return Move(failed, (RefuseWaiting(problem),))
         case _:
             raise _illegal(state, event)
 
 
 def _running(state: Running, event: Event, now: float) -> Move:
     match event:
-        case Requested():
-            return Move(replace(state, in_flight=state.in_flight + 1), (AdmitHeld(),))
+        case Taken():
+            return Move(replace(state, in_flight=state.in_flight + 1))
         case Finished() if state.in_flight > 0:
             return Move(replace(state, in_flight=state.in_flight - 1))
-        case SleepAsked(eviction) if state.in_flight > 0:
-            draining = Draining(since=now, in_flight=state.in_flight, eviction=eviction)
+        case SleepAsked(eviction, escalation) if state.in_flight > 0:
+            draining = Draining(
+                since=now, in_flight=state.in_flight, eviction=eviction, escalation=escalation
+            )
             return Move(draining, (StartDrainTimer(),))
-        case SleepAsked(eviction):
-            return Move(GoingToSleep(since=now, eviction=eviction), (PutToSleep(eviction),))
+        case SleepAsked(eviction, escalation):
+            return _go_to_sleep(eviction, escalation, now)
         case EngineLost(problem):
-            return Move(Failed(since=now, why=problem), (EndEngine(),))
+            before = 0 if now - state.since > STABLE_AFTER else state.failures
+            return Move(Failed(since=now, why=problem, failures=before + 1), (EndEngine(),))
         case _:
             raise _illegal(state, event)
 
 
 def _draining(state: Draining, event: Event, now: float) -> Move:
     match event:
-        case Requested() | Withdrawn():
-            return Move(replace(state, held=_recount(state.held, event)))
         case Finished() if state.in_flight > 1:
             return Move(replace(state, in_flight=state.in_flight - 1))
         case Finished():
-            asleep_next = GoingToSleep(since=now, held=state.held, eviction=state.eviction)
-            return Move(asleep_next, (StopDrainTimer(), PutToSleep(state.eviction)))
+            move = _go_to_sleep(state.eviction, state.escalation, now)
+            return replace(move, effects=(StopDrainTimer(), *move.effects))
+        case DrainTimedOut(problem, give_up=True):
+            return Move(Running(since=now, in_flight=state.in_flight, sleep_failed=problem))
         case DrainTimedOut(problem):
-            return _serve_on(problem, state.in_flight + state.held, now)
+            return Move(state, (CutInFlight(problem),))
         case SleepAsked(eviction) if eviction == state.eviction:
             return Move(state)
         case EngineLost(problem):
-            lost = _lose(problem, state.held, now)
-            return replace(lost, effects=(StopDrainTimer(), *lost.effects))
+            return Move(Failed(since=now, why=problem), (StopDrainTimer(), EndEngine()))
         case _:
             raise _illegal(state, event)
 
 
 def _going_to_sleep(state: GoingToSleep, event: Event, now: float) -> Move:
     match event:
-        case Requested() | Withdrawn():
-            return Move(replace(state, held=_recount(state.held, event)))
-        case Slept() if state.held > 0:
-            return _wake(state.eviction, state.held, now)
         case Slept():
-            return Move(Asleep(since=now, eviction=state.eviction))
+            return Move(Asleep(since=now, eviction=state.eviction, problem=state.failed))
+        case SleepFailed(problem) if state.escalation:
+            deeper, *rest = state.escalation
+            return _go_to_sleep(deeper, tuple(rest), now, problem)
         case SleepFailed(problem):
-            return _serve_on(problem, state.held, now)
+            return Move(Running(since=now, sleep_failed=problem))
         case SleepAsked(eviction) if eviction == state.eviction:
             return Move(state)
         case EngineLost(problem):
-            return _lose(problem, state.held, now)
+            return Move(Failed(since=now, why=problem), (EndEngine(),))
         case _:
             raise _illegal(state, event)
 
 
 def _asleep(state: Asleep, event: Event, now: float) -> Move:
     match event:
-        case Requested():
-            return _wake(state.eviction, 1, now)
+        case WakeAsked() if state.eviction.process is Process.STOP:
+            return _start(WAS_STOPPED, now)
+        case WakeAsked():
+            return Move(Waking(since=now, eviction=state.eviction), (WakeEngine(state.eviction),))
         case SleepAsked(eviction) if eviction == state.eviction:
             return Move(state)
-        case EngineLost(problem) if state.eviction.process is Process.KEEP_RUNNING:
+        case DeepenAsked(to):
+            deepening = Deepening(since=now, eviction=state.eviction, to=to)
+            return Move(deepening, (Deepen(state.eviction, to),))
+        case EngineLost(problem) if state.eviction.process in _KEPT:
+            return Move(Failed(since=now, why=problem), (EndEngine(),))
+        case _:
+            raise _illegal(state, event)
+
+
+def _deepening(state: Deepening, event: Event, now: float) -> Move:
+    match event:
+        case Slept():
+            return Move(Asleep(since=now, eviction=state.to))
+        case SleepFailed(problem):
+            return Move(Asleep(since=now, eviction=state.eviction, problem=problem))
+        case SleepAsked(eviction) if eviction == state.to:
+            return Move(state)
+        case EngineLost(problem):
             return Move(Failed(since=now, why=problem), (EndEngine(),))
         case _:
             raise _illegal(state, event)
@@ -179,60 +211,35 @@ def _asleep(state: Asleep, event: Event, now: float) -> Move:
 
 def _waking(state: Waking, event: Event, now: float) -> Move:
     match event:
-        case Requested() | Withdrawn():
-            return Move(replace(state, held=_recount(state.held, event)))
-        case Awake():
-            return _serve(event, state.held, now)
+        case Awake(wake):
+            return Move(Running(since=now), (RememberWake(wake),))
         case WakeFailed(problem):
             on_disk = state.eviction.process is Process.CHECKPOINT
-            return _start(str(problem), state.held, now, state.eviction if on_disk else None)
-        case NoRoom(problem):
-            asleep = Asleep(since=now, eviction=state.eviction, wake_failed=problem)
-            return Move(asleep, (RefuseHeld(problem),))
+            return _start(str(problem), now, fallback=state.eviction if on_disk else None)
         case _:
             raise _illegal(state, event)
 
 
 def _failed(state: Failed, event: Event, now: float) -> Move:
     match event:
-        case Requested():
-            return _start(f"it had failed: {state.why.message}", 1, now)
+        case WakeAsked():
+            return _start(f"it had failed: {state.why.message}", now, failures=state.failures)
+        case Pardoned():
+            return Move(replace(state, failures=0))
         case _:
             raise _illegal(state, event)
 
 
-def _start(why: str, held: int, now: float, fallback: Eviction | None = None) -> Move:
-    return Move(Starting(since=now, held=held, why=why, fallback=fallback), (StartEngine(why),))
+def _start(why: str, now: float, *, fallback: Eviction | None = None, failures: int = 0) -> Move:
+    starting = Starting(since=now, why=why, fallback=fallback, failures=failures)
+    return Move(starting, (StartEngine(why),))
 
 
-def _wake(eviction: Eviction, held: int, now: float) -> Move:
-    if eviction.process is Process.STOP:
-        return _start(WAS_STOPPED, held, now)
-    return Move(Waking(since=now, held=held, eviction=eviction), (WakeEngine(eviction),))
-
-
-def _serve(event: Awake, held: int, now: float) -> Move:
-    return Move(Running(since=now, in_flight=held), (RememberWake(event.wake), AdmitHeld()))
-
-
-def _serve_on(problem: Problem, in_flight: int, now: float) -> Move:
-    return Move(Running(since=now, in_flight=in_flight, sleep_failed=problem), (AdmitHeld(),))
-
-
-def _lose(problem: Problem, held: int, now: float) -> Move:
-    if held > 0:
-        return _start(f"it had failed: {problem.message}", held, now)
-    return Move(Failed(since=now, why=problem), (EndEngine(),))
-
-
-def _recount(held: int, event: Requested | Withdrawn) -> int:
-    match event:
-        case Requested():
-            return held + 1
-        case Withdrawn():
-            return held - 1
-        case _:
-            assert_never(event)
+def _go_to_sleep(
+    eviction: Eviction, escalation: tuple[Eviction, ...], now: float, failed: Problem | None = None
+) -> Move:
+    going = GoingToSleep(since=now, eviction=eviction, escalation=escalation, failed=failed)
+    return Move(going, (PutToSleep(eviction),))
 
 
 def _illegal(state: State, event: Event) -> IllegalMove:

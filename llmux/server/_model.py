@@ -1,7 +1,8 @@
-"""One model's life as types: the states it can be in, the events that move it, the effects that a move asks for.
+"""One replica's life as types: the states it can be in, the events that move it, the effects that a move asks for.
 
-Two of the effects (`PutToSleep`, `WakeEngine`) and `StartEngine` begin an operation; its end comes back as an event.
-`held` counts the requests that wait for the model to serve; `in_flight` those that the engine is answering.
+`StartEngine`, `PutToSleep`, `WakeEngine` and `Deepen` begin an operation; its end comes back as an event. Requests wait
+in their model's queue until a replica serves, so a state knows only those `in_flight`: the engine is answering them.
+All times are seconds of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Wake:
     kind: WakeKind
     seconds: float
     at: float
+    """In seconds since the epoch, for people."""
     reason: str = ""
 
 
@@ -64,12 +66,7 @@ class Wake:
 @dataclass(frozen=True, kw_only=True)
 class _State:
     since: float
-    """When the model came into this state, in seconds since the epoch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Holding(_State):
-    held: int = 0
+    """When the replica came into this state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +77,14 @@ class NotStarted(_State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Starting(_Holding):
+class Starting(_State):
     """A cold start is under way; `why` says why it is a cold one."""
 
     why: str
     fallback: Eviction | None = None
     """The sleep that it goes back to if this start fails too: a wake has failed, and its checkpoint is still there."""
+    failures: int = 0
+    """How often in a row it has failed before this start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,33 +93,45 @@ class Running(_State):
 
     in_flight: int = 0
     sleep_failed: Problem | None = None
+    failures: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draining(_Holding):
+class Draining(_State):
     """A sleep was asked for; it begins when the requests in flight have been answered."""
 
     in_flight: int
     eviction: Eviction
+    escalation: tuple[Eviction, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoingToSleep(_Holding):
-    """The sleep is under way."""
+class GoingToSleep(_State):
+    """The sleep is under way. If it fails, the first of `escalation` is tried; `failed` tells why others have failed."""
 
     eviction: Eviction
+    escalation: tuple[Eviction, ...] = ()
+    failed: Problem | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asleep(_State):
-    """It sleeps, so deep. `wake_failed` tells of the last attempt to wake it, if that failed."""
+    """It sleeps, so deep. `problem` tells of what failed last: an attempt to wake it, to deepen its sleep, or a lighter sleep."""
 
     eviction: Eviction
-    wake_failed: Problem | None = None
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waking(_Holding):
+class Deepening(_State):
+    """It sleeps, and goes one rung deeper without being woken."""
+
+    eviction: Eviction
+    to: Eviction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waking(_State):
     """It is being woken out of a sleep so deep."""
 
     eviction: Eviction
@@ -128,12 +139,13 @@ class Waking(_Holding):
 
 @dataclass(frozen=True, kw_only=True)
 class Failed(_State):
-    """Its engine could not start, or is gone. The next request starts it again."""
+    """Its engine could not start, or is gone. It is started again when it is wanted, after a pause that grows with `failures`."""
 
     why: Problem
+    failures: int = 1
 
 
-State = NotStarted | Starting | Running | Draining | GoingToSleep | Asleep | Waking | Failed
+State = NotStarted | Starting | Running | Draining | GoingToSleep | Asleep | Deepening | Waking | Failed
 
 _NAMES: dict[type[State], str] = {
     NotStarted: "not_started",
@@ -142,6 +154,7 @@ _NAMES: dict[type[State], str] = {
     Draining: "draining",
     GoingToSleep: "going_to_sleep",
     Asleep: "asleep",
+    Deepening: "deepening",
     Waking: "waking",
     Failed: "failed",
 }
@@ -170,13 +183,20 @@ class CheckpointUnusable:
 
 
 @dataclass(frozen=True)
-class Requested:
-    """A request wants the model to serve."""
+class Adopted:
+    """An engine that an earlier llmux had left runs here: it serves, or sleeps with its process kept."""
+
+    asleep: Eviction | None = None
 
 
 @dataclass(frozen=True)
-class Withdrawn:
-    """A held request's client has gone."""
+class WakeAsked:
+    """The scheduler wants the replica to serve."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A request is given to the engine."""
 
 
 @dataclass(frozen=True)
@@ -186,26 +206,35 @@ class Finished:
 
 @dataclass(frozen=True)
 class SleepAsked:
-    """Somebody, or the policy, wants the model asleep."""
+    """Somebody, or the scheduler, wants the replica asleep; where that fails, as `escalation` says, one after the other."""
 
     eviction: Eviction
+    escalation: tuple[Eviction, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeepenAsked:
+    """A sleeping replica is to sleep deeper."""
+
+    to: Eviction
 
 
 @dataclass(frozen=True)
 class DrainTimedOut:
-    """The requests in flight were not answered in time."""
+    """The requests in flight were not answered in time: the sleep is given up, or they are cut off for it."""
 
     problem: Problem
+    give_up: bool = True
 
 
 @dataclass(frozen=True)
 class Slept:
-    """The sleep is complete."""
+    """The sleep is complete, or the deeper one."""
 
 
 @dataclass(frozen=True)
 class SleepFailed:
-    """The sleep failed and the engine serves on."""
+    """The sleep failed and the engine serves on, or sleeps on as before."""
 
     problem: Problem
 
@@ -232,34 +261,34 @@ class WakeFailed:
 
 
 @dataclass(frozen=True)
-class NoRoom:
-    """No other model could be put to sleep to make room for this one."""
+class EngineLost:
+    """The engine ended by itself or stopped answering, or a failed sleep could not be taken back."""
 
     problem: Problem
 
 
 @dataclass(frozen=True)
-class EngineLost:
-    """The engine ended by itself, or a failed sleep could not be taken back."""
-
-    problem: Problem
+class Pardoned:
+    """Somebody asks for a failed replica by hand: its failures no longer count."""
 
 
 Event = (
     CheckpointFound
     | CheckpointUnusable
-    | Requested
-    | Withdrawn
+    | Adopted
+    | WakeAsked
+    | Taken
     | Finished
     | SleepAsked
+    | DeepenAsked
     | DrainTimedOut
     | Slept
     | SleepFailed
     | Awake
     | StartFailed
     | WakeFailed
-    | NoRoom
     | EngineLost
+    | Pardoned
 )
 
 
@@ -268,7 +297,7 @@ Event = (
 
 @dataclass(frozen=True)
 class StartEngine:
-    """End what is left of the engine and cold-start it. Ends in Awake, StartFailed or NoRoom."""
+    """End what is left of the engine and cold-start it. Ends in Awake or StartFailed."""
 
     why: str
 
@@ -281,8 +310,16 @@ class PutToSleep:
 
 
 @dataclass(frozen=True)
+class Deepen:
+    """Take a sleeping engine one rung deeper. Ends in Slept, SleepFailed or EngineLost."""
+
+    eviction: Eviction
+    to: Eviction
+
+
+@dataclass(frozen=True)
 class WakeEngine:
-    """Wake the engine. Ends in Awake, WakeFailed or NoRoom."""
+    """Wake the engine. Ends in Awake or WakeFailed."""
 
     eviction: Eviction
 
@@ -303,13 +340,15 @@ class StopDrainTimer:
 
 
 @dataclass(frozen=True)
-class AdmitHeld:
-    """Let every held request go to the engine."""
+class CutInFlight:
+    """End the answers in flight with this error: their time is over."""
+
+    problem: Problem
 
 
 @dataclass(frozen=True)
-class RefuseHeld:
-    """Answer every held request with this error."""
+class RefuseWaiting:
+    """Answer every request that waits for the model with this error, unless another replica can serve it."""
 
     problem: Problem
 
@@ -324,12 +363,13 @@ class RememberWake:
 Effect = (
     StartEngine
     | PutToSleep
+    | Deepen
     | WakeEngine
     | EndEngine
     | StartDrainTimer
     | StopDrainTimer
-    | AdmitHeld
-    | RefuseHeld
+    | CutInFlight
+    | RefuseWaiting
     | RememberWake
 )
 

@@ -1,4 +1,4 @@
-"""The long steps of a model's life: start, wake, sleep, end. Each ends by feeding the event that tells its outcome.
+"""The long steps of a replica's life: start, wake, sleep, deepen, end. Each ends by feeding the event that tells its outcome.
 
 An operation never raises: it runs as a task that nobody waits for, so whatever goes wrong becomes that event.
 """
@@ -15,160 +15,201 @@ from llmux.server._hands import Life
 from llmux.server._model import (
     Asleep,
     Awake,
+    Deepen,
     Draining,
+    EndEngine,
     EngineLost,
     Event,
     Eviction,
-    NoRoom,
     Process,
+    PutToSleep,
     Running,
     SleepFailed,
     Slept,
+    StartEngine,
     StartFailed,
     Wake,
+    WakeEngine,
     WakeFailed,
     WakeKind,
 )
-from llmux.server._places import NoPlaceError, Places
-from llmux.server._record import Model
+from llmux.server._record import Replica
 from llmux.server.errors import EngineGone, EvictionRefused, Problem, ServerError
 
 log = logging.getLogger(__name__)
 
+Operation = StartEngine | PutToSleep | Deepen | WakeEngine | EndEngine
+
 
 class Operations:
-    """What the driver runs as tasks, one after another per model."""
+    """What the driver runs as tasks, one after another per replica."""
 
     def __init__(
-        self, feed: Callable[[Model, Event], None], places: Places, watch: Callable[[Model, Life], None]
+        self, feed: Callable[[Replica, Event], None], watch: Callable[[Replica, Life], None]
     ) -> None:
         """`feed` takes the outcome; `watch` has `until_lost` run for an engine that has come to serve."""
         self._feed = feed
-        self._places = places
         self._watch = watch
 
-    async def start(self, model: Model, why: str) -> None:
+    async def run(self, replica: Replica, operation: Operation) -> None:
+        """Do what a move of the machine asks for."""
+        match operation:
+            case StartEngine(why):
+                await self.start(replica, why)
+            case PutToSleep(eviction):
+                await self.put_to_sleep(replica, eviction)
+            case Deepen(eviction, to):
+                await self.deepen(replica, eviction, to)
+            case WakeEngine(eviction):
+                await self.wake(replica, eviction)
+            case EndEngine():
+                await self.end(replica)
+            case _:
+                assert_never(operation)
+
+    async def start(self, replica: Replica, why: str) -> None:
         """Start the engine cold, for the reason `why`."""
         began = time.monotonic()
         try:
-            await self.end(model)
-            await self._places.enter(model)
-            life = await model.hands.cold_start()
-        except NoPlaceError as full:
-            self._feed(model, NoRoom(full.problem()))
+            await self.end(replica)
+            life = await replica.hands.cold_start()
         except Exception as error:  # noqa: BLE001 - a task's boundary
-            self._feed(model, StartFailed(_problem(model, "cold start", error)))
+            self._feed(replica, StartFailed(_problem(replica, "cold start", error)))
         else:
-            self._serve(model, life, _wake(WakeKind.COLD_START, began, why))
+            self._serve(replica, life, _wake(WakeKind.COLD_START, began, why))
 
-    async def wake(self, model: Model, eviction: Eviction) -> None:
+    async def wake(self, replica: Replica, eviction: Eviction) -> None:
         """Bring the engine back from a sleep that left its process running, or from its checkpoint."""
         began = time.monotonic()
         try:
-            await self._places.enter(model)
-            if model.life:
-                await model.life.resume(eviction.weights)
-                self._feed(model, Awake(_wake(WakeKind.WARM, began)))
+            if replica.life:
+                await replica.life.resume(eviction.weights)
+                self._feed(replica, Awake(_wake(WakeKind.WARM, began)))
                 return
-            life, model.stored = await model.hands.restore()
-        except NoPlaceError as full:
-            self._feed(model, NoRoom(full.problem()))
+            life, replica.stored = await replica.hands.restore()
         except Exception as error:  # noqa: BLE001 - a task's boundary
-            self._feed(model, WakeFailed(_problem(model, "wake", error)))
+            self._feed(replica, WakeFailed(_problem(replica, "wake", error)))
         else:
-            self._serve(model, life, _wake(WakeKind.RESTORED, began))
+            self._serve(replica, life, _wake(WakeKind.RESTORED, began))
 
-    async def put_to_sleep(self, model: Model, eviction: Eviction) -> None:
+    async def put_to_sleep(self, replica: Replica, eviction: Eviction) -> None:
         """Put the engine to sleep; where that fails, make it serve again."""
         try:
-            await self._let_go(model, _living(model), eviction)
+            await self._let_go(replica, _living(replica), eviction)
         except Exception as error:  # noqa: BLE001 - a task's boundary
-            await self._take_back(model, eviction, _problem(model, "sleep", error))
+            await self._take_back(replica, eviction, _problem(replica, "sleep", error))
         else:
-            self._feed(model, Slept())
+            self._feed(replica, Slept())
 
-    async def end(self, model: Model) -> None:
+    async def deepen(self, replica: Replica, eviction: Eviction, to: Eviction) -> None:
+        """Take a sleeping engine one rung deeper without waking it; where that fails, it sleeps on as it did."""
+        try:
+            await self._sink(replica, eviction, to)
+        except Exception as error:  # noqa: BLE001 - a task's boundary
+            problem = _problem(replica, "deeper sleep", error)
+            lost = replica.life is not None and replica.life.ended
+            self._feed(replica, EngineLost(problem) if lost else SleepFailed(problem))
+        else:
+            self._feed(replica, Slept())
+
+    async def end(self, replica: Replica) -> None:
         """End what runs of the engine."""
-        life, model.life = model.life, None
+        life, replica.life = replica.life, None
         if life:
             try:
                 await life.close()
             except (
                 Exception
             ):  # a task's boundary: what comes next says if something of it is still in the way
-                log.exception("%s: its engine could not be ended properly", model.name)
+                log.exception("%s: its engine could not be ended properly", replica.name)
 
-    async def until_lost(self, model: Model, life: Life) -> None:
+    async def until_lost(self, replica: Replica, life: Life) -> None:
         """Tell the machine if this engine ends while no operation is at work on it."""
-        why = await _ending(model, life)
-        while model.operation and not model.operation.done():
-            await asyncio.wait((model.operation,))
-        kept = isinstance(model.state, Asleep) and model.state.eviction.process is Process.KEEP_RUNNING
-        if model.life is life and (kept or isinstance(model.state, Running | Draining)):
-            log.warning("%s: %s", model.name, why)
-            self._feed(model, EngineLost(why))
+        why = await _ending(replica, life)
+        while replica.operation and not replica.operation.done():
+            await asyncio.wait((replica.operation,))
+        kept = isinstance(replica.state, Asleep) and replica.state.eviction.process is Process.KEEP_RUNNING
+        if replica.life is life and (kept or isinstance(replica.state, Running | Draining)):
+            log.warning("%s: %s", replica.name, why)
+            self._feed(replica, EngineLost(why))
 
-    def _serve(self, model: Model, life: Life, wake: Wake) -> None:
-        model.life = life
-        self._watch(model, life)
-        self._feed(model, Awake(wake))
+    def _serve(self, replica: Replica, life: Life, wake: Wake) -> None:
+        replica.life = life
+        self._watch(replica, life)
+        self._feed(replica, Awake(wake))
         log.info(
-            "%s: %s in %.2f s %s", model.name, wake.kind, wake.seconds, wake.reason and f"({wake.reason})"
+            "%s: %s in %.2f s %s", replica.name, wake.kind, wake.seconds, wake.reason and f"({wake.reason})"
         )
 
-    async def _let_go(self, model: Model, life: Life, eviction: Eviction) -> None:
+    async def _let_go(self, replica: Replica, life: Life, eviction: Eviction) -> None:
         began = time.monotonic()
         match eviction.process:
             case Process.KEEP_RUNNING:
                 await life.quieten(eviction.weights)
             case Process.CHECKPOINT:
                 await life.quieten(eviction.weights)
-                model.stored = await model.hands.dump(life, eviction, began)
-                model.checkpoint_problem = None
-                await self.end(model)
+                replica.stored = await replica.hands.dump(life, eviction, began)
+                replica.checkpoint_problem = None
+                await self.end(replica)
             case Process.STOP:
-                await self.end(model)
+                await self.end(replica)
             case Process.CUDA_SUSPEND:
-                raise EvictionRefused(model.hands.refusal(eviction))
+                raise EvictionRefused(replica.hands.refusal(eviction))
             case _:
                 assert_never(eviction.process)
 
-    async def _take_back(self, model: Model, eviction: Eviction, problem: Problem) -> None:
+    async def _sink(self, replica: Replica, eviction: Eviction, to: Eviction) -> None:
+        match to.process:
+            case Process.CHECKPOINT:
+                replica.stored = await replica.hands.dump(_living(replica), to, time.monotonic())
+                replica.checkpoint_problem = None
+                await self.end(replica)
+            case Process.STOP:
+                await self.end(replica)
+                if eviction.process is Process.CHECKPOINT:
+                    await replica.hands.forget()
+                    replica.stored = None
+            case Process.KEEP_RUNNING | Process.CUDA_SUSPEND:
+                raise EvictionRefused(f"{to} is no deeper than {eviction}")
+            case _:
+                assert_never(to.process)
+
+    async def _take_back(self, replica: Replica, eviction: Eviction, problem: Problem) -> None:
         try:
-            await _living(model).resume(eviction.weights)
+            await _living(replica).resume(eviction.weights)
         except Exception as error:  # noqa: BLE001 - a task's boundary: the engine is lost then
-            more = _problem(model, "wake after the failed sleep", error)
+            more = _problem(replica, "wake after the failed sleep", error)
             lost = Problem(problem.code, f"{problem.message}; and then {more.message}", problem.hint)
-            self._feed(model, EngineLost(lost))
+            self._feed(replica, EngineLost(lost))
         else:
-            self._feed(model, SleepFailed(problem))
+            self._feed(replica, SleepFailed(problem))
 
 
-async def _ending(model: Model, life: Life) -> Problem:
+async def _ending(replica: Replica, life: Life) -> Problem:
     try:
         return await life.wait()
     except Exception as error:  # noqa: BLE001 - a task's boundary: an engine that cannot be watched is as good as lost
-        return _problem(model, "watching the engine", error)
+        return _problem(replica, "watching the engine", error)
 
 
-def _living(model: Model) -> Life:
-    if model.life is None or model.life.ended:
-        raise EngineGone(model.name)
-    return model.life
+def _living(replica: Replica) -> Life:
+    if replica.life is None or replica.life.ended:
+        raise EngineGone(replica.name)
+    return replica.life
 
 
 def _wake(kind: WakeKind, began: float, reason: str = "") -> Wake:
     return Wake(kind, time.monotonic() - began, time.time(), reason)
 
 
-def _problem(model: Model, doing: str, error: Exception) -> Problem:
+def _problem(replica: Replica, doing: str, error: Exception) -> Problem:
     """Return what went wrong as a value; log what nobody foresaw with its traceback."""
     match error:
         case ServerError():
             problem = error.problem()
         case _:
-            log.error("%s: %s failed unforeseen", model.name, doing, exc_info=error)
+            log.error("%s: %s failed unforeseen", replica.name, doing, exc_info=error)
             message = f"{doing} failed: {type(error).__name__}: {error}"
             problem = Problem("internal_error", message, "See llmux's log")
-    log.warning("%s: %s failed: %s", model.name, doing, problem)
+    log.warning("%s: %s failed: %s", replica.name, doing, problem)
     return problem

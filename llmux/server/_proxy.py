@@ -53,8 +53,8 @@ async def forward(request: web.Request) -> web.StreamResponse:
         name = _model_of(request, body)
     else:
         name = await asyncio.to_thread(_model_of, request, body)
-    async with request.app[DRIVER].admit(name) as life:
-        return await _pass_on(request, body, life)
+    async with request.app[DRIVER].admit(name) as admission:
+        return await _pass_on(request, body, admission.life)
 
 
 def _model_of(request: web.Request, body: bytes) -> str:

@@ -1,41 +1,51 @@
-"""What llmux knows of one model at run time."""
+"""What llmux knows of the models and their replicas at run time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass, field
 
 from llmux.server._hands import Hands, Life, Stored
-from llmux.server._model import State, Wake
+from llmux.server._model import State, Wake, name_of
+from llmux.server._queue import Queue, Ticket
+from llmux.server._rules import Rules, Sizes
 from llmux.server.errors import Problem
 
 
 @dataclass(eq=False)
-class Ticket:
-    """One request's way to an engine: `admitted` comes true when `life` is set, or tells why it never will."""
-
-    admitted: asyncio.Future[Life]
-    life: Life | None = None
-
-
-@dataclass(eq=False)
-class Model:
-    """One model. The driver and its operations write it, everybody else reads."""
+class Replica:
+    """One engine of a model. The driver and its operations write it, everybody else reads."""
 
     name: str
+    model: str
     hands: Hands
     state: State
+    sizes: Sizes = field(default_factory=Sizes)
     life: Life | None = None
     stored: Stored | None = None
     checkpoint_problem: Problem | None = None
     """Why what lies where its checkpoint should be is none."""
     last_wake: Wake | None = None
     last_used: float = 0.0
-    has_place: bool = False
-    """It counts among the models that may be awake together."""
-    held: deque[Ticket] = field(default_factory=deque)
+    """By the monotonic clock."""
+    flights: dict[Ticket, asyncio.Future[Problem]] = field(default_factory=dict)
+    """The requests in flight, each with what ends it."""
     sleepers: list[asyncio.Future[Problem | None]] = field(default_factory=list)
     """Those who wait for the end of a sleep: its problem, or None."""
     operation: asyncio.Task[None] | None = None
     drain_timer: asyncio.TimerHandle | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({name_of(self.state)})"
+
+
+@dataclass(eq=False)
+class Model:
+    """One model, as clients know it."""
+
+    name: str
+    rules: Rules
+    replicas: tuple[Replica, ...]
+    queue: Queue = field(default_factory=Queue)
+    at_rest_by_hand: bool = False
+    """It was put to sleep by hand, so that neither a schedule nor a preload wakes it until somebody asks for it."""

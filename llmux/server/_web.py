@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -14,7 +15,9 @@ from llmux.server.errors import (
     IllegalMove,
     ModelUnavailable,
     Problem,
+    QueueFull,
     RequestInvalid,
+    RequestTimedOut,
     ServerError,
     UnknownModel,
 )
@@ -24,6 +27,16 @@ STARTED = web.AppKey("started", int)
 """When llmux started, in seconds since the epoch."""
 
 log = logging.getLogger(__name__)
+
+_STATUSES: dict[type[ServerError], HTTPStatus] = {
+    RequestInvalid: HTTPStatus.BAD_REQUEST,
+    EvictionRefused: HTTPStatus.BAD_REQUEST,
+    UnknownModel: HTTPStatus.NOT_FOUND,
+    IllegalMove: HTTPStatus.CONFLICT,
+    QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    RequestTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+}
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,7 +63,7 @@ async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamR
 
 def error_response(error: ServerError) -> web.Response:
     """Return the answer that tells of `error`."""
-    status = _status(error)
+    status = _STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     kind = "invalid_request_error" if status < 500 else "server_error"
     match error:
         case RequestInvalid(param=param):
@@ -60,17 +73,3 @@ def error_response(error: ServerError) -> web.Response:
         case _:
             param = None
     return web.json_response(_routing.error_body(error.problem(), kind, param), status=status)
-
-
-def _status(error: ServerError) -> int:
-    match error:
-        case RequestInvalid() | EvictionRefused():
-            return 400
-        case UnknownModel():
-            return 404
-        case IllegalMove():
-            return 409
-        case ModelUnavailable():
-            return 503
-        case _:
-            return 500

@@ -61,14 +61,6 @@ class EngineHands:
         # The model's own variables, not the inherited ones: those differ between containers (HOSTNAME).
         self._fingerprint = fingerprint(command.argv, self._model.env)
 
-    @property
-    def eviction(self) -> Eviction:
-        return self._model.eviction.eviction()
-
-    @property
-    def drain_timeout(self) -> float:
-        return self._model.timeouts.drain
-
     def refusal(self, eviction: Eviction) -> str:
         if eviction.process is Process.CHECKPOINT and self._criu.lack:
             return str(self._criu.lack)
@@ -141,7 +133,7 @@ class EngineHands:
             life = await self._restored(checkpoint)
         if self._config.checkpoint.keep_images:
             return life, _stored(checkpoint)
-        await self._remove()
+        await self.forget()
         return life, None
 
     async def _restored(self, checkpoint: Checkpoint) -> EngineLife:
@@ -187,7 +179,7 @@ class EngineHands:
             raise CheckpointOfAnotherStart(str(checkpoint.directory), hint=hint)
         return checkpoint
 
-    async def _remove(self) -> None:
+    async def forget(self) -> None:
         try:
             await asyncio.to_thread(self._store.remove, self._name)
         except (ServerError, OSError) as error:

@@ -20,7 +20,9 @@ __all__ = [
     "ModelUnavailable",
     "NoCheckpoint",
     "Problem",
+    "QueueFull",
     "RequestInvalid",
+    "RequestTimedOut",
     "ServerError",
     "StartRefused",
     "UnknownModel",
@@ -145,6 +147,31 @@ class EvictionRefused(ServerError):
 
     def what(self) -> str:
         return self.reason
+
+
+@dataclass(eq=False)
+class QueueFull(ServerError):
+    """So many requests wait already that this one is not let in. `retry_after` is an estimate in seconds."""
+
+    model: str
+    waiting: int
+    limit_of: str
+    retry_after: float
+
+    def what(self) -> str:
+        return f"{self.waiting} requests wait already for {self.limit_of}, so that this one for {self.model!r} is not let in"
+
+
+@dataclass(eq=False)
+class RequestTimedOut(ServerError):
+    """A request's time is over before the first byte of its answer."""
+
+    model: str
+    seconds: float
+    state: str
+
+    def what(self) -> str:
+        return f"{self.model!r} has not begun to answer within {self.seconds:g} s: it is {self.state}"
 
 
 @dataclass(eq=False)

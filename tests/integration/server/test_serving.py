@@ -19,7 +19,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from llmux.server import _app, config
-from llmux.server._driver import Driver
+from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
 
 pytestmark = pytest.mark.root
@@ -79,7 +79,7 @@ def configuration(tmp_path, trained, **model):
 @asynccontextmanager
 async def serving(document):
     settings = config.parse(json.dumps(document))
-    driver = Driver(await make_hands(settings), settings.max_awake)
+    driver = make_driver(settings, await make_hands(settings))
     async with (
         TestServer(_app.build(driver)) as server,
         aiohttp.ClientSession(server.make_url("/")) as session,

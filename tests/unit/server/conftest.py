@@ -15,8 +15,12 @@ from aiohttp.test_utils import TestServer
 from blockbuster import blockbuster_ctx
 from yarl import URL
 
+from llmux.server._driver import Driver
+from llmux.server._first_come import first_come
 from llmux.server._hands import Stored
-from llmux.server._model import Eviction, Process, Weights
+from llmux.server._model import Eviction, NotStarted, Process, Weights
+from llmux.server._record import Model, Replica
+from llmux.server._rules import Drain, Rules, Sizes
 from llmux.server.errors import Problem, StartRefused
 
 DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
@@ -112,6 +116,10 @@ class FakeHands:
         assert isinstance(self.stored, Stored)
         return self._new_life(), self.stored
 
+    async def forget(self) -> None:
+        await self.step("forget")
+        self.stored = None
+
     def _new_life(self) -> FakeLife:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True),
@@ -121,6 +129,32 @@ class FakeHands:
         life = FakeLife(len(self.lives) + 1, self.url, session, self)
         self.lives.append(life)
         return life
+
+
+def make_model(name, *hands, **rules):
+    """Return a model with these hands, one replica for each."""
+    first = hands[0]
+    drain = Drain(first.drain_timeout, rules.pop("then", Drain().then))
+    names = [name, *(f"{name}@{number}" for number in range(2, len(hands) + 1))]
+    replicas = tuple(
+        Replica(each, name, hand, NotStarted(since=0.0), Sizes({"awake": 1}))
+        for each, hand in zip(names, hands, strict=True)
+    )
+    return Model(name, Rules(eviction=first.eviction, drain=drain, **rules), replicas)
+
+
+@pytest.fixture
+def make_driver():
+    """Give a function that makes a driver for hands by their models' names, with the same rules for all."""
+
+    def make(hands, max_awake=None, policy=first_come, max_waiting=1000, **rules):
+        models = [
+            make_model(name, *(each if isinstance(each, list) else [each]), **rules)
+            for name, each in hands.items()
+        ]
+        return Driver(models, policy, {} if max_awake is None else {"awake": max_awake}, max_waiting)
+
+    return make
 
 
 @pytest.fixture(autouse=True)

@@ -6,14 +6,13 @@ import aiohttp
 import pytest
 
 from llmux.server import _app, _web
-from llmux.server._driver import Driver
 from llmux.server._model import NotStarted
 
 
 @pytest.fixture
-async def client(serve, make_hands, monkeypatch):
+async def client(serve, make_driver, make_hands, monkeypatch):
     monkeypatch.setattr(_app, "LARGEST_BODY", 1000)
-    app = _app.build(Driver({"m": make_hands()}))
+    app = _app.build(make_driver({"m": make_hands()}))
     async with aiohttp.ClientSession(await serve(app)) as session:
         session.app_ = app  # for the test that breaks it
         yield session
@@ -22,7 +21,7 @@ async def client(serve, make_hands, monkeypatch):
 async def test_it_is_healthy_without_starting_anything(client):
     async with client.get("/health") as response:
         assert (response.status, await response.json()) == (200, {"status": "ok"})
-    assert isinstance(client.app_[_web.DRIVER].models["m"].state, NotStarted)
+    assert isinstance(client.app_[_web.DRIVER].models["m"].replicas[0].state, NotStarted)
 
 
 async def test_a_body_over_the_limit_is_a_413_in_json(client):
@@ -33,16 +32,16 @@ async def test_a_body_over_the_limit_is_a_413_in_json(client):
 
 async def test_a_failure_that_nobody_foresaw_is_an_error_in_openais_form_and_in_the_log(client, caplog):
     model = client.app_[_web.DRIVER].models["m"]
-    model.state = "no state at all"
+    model.replicas[0].state = "no state at all"
     async with client.get("/control/status") as response:
         assert response.status == 500
         assert (await response.json())["error"]["code"] == "internal_error"
     assert "GET /control/status failed unforeseen" in caplog.text
 
 
-async def test_its_end_closes_the_driver(serve, make_hands):
+async def test_its_end_closes_the_driver(serve, make_driver, make_hands):
     hands = make_hands()
-    driver = Driver({"m": hands})
+    driver = make_driver({"m": hands})
     app = _app.build(driver)
     await serve(app)
     async with driver.admit("m"):

@@ -8,7 +8,6 @@ import aiohttp
 import pytest
 
 from llmux.server import _app
-from llmux.server._driver import Driver
 from llmux.server.errors import Problem
 
 
@@ -18,9 +17,9 @@ async def hands(make_hands):
 
 
 @pytest.fixture
-async def call(serve, hands):
+async def call(serve, make_driver, hands):
     """Give a function that makes one call and returns status and JSON."""
-    base = await serve(_app.build(Driver({"m": hands})))
+    base = await serve(_app.build(make_driver({"m": hands})))
     async with aiohttp.ClientSession(base) as session:
 
         async def make(method, path, body=None):
@@ -123,8 +122,8 @@ async def test_a_sleep_that_fails_says_why_and_the_model_runs(call, hands):
     assert (told["state"], told["problem"]["message"]) == ("running", "dump is broken")
 
 
-async def test_an_invalid_checkpoint_is_in_the_status(serve, make_hands):
-    driver = Driver({"m": make_hands(stored=Problem("damaged", "cut short", "remove it"))})
+async def test_an_invalid_checkpoint_is_in_the_status(serve, make_driver, make_hands):
+    driver = make_driver({"m": make_hands(stored=Problem("damaged", "cut short", "remove it"))})
     base = await serve(_app.build(driver))
     async with aiohttp.ClientSession(base) as session, session.get("/control/status") as response:
         told = (await response.json())["models"]["m"]

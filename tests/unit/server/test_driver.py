@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from llmux.server._driver import Driver
 from llmux.server._model import (
     Asleep,
     Draining,
@@ -30,20 +29,31 @@ STOP = Eviction(Weights.DISCARD, Process.STOP)
 soon = asyncio.ensure_future  # noqa: TID251 - a test's clients are tasks of its own
 
 
-@asynccontextmanager
-async def driving(max_awake=None, **hands):
-    driver = Driver(hands, max_awake)
-    await driver.open()
-    try:
-        yield driver
-    finally:
-        await driver.close()
-        assert all(life.closed for each in hands.values() for life in each.lives)
+@pytest.fixture
+def driving(make_driver):
+    """Give a function that opens a driver for hands by name, and sees that it leaves nothing running."""
+
+    @asynccontextmanager
+    async def opened(max_awake=None, rules=None, **hands):
+        driver = make_driver(hands, max_awake, **rules or {})
+        await driver.open()
+        try:
+            yield driver
+        finally:
+            await driver.close()
+            every = [each for one in hands.values() for each in (one if isinstance(one, list) else [one])]
+            assert all(life.closed for each in every for life in each.lives)
+
+    return opened
+
+
+def only(driver, name):
+    return driver.models[name].replicas[0]
 
 
 async def serves(driver, name="m"):
-    async with driver.admit(name) as life:
-        return life.number
+    async with driver.admit(name) as admission:
+        return admission.life.number
 
 
 async def until(condition):
@@ -52,26 +62,26 @@ async def until(condition):
             await asyncio.sleep(0)
 
 
-async def test_the_first_request_starts_the_engine_and_later_ones_use_it(make_hands):
+async def test_the_first_request_starts_the_engine_and_later_ones_use_it(driving, make_hands):
     async with driving(m=make_hands()) as driver:
-        assert isinstance(driver.models["m"].state, NotStarted)
+        assert isinstance(only(driver, "m").state, NotStarted)
         assert await asyncio.gather(*(serves(driver) for _ in range(5))) == [1] * 5
-        assert driver.models["m"].last_wake.kind is WakeKind.COLD_START
-        assert driver.models["m"].state.in_flight == 0
+        assert only(driver, "m").last_wake.kind is WakeKind.COLD_START
+        assert only(driver, "m").state.in_flight == 0
 
 
-async def test_a_request_wakes_a_model_that_sleeps_on_disk(make_hands):
+async def test_a_request_wakes_a_model_that_sleeps_on_disk(driving, make_hands):
     hands = make_hands()
     async with driving(m=hands) as driver:
         await serves(driver)
         await driver.sleep("m")
-        assert isinstance(driver.models["m"].state, Asleep)
+        assert isinstance(only(driver, "m").state, Asleep)
         assert hands.lives[0].closed
         assert await serves(driver) == 2
-        assert driver.models["m"].last_wake.kind is WakeKind.RESTORED
+        assert only(driver, "m").last_wake.kind is WakeKind.RESTORED
 
 
-async def test_a_kept_process_wakes_warm(make_hands):
+async def test_a_kept_process_wakes_warm(driving, make_hands):
     hands = make_hands()
     async with driving(m=hands) as driver:
         await serves(driver)
@@ -79,61 +89,61 @@ async def test_a_kept_process_wakes_warm(make_hands):
         assert hands.lives[0].asleep
         assert await serves(driver) == 1
         assert not hands.lives[0].asleep
-        assert driver.models["m"].last_wake.kind is WakeKind.WARM
+        assert only(driver, "m").last_wake.kind is WakeKind.WARM
 
 
-async def test_a_stopped_model_starts_cold_and_says_why(make_hands):
+async def test_a_stopped_model_starts_cold_and_says_why(driving, make_hands):
     async with driving(m=make_hands()) as driver:
         await serves(driver)
         await driver.sleep("m", STOP)
         assert await serves(driver) == 2
-        assert "stopped" in driver.models["m"].last_wake.reason
+        assert "stopped" in only(driver, "m").last_wake.reason
 
 
-async def test_a_checkpoint_found_at_the_start_means_asleep_and_nothing_starts(make_hands, stored):
+async def test_a_checkpoint_found_at_the_start_means_asleep_and_nothing_starts(driving, make_hands, stored):
     hands = make_hands(stored=stored)
     async with driving(m=hands) as driver:
-        assert isinstance(driver.models["m"].state, Asleep)
+        assert isinstance(only(driver, "m").state, Asleep)
         assert hands.lives == []
         await driver.wake("m")
-        assert driver.models["m"].last_wake.kind is WakeKind.RESTORED
+        assert only(driver, "m").last_wake.kind is WakeKind.RESTORED
 
 
-async def test_an_invalid_checkpoint_is_reported_and_the_model_not_started(make_hands):
+async def test_an_invalid_checkpoint_is_reported_and_the_model_not_started(driving, make_hands):
     problem = Problem("damaged", "it is cut short")
     async with driving(m=make_hands(stored=problem)) as driver:
-        assert driver.models["m"].checkpoint_problem == problem
-        assert isinstance(driver.models["m"].state, NotStarted)
+        assert only(driver, "m").checkpoint_problem == problem
+        assert isinstance(only(driver, "m").state, NotStarted)
         await serves(driver)
-        assert "it is cut short" in driver.models["m"].last_wake.reason
+        assert "it is cut short" in only(driver, "m").last_wake.reason
 
 
-async def test_a_sleep_waits_for_the_request_in_flight_and_later_ones_wait_for_the_wake(make_hands):
+async def test_a_sleep_waits_for_the_request_in_flight_and_later_ones_wait_for_the_wake(driving, make_hands):
     async with driving(m=make_hands()) as driver:
-        async with driver.admit("m") as life:
+        async with driver.admit("m") as admission:
             sleeping = soon(driver.sleep("m"))
-            await until(lambda: isinstance(driver.models["m"].state, Draining))
+            await until(lambda: isinstance(only(driver, "m").state, Draining))
             later = soon(serves(driver))
             await asyncio.sleep(0.02)
-            assert not life.asleep
+            assert not admission.life.asleep
             assert not later.done()
         await sleeping
         assert await later == 2
-        assert driver.models["m"].last_wake.kind is WakeKind.RESTORED
+        assert only(driver, "m").last_wake.kind is WakeKind.RESTORED
 
 
-async def test_a_drain_that_takes_too_long_gives_the_sleep_up(make_hands):
+async def test_a_drain_that_takes_too_long_gives_the_sleep_up(driving, make_hands):
     async with driving(m=make_hands(drain_timeout=0.02)) as driver:
         async with driver.admit("m"):
             with pytest.raises(ModelUnavailable, match="1 requests were still being answered") as caught:
                 await driver.sleep("m")
             assert caught.value.problem().code == "drain_timeout"
-            assert isinstance(driver.models["m"].state, Running)
+            assert isinstance(only(driver, "m").state, Running)
         assert await serves(driver) == 1
 
 
 @pytest.mark.parametrize("step", ["quieten", "dump"])
-async def test_a_sleep_that_fails_leaves_the_model_running_and_says_why(make_hands, step):
+async def test_a_sleep_that_fails_leaves_the_model_running_and_says_why(driving, make_hands, step):
     hands = make_hands(broken={step})
     async with driving(m=hands) as driver:
         await serves(driver)
@@ -141,44 +151,44 @@ async def test_a_sleep_that_fails_leaves_the_model_running_and_says_why(make_han
             await driver.sleep("m")
         assert await serves(driver) == 1
         assert not hands.lives[0].asleep
-        assert driver.models["m"].state.sleep_failed.message == f"{step} is broken"
+        assert only(driver, "m").state.sleep_failed.message == f"{step} is broken"
 
 
-async def test_a_failed_sleep_that_cannot_be_taken_back_loses_the_engine(make_hands):
+async def test_a_failed_sleep_that_cannot_be_taken_back_loses_the_engine(driving, make_hands):
     hands = make_hands(broken={"dump", "resume"})
     async with driving(m=hands) as driver:
         await serves(driver)
         with pytest.raises(ModelUnavailable, match="dump is broken; and then resume is broken"):
             await driver.sleep("m")
-        assert isinstance(driver.models["m"].state, Failed)
+        assert isinstance(only(driver, "m").state, Failed)
         await until(lambda: hands.lives[0].closed)
         assert await serves(driver) == 2
 
 
-async def test_a_restore_that_fails_becomes_a_cold_start_with_the_reason(make_hands):
+async def test_a_restore_that_fails_becomes_a_cold_start_with_the_reason(driving, make_hands):
     hands = make_hands(broken={"restore"})
     async with driving(m=hands) as driver:
         await serves(driver)
         await driver.sleep("m")
         assert await serves(driver) == 2
-        assert driver.models["m"].last_wake.kind is WakeKind.COLD_START
-        assert "restore is broken" in driver.models["m"].last_wake.reason
+        assert only(driver, "m").last_wake.kind is WakeKind.COLD_START
+        assert "restore is broken" in only(driver, "m").last_wake.reason
 
 
 async def test_a_restore_and_a_cold_start_that_both_fail_leave_the_checkpoint_to_be_tried_again(
-    make_hands, stored
+    driving, make_hands, stored
 ):
     hands = make_hands(stored=stored, broken={"restore", "cold_start"})
     async with driving(m=hands) as driver:
         with pytest.raises(ModelUnavailable, match="cold_start is broken"):
             await serves(driver)
-        assert driver.models["m"].state.wake_failed.message == "cold_start is broken"
+        assert only(driver, "m").state.problem.message == "cold_start is broken"
         hands.broken.clear()
         await serves(driver)
-        assert driver.models["m"].last_wake.kind is WakeKind.RESTORED
+        assert only(driver, "m").last_wake.kind is WakeKind.RESTORED
 
 
-async def test_a_start_that_fails_is_told_to_all_who_wait_and_tried_again(make_hands):
+async def test_a_start_that_fails_is_told_to_all_who_wait_and_tried_again(driving, make_hands):
     hands = make_hands(broken={"cold_start"})
     async with driving(m=hands) as driver:
         answers = await asyncio.gather(serves(driver), serves(driver), return_exceptions=True)
@@ -188,31 +198,31 @@ async def test_a_start_that_fails_is_told_to_all_who_wait_and_tried_again(make_h
         assert await serves(driver) == 1
 
 
-async def test_an_engine_that_ends_is_noticed_and_the_next_request_starts_it(make_hands):
+async def test_an_engine_that_ends_is_noticed_and_the_next_request_starts_it(driving, make_hands):
     hands = make_hands()
     async with driving(m=hands) as driver:
         async with driver.admit("m"):
             hands.lives[0].die()
-            await until(lambda: isinstance(driver.models["m"].state, Failed))
-            assert "exit code 1" in driver.models["m"].state.why.message
+            await until(lambda: isinstance(only(driver, "m").state, Failed))
+            assert "exit code 1" in only(driver, "m").state.why.message
         assert await serves(driver) == 2
 
 
-async def test_a_client_that_leaves_while_held_is_forgotten(make_hands):
+async def test_a_client_that_leaves_while_held_is_forgotten(driving, make_hands):
     hands = make_hands(gates={"cold_start": asyncio.Event()})
     async with driving(m=hands) as driver:
         waiting = [soon(serves(driver)) for _ in range(3)]
-        await until(lambda: len(driver.models["m"].held) == 3)
+        await until(lambda: len(driver.models["m"].queue) == 3)
         waiting[0].cancel()
         await asyncio.wait(waiting[:1])
-        assert driver.models["m"].state.held == 2
+        assert len(driver.models["m"].queue) == 2
         hands.gates["cold_start"].set()
         waiting[1].cancel()  # at the very moment of the admission
         assert await waiting[2] == 1
-        assert driver.models["m"].state.in_flight == 0
+        assert only(driver, "m").state.in_flight == 0
 
 
-async def test_a_client_that_leaves_in_flight_is_counted_out(make_hands):
+async def test_a_client_that_leaves_in_flight_is_counted_out(driving, make_hands):
     async with driving(m=make_hands()) as driver:
 
         async def endless():
@@ -220,13 +230,13 @@ async def test_a_client_that_leaves_in_flight_is_counted_out(make_hands):
                 await asyncio.Event().wait()
 
         client = soon(endless())
-        await until(lambda: getattr(driver.models["m"].state, "in_flight", 0) == 1)
+        await until(lambda: getattr(only(driver, "m").state, "in_flight", 0) == 1)
         client.cancel()
         await asyncio.wait([client])
-        assert driver.models["m"].state.in_flight == 0
+        assert only(driver, "m").state.in_flight == 0
 
 
-async def test_moves_that_cannot_be_are_refused(make_hands):
+async def test_moves_that_cannot_be_are_refused(driving, make_hands):
     async with driving(m=make_hands()) as driver:
         with pytest.raises(UnknownModel, match="'x' does not exist"):
             await driver.sleep("x")
@@ -236,57 +246,57 @@ async def test_moves_that_cannot_be_are_refused(make_hands):
             await driver.sleep("m", Eviction(Weights.DISCARD, Process.CUDA_SUSPEND))
 
 
-async def test_sleeping_twice_is_one_sleep(make_hands):
+async def test_sleeping_twice_is_one_sleep(driving, make_hands):
     hands = make_hands(gates={"dump": asyncio.Event()})
     async with driving(m=hands) as driver:
         await serves(driver)
         both = [soon(driver.sleep("m")) for _ in range(2)]
-        await until(lambda: isinstance(driver.models["m"].state, GoingToSleep))
+        await until(lambda: isinstance(only(driver, "m").state, GoingToSleep))
         hands.gates["dump"].set()
         await asyncio.gather(*both)
         await driver.sleep("m")
-        assert isinstance(driver.models["m"].state, Asleep)
+        assert isinstance(only(driver, "m").state, Asleep)
 
 
-async def test_one_model_sleeps_for_another_when_only_one_may_be_awake(make_hands):
+async def test_one_model_sleeps_for_another_when_only_one_may_be_awake(driving, make_hands):
     async with driving(1, a=make_hands(), b=make_hands()) as driver:
         await serves(driver, "a")
         await serves(driver, "b")
-        assert isinstance(driver.models["a"].state, Asleep)
+        assert isinstance(only(driver, "a").state, Asleep)
         await serves(driver, "a")
-        assert isinstance(driver.models["b"].state, Asleep)
+        assert isinstance(only(driver, "b").state, Asleep)
 
 
-async def test_under_contention_everybody_is_served_in_the_end(make_hands):
+async def test_under_contention_everybody_is_served_in_the_end(driving, make_hands):
     names = ("a", "b", "c")
     async with driving(2, **{name: make_hands() for name in names}) as driver, asyncio.timeout(10):
         await asyncio.gather(*(serves(driver, name) for _ in range(10) for name in names))
-        awake = [model for model in driver.models.values() if isinstance(model.state, Running)]
+        awake = [each for each in driver.replicas if isinstance(each.state, Running)]
         assert len(awake) <= 2
 
 
-async def test_when_nobody_can_sleep_the_newcomer_is_told_and_sleeps_on(make_hands, stored):
+async def test_when_nobody_can_sleep_the_newcomer_is_told_and_sleeps_on(driving, make_hands, stored):
     a = make_hands(broken={"dump"})
     b = make_hands(stored=stored)
     async with driving(1, a=a, b=b) as driver:
         await serves(driver, "a")
-        with pytest.raises(ModelUnavailable, match="no place for b: a could not be put to sleep"):
+        with pytest.raises(ModelUnavailable, match="no room for b: nobody can be put to sleep"):
             await serves(driver, "b")
-        assert isinstance(driver.models["a"].state, Running)
-        assert isinstance(driver.models["b"].state, Asleep)
+        assert isinstance(only(driver, "a").state, Running)
+        assert isinstance(only(driver, "b").state, Asleep)
 
 
 @pytest.mark.parametrize("step", ["cold_start", "dump", "restore"])
-async def test_stopping_ends_what_is_under_way_and_refuses_who_waits(make_hands, stored, step):
+async def test_stopping_ends_what_is_under_way_and_refuses_who_waits(driving, make_hands, stored, step):
     hands = make_hands(gates={step: asyncio.Event()}, stored=stored if step == "restore" else None)
     async with driving(m=hands) as driver:
         waiting = []
         if step == "dump":
             await serves(driver)
             waiting.append(soon(driver.sleep("m")))
-            await until(lambda: isinstance(driver.models["m"].state, GoingToSleep))
+            await until(lambda: isinstance(only(driver, "m").state, GoingToSleep))
         waiting.append(soon(serves(driver)))
-        await until(lambda: isinstance(driver.models["m"].state, GoingToSleep | Starting | Waking))
+        await until(lambda: isinstance(only(driver, "m").state, GoingToSleep | Starting | Waking))
         async with asyncio.timeout(2):
             await driver.close()
         waiting.append(soon(serves(driver)))

@@ -1,4 +1,4 @@
-"""The life of one model: every pair of state and event, and what must hold along every way through."""
+"""The life of one replica: every pair of state and event, and what must hold along every way through."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from llmux.server._machine import WAS_STOPPED, step
+from llmux.server._machine import STABLE_AFTER, WAS_STOPPED, step
 from llmux.server._model import (
-    AdmitHeld,
+    Adopted,
     Asleep,
     Awake,
     CheckpointFound,
     CheckpointUnusable,
+    CutInFlight,
+    Deepen,
+    DeepenAsked,
+    Deepening,
     Draining,
     DrainTimedOut,
     Effect,
@@ -27,13 +31,12 @@ from llmux.server._model import (
     Failed,
     Finished,
     GoingToSleep,
-    NoRoom,
     NotStarted,
+    Pardoned,
     Process,
     PutToSleep,
-    RefuseHeld,
+    RefuseWaiting,
     RememberWake,
-    Requested,
     Running,
     SleepAsked,
     SleepFailed,
@@ -44,13 +47,14 @@ from llmux.server._model import (
     Starting,
     State,
     StopDrainTimer,
+    Taken,
     Wake,
+    WakeAsked,
     WakeEngine,
     WakeFailed,
     WakeKind,
     Waking,
     Weights,
-    Withdrawn,
 )
 from llmux.server.errors import IllegalMove, Problem
 
@@ -58,81 +62,78 @@ DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
 WARM = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
 STOP = Eviction(Weights.DISCARD, Process.STOP)
 WHY = Problem("test", "it broke", "mend it")
+OTHER = Problem("test", "and that too", "mend that")
 RESTORED = Wake(WakeKind.RESTORED, 1.5, 9)
 THEN, NOW = 10.0, 20.0
 
 STATES: tuple[State, ...] = (
     NotStarted(since=THEN),
-    Starting(since=THEN, held=2, why="x"),
-    Running(since=THEN, in_flight=2),
-    Draining(since=THEN, held=2, in_flight=2, eviction=DISK),
-    GoingToSleep(since=THEN, held=2, eviction=DISK),
-    Asleep(since=THEN, eviction=DISK),
-    Waking(since=THEN, held=2, eviction=DISK),
-    Failed(since=THEN, why=WHY),
+    Starting(since=THEN, why="x", failures=1),
+    Running(since=THEN, in_flight=2, failures=1),
+    Draining(since=THEN, in_flight=2, eviction=DISK, escalation=(STOP,)),
+    GoingToSleep(since=THEN, eviction=DISK),
+    Asleep(since=THEN, eviction=WARM),
+    Deepening(since=THEN, eviction=WARM, to=DISK),
+    Waking(since=THEN, eviction=DISK),
+    Failed(since=THEN, why=WHY, failures=2),
 )
 EVENTS: tuple[Event, ...] = (
     CheckpointFound(DISK),
     CheckpointUnusable(WHY),
-    Requested(),
-    Withdrawn(),
+    Adopted(),
+    WakeAsked(),
+    Taken(),
     Finished(),
-    SleepAsked(DISK),
+    SleepAsked(DISK, (STOP,)),
+    DeepenAsked(DISK),
     DrainTimedOut(WHY),
     Slept(),
     SleepFailed(WHY),
     Awake(RESTORED),
     StartFailed(WHY),
     WakeFailed(WHY),
-    NoRoom(WHY),
     EngineLost(WHY),
+    Pardoned(),
 )
 
 FIRST_START = NotStarted(since=0).why
 UNUSABLE = f"its checkpoint cannot be used: {WHY}"
 RESTART = f"it had failed: {WHY.message}"
-SERVING = (RememberWake(RESTORED), AdmitHeld())
-_not_started, _starting, _running, _draining, _to_sleep, _asleep, _waking, _failed = STATES
+_not_started, _starting, _running, _draining, _to_sleep, _asleep, _deepening, _waking, _failed = STATES
 
 LEGAL: dict[tuple[type, type], tuple[State, tuple[Effect, ...]]] = {
     (NotStarted, CheckpointFound): (Asleep(since=NOW, eviction=DISK), ()),
     (NotStarted, CheckpointUnusable): (NotStarted(since=THEN, why=UNUSABLE), ()),
-    (NotStarted, Requested): (Starting(since=NOW, held=1, why=FIRST_START), (StartEngine(FIRST_START),)),
-    (Starting, Requested): (replace(_starting, held=3), ()),
-    (Starting, Withdrawn): (replace(_starting, held=1), ()),
-    (Starting, Awake): (Running(since=NOW, in_flight=2), SERVING),
-    (Starting, StartFailed): (Failed(since=NOW, why=WHY), (RefuseHeld(WHY),)),
-    (Starting, NoRoom): (Failed(since=NOW, why=WHY), (RefuseHeld(WHY),)),
-    (Running, Requested): (replace(_running, in_flight=3), (AdmitHeld(),)),
+    (NotStarted, Adopted): (Running(since=NOW), ()),
+    (NotStarted, WakeAsked): (Starting(since=NOW, why=FIRST_START), (StartEngine(FIRST_START),)),
+    (Starting, Awake): (Running(since=NOW, failures=1), (RememberWake(RESTORED),)),
+    (Starting, StartFailed): (Failed(since=NOW, why=WHY, failures=2), (RefuseWaiting(WHY),)),
+    (Running, Taken): (replace(_running, in_flight=3), ()),
     (Running, Finished): (replace(_running, in_flight=1), ()),
-    (Running, SleepAsked): (Draining(since=NOW, in_flight=2, eviction=DISK), (StartDrainTimer(),)),
-    (Running, EngineLost): (Failed(since=NOW, why=WHY), (EndEngine(),)),
-    (Draining, Requested): (replace(_draining, held=3), ()),
-    (Draining, Withdrawn): (replace(_draining, held=1), ()),
+    (Running, SleepAsked): (
+        Draining(since=NOW, in_flight=2, eviction=DISK, escalation=(STOP,)),
+        (StartDrainTimer(),),
+    ),
+    (Running, EngineLost): (Failed(since=NOW, why=WHY, failures=2), (EndEngine(),)),
     (Draining, Finished): (replace(_draining, in_flight=1), ()),
     (Draining, SleepAsked): (_draining, ()),
-    (Draining, DrainTimedOut): (Running(since=NOW, in_flight=4, sleep_failed=WHY), (AdmitHeld(),)),
-    (Draining, EngineLost): (
-        Starting(since=NOW, held=2, why=RESTART),
-        (StopDrainTimer(), StartEngine(RESTART)),
-    ),
-    (GoingToSleep, Requested): (replace(_to_sleep, held=3), ()),
-    (GoingToSleep, Withdrawn): (replace(_to_sleep, held=1), ()),
+    (Draining, DrainTimedOut): (Running(since=NOW, in_flight=2, sleep_failed=WHY), ()),
+    (Draining, EngineLost): (Failed(since=NOW, why=WHY), (StopDrainTimer(), EndEngine())),
     (GoingToSleep, SleepAsked): (_to_sleep, ()),
-    (GoingToSleep, Slept): (Waking(since=NOW, held=2, eviction=DISK), (WakeEngine(DISK),)),
-    (GoingToSleep, SleepFailed): (Running(since=NOW, in_flight=2, sleep_failed=WHY), (AdmitHeld(),)),
-    (GoingToSleep, EngineLost): (Starting(since=NOW, held=2, why=RESTART), (StartEngine(RESTART),)),
-    (Asleep, Requested): (Waking(since=NOW, held=1, eviction=DISK), (WakeEngine(DISK),)),
-    (Asleep, SleepAsked): (_asleep, ()),
-    (Waking, Requested): (replace(_waking, held=3), ()),
-    (Waking, Withdrawn): (replace(_waking, held=1), ()),
-    (Waking, Awake): (Running(since=NOW, in_flight=2), SERVING),
-    (Waking, WakeFailed): (
-        Starting(since=NOW, held=2, why=str(WHY), fallback=DISK),
-        (StartEngine(str(WHY)),),
-    ),
-    (Waking, NoRoom): (Asleep(since=NOW, eviction=DISK, wake_failed=WHY), (RefuseHeld(WHY),)),
-    (Failed, Requested): (Starting(since=NOW, held=1, why=RESTART), (StartEngine(RESTART),)),
+    (GoingToSleep, Slept): (Asleep(since=NOW, eviction=DISK), ()),
+    (GoingToSleep, SleepFailed): (Running(since=NOW, sleep_failed=WHY), ()),
+    (GoingToSleep, EngineLost): (Failed(since=NOW, why=WHY), (EndEngine(),)),
+    (Asleep, WakeAsked): (Waking(since=NOW, eviction=WARM), (WakeEngine(WARM),)),
+    (Asleep, DeepenAsked): (Deepening(since=NOW, eviction=WARM, to=DISK), (Deepen(WARM, DISK),)),
+    (Asleep, EngineLost): (Failed(since=NOW, why=WHY), (EndEngine(),)),
+    (Deepening, Slept): (Asleep(since=NOW, eviction=DISK), ()),
+    (Deepening, SleepAsked): (_deepening, ()),
+    (Deepening, SleepFailed): (Asleep(since=NOW, eviction=WARM, problem=WHY), ()),
+    (Deepening, EngineLost): (Failed(since=NOW, why=WHY), (EndEngine(),)),
+    (Waking, Awake): (Running(since=NOW), (RememberWake(RESTORED),)),
+    (Waking, WakeFailed): (Starting(since=NOW, why=str(WHY), fallback=DISK), (StartEngine(str(WHY)),)),
+    (Failed, WakeAsked): (Starting(since=NOW, why=RESTART, failures=2), (StartEngine(RESTART),)),
+    (Failed, Pardoned): (replace(_failed, failures=0), ()),
 }
 
 
@@ -154,45 +155,46 @@ def test_every_pair_moves_as_the_table_says_or_is_illegal(state, event):
 
 
 def test_the_last_answer_of_a_drain_begins_the_sleep():
-    draining = Draining(since=THEN, held=1, in_flight=1, eviction=DISK)
+    draining = Draining(since=THEN, in_flight=1, eviction=DISK, escalation=(STOP,))
     move = step(draining, Finished(), NOW)
-    assert move.state == GoingToSleep(since=NOW, held=1, eviction=DISK)
+    assert move.state == GoingToSleep(since=NOW, eviction=DISK, escalation=(STOP,))
     assert move.effects == (StopDrainTimer(), PutToSleep(DISK))
 
 
-def test_an_idle_model_goes_to_sleep_at_once():
+def test_an_idle_replica_goes_to_sleep_at_once():
     move = step(Running(since=THEN), SleepAsked(WARM), NOW)
     assert move.state == GoingToSleep(since=NOW, eviction=WARM)
     assert move.effects == (PutToSleep(WARM),)
 
 
-def test_a_sleep_without_held_requests_ends_asleep():
-    assert step(GoingToSleep(since=THEN, eviction=DISK), Slept(), NOW).state == Asleep(
-        since=NOW, eviction=DISK
-    )
+def test_a_drain_that_is_not_given_up_cuts_the_answers_off_and_goes_on():
+    move = step(_draining, DrainTimedOut(WHY, give_up=False), NOW)
+    assert (move.state, move.effects) == (_draining, (CutInFlight(WHY),))
+
+
+def test_a_sleep_that_fails_escalates_and_remembers_why():
+    move = step(GoingToSleep(since=THEN, eviction=WARM, escalation=(DISK, STOP)), SleepFailed(WHY), NOW)
+    assert move.state == GoingToSleep(since=NOW, eviction=DISK, escalation=(STOP,), failed=WHY)
+    assert move.effects == (PutToSleep(DISK),)
+    move = step(move.state, SleepFailed(OTHER), NOW)
+    move = step(move.state, Slept(), NOW)
+    assert move.state == Asleep(since=NOW, eviction=STOP, problem=OTHER)
 
 
 def test_a_stopped_model_wakes_by_a_cold_start():
-    move = step(Asleep(since=THEN, eviction=STOP), Requested(), NOW)
-    assert move.state == Starting(since=NOW, held=1, why=WAS_STOPPED)
-
-
-def test_an_engine_that_is_lost_with_nobody_waiting_waits_for_the_next_request():
-    for state in (GoingToSleep(since=THEN, eviction=DISK), Draining(since=THEN, in_flight=1, eviction=DISK)):
-        move = step(state, EngineLost(WHY), NOW)
-        assert move.state == Failed(since=NOW, why=WHY)
-        assert EndEngine() in move.effects
+    move = step(Asleep(since=THEN, eviction=STOP), WakeAsked(), NOW)
+    assert move.state == Starting(since=NOW, why=WAS_STOPPED)
 
 
 def test_a_wake_and_a_cold_start_that_both_fail_leave_it_asleep_on_disk():
-    move = step(Starting(since=THEN, held=2, why="x", fallback=DISK), StartFailed(WHY), NOW)
-    assert move.state == Asleep(since=NOW, eviction=DISK, wake_failed=WHY)
-    assert move.effects == (RefuseHeld(WHY),)
+    move = step(Starting(since=THEN, why="x", fallback=DISK), StartFailed(WHY), NOW)
+    assert move.state == Asleep(since=NOW, eviction=DISK, problem=WHY)
+    assert move.effects == (RefuseWaiting(WHY),)
 
 
 def test_a_kept_process_whose_wake_fails_has_nothing_to_go_back_to():
-    move = step(Waking(since=THEN, held=1, eviction=WARM), WakeFailed(WHY), NOW)
-    assert move.state == Starting(since=NOW, held=1, why=str(WHY))
+    move = step(Waking(since=THEN, eviction=WARM), WakeFailed(WHY), NOW)
+    assert move.state == Starting(since=NOW, why=str(WHY))
 
 
 def test_a_kept_process_can_be_lost_asleep_but_a_dumped_one_cannot():
@@ -201,10 +203,20 @@ def test_a_kept_process_can_be_lost_asleep_but_a_dumped_one_cannot():
         step(Asleep(since=THEN, eviction=DISK), EngineLost(WHY), NOW)
 
 
+def test_an_adopted_engine_may_be_asleep():
+    assert step(_not_started, Adopted(WARM), NOW).state == Asleep(since=NOW, eviction=WARM)
+
+
 def test_another_sleep_than_the_one_under_way_is_illegal():
-    for state in (_draining, _to_sleep, _asleep):
+    for state in (_draining, _to_sleep, _asleep, _deepening):
         with pytest.raises(IllegalMove):
-            step(state, SleepAsked(WARM), NOW)
+            step(state, SleepAsked(STOP), NOW)
+
+
+def test_failures_count_in_a_row_and_are_forgotten_after_a_while_of_serving():
+    soon = step(Running(since=THEN, failures=3), EngineLost(WHY), THEN + STABLE_AFTER)
+    late = step(Running(since=THEN, failures=3), EngineLost(WHY), THEN + STABLE_AFTER + 1)
+    assert (soon.state.failures, late.state.failures) == (4, 1)
 
 
 def test_nothing_can_finish_that_is_not_in_flight():
@@ -212,21 +224,17 @@ def test_nothing_can_finish_that_is_not_in_flight():
         step(Running(since=THEN, in_flight=0), Finished(), NOW)
 
 
-_OPERATIONS = (StartEngine, PutToSleep, WakeEngine)
-
-
 class AnyLife(RuleBasedStateMachine):
-    """Requests come and go, sleeps are asked for, operations succeed and fail, in any order.
+    """Requests come and go, sleeps and wakes are asked for, operations succeed and fail, in any order.
 
-    What must hold: one operation at most is under way; whoever is held is admitted or refused in the end and nobody is
-    forgotten; the drain timer runs exactly while draining.
+    What must hold: one operation at most is under way; requests are in flight only while it serves or drains; the drain
+    timer runs exactly while draining; from every state there is a way to serve.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.state: State = NotStarted(since=0)
         self.operation: Effect | None = None
-        self.held = 0
         self.in_flight = 0
         self.draining = False
         self.now = 0.0
@@ -240,36 +248,32 @@ class AnyLife(RuleBasedStateMachine):
 
     def carry_out(self, effect: Effect) -> None:
         match effect:
-            case StartEngine() | PutToSleep() | WakeEngine():
+            case StartEngine() | PutToSleep() | WakeEngine() | Deepen():
                 assert self.operation is None
                 self.operation = effect
-            case AdmitHeld():
-                self.in_flight, self.held = self.in_flight + self.held, 0
-            case RefuseHeld():
-                self.held = 0
+            case CutInFlight():
+                while self.in_flight:
+                    self.finish()
             case StartDrainTimer():
                 assert not self.draining
                 self.draining = True
             case StopDrainTimer():
-                assert self.draining
                 self.draining = False
-            case EndEngine() | RememberWake():
+            case EndEngine():
+                self.in_flight = 0
+            case RefuseWaiting() | RememberWake():
                 pass
 
-    def end(self, event: Event) -> None:
-        self.operation = None
-        self.feed(event)
+    @precondition(lambda self: isinstance(self.state, NotStarted | Asleep | Failed))
+    @rule()
+    def wake(self) -> None:
+        self.feed(WakeAsked())
 
+    @precondition(lambda self: isinstance(self.state, Running))
     @rule()
     def request(self) -> None:
-        self.held += 1
-        self.feed(Requested())
-
-    @precondition(lambda self: self.held > 0)
-    @rule()
-    def withdraw(self) -> None:
-        self.held -= 1
-        self.feed(Withdrawn())
+        self.in_flight += 1
+        self.feed(Taken())
 
     @precondition(lambda self: self.in_flight > 0)
     @rule()
@@ -278,47 +282,63 @@ class AnyLife(RuleBasedStateMachine):
         self.feed(Finished())
 
     @precondition(lambda self: isinstance(self.state, Running))
-    @rule(eviction=st.sampled_from((DISK, WARM, STOP)))
-    def sleep(self, eviction: Eviction) -> None:
-        self.feed(SleepAsked(eviction))
+    @rule(
+        eviction=st.sampled_from((DISK, WARM, STOP)), escalation=st.sampled_from(((), (STOP,), (DISK, STOP)))
+    )
+    def sleep(self, eviction: Eviction, escalation: tuple[Eviction, ...]) -> None:
+        self.feed(SleepAsked(eviction, escalation))
+
+    @precondition(lambda self: isinstance(self.state, Asleep) and self.state.eviction != STOP)
+    @rule()
+    def deepen(self) -> None:
+        assert isinstance(self.state, Asleep)
+        self.feed(DeepenAsked(STOP if self.state.eviction == DISK else DISK))
 
     @precondition(lambda self: self.draining)
-    @rule()
-    def drain_timer(self) -> None:
+    @rule(give_up=st.booleans())
+    def drain_timer(self, *, give_up: bool) -> None:
         self.draining = False
-        self.feed(DrainTimedOut(WHY))
+        self.feed(DrainTimedOut(WHY, give_up))
 
     @precondition(lambda self: isinstance(self.state, Running | Draining))
     @rule()
     def engine_dies(self) -> None:
-        self.in_flight = 0
         self.feed(EngineLost(WHY))
+
+    @precondition(lambda self: isinstance(self.state, Failed))
+    @rule()
+    def pardon(self) -> None:
+        self.feed(Pardoned())
 
     @precondition(lambda self: self.operation is not None)
     @rule(choice=st.integers(0, 2))
     def operation_ends(self, choice: int) -> None:
-        ends: dict[type, tuple[Event, Event, Event]] = {
-            StartEngine: (Awake(RESTORED), StartFailed(WHY), NoRoom(WHY)),
+        ends: dict[type, tuple[Event, ...]] = {
+            StartEngine: (Awake(RESTORED), StartFailed(WHY)),
             PutToSleep: (Slept(), SleepFailed(WHY), EngineLost(WHY)),
-            WakeEngine: (Awake(RESTORED), WakeFailed(WHY), NoRoom(WHY)),
+            Deepen: (Slept(), SleepFailed(WHY), EngineLost(WHY)),
+            WakeEngine: (Awake(RESTORED), WakeFailed(WHY)),
         }
-        self.end(ends[type(self.operation)][choice])
+        possible = ends[type(self.operation)]
+        self.operation = None
+        self.feed(possible[choice % len(possible)])
 
     @invariant()
     def counts_agree(self) -> None:
-        assert getattr(self.state, "held", 0) == self.held
         assert getattr(self.state, "in_flight", 0) == self.in_flight
 
     @invariant()
     def an_operation_is_under_way_exactly_in_the_states_between(self) -> None:
-        between = isinstance(self.state, Starting | GoingToSleep | Waking)
+        between = isinstance(self.state, Starting | GoingToSleep | Deepening | Waking)
         assert between == (self.operation is not None)
-        assert self.draining == isinstance(self.state, Draining)
 
     @invariant()
-    def nobody_waits_for_nothing(self) -> None:
-        if self.held:
-            assert self.operation is not None or self.draining
+    def the_drain_timer_runs_only_while_draining(self) -> None:
+        assert not self.draining or isinstance(self.state, Draining)
+
+    @invariant()
+    def failures_are_never_negative(self) -> None:
+        assert getattr(self.state, "failures", 0) >= 0
 
 
 TestAnyLife = AnyLife.TestCase

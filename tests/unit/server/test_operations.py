@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from llmux.server._driver import Driver
 from llmux.server._model import Asleep, Eviction, Failed, NotStarted, Process, Running, Weights
 from llmux.server.errors import ModelUnavailable, ServerError
 
@@ -19,20 +18,24 @@ SLEEPS = tuple(
 AT_REST = NotStarted | Running | Asleep | Failed
 
 
-@asynccontextmanager
-async def driving(hands, max_awake=None):
-    driver = Driver(hands, max_awake)
-    await driver.open()
-    try:
-        async with asyncio.timeout(5):
-            yield driver
-    finally:
-        await driver.close()
+@pytest.fixture
+def driving(make_driver):
+    @asynccontextmanager
+    async def opened(hands):
+        driver = make_driver(hands)
+        await driver.open()
+        try:
+            async with asyncio.timeout(5):
+                yield driver
+        finally:
+            await driver.close()
+
+    return opened
 
 
 async def serves(driver):
-    async with driver.admit("m") as life:
-        return life.number
+    async with driver.admit("m") as admission:
+        return admission.life.number
 
 
 async def come_to_rest(model):
@@ -51,10 +54,10 @@ async def outcome(waiting):
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
 @pytest.mark.parametrize("sleep", SLEEPS, ids=lambda sleep: sleep.process.value)
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_step_that_fails_leaves_a_state_at_rest_and_is_told(make_hands, step, sleep, fault):
+async def test_a_step_that_fails_leaves_a_state_at_rest_and_is_told(driving, make_hands, step, sleep, fault):
     hands = make_hands(broken={step}, fault=fault)
     async with driving({"m": hands}) as driver:
-        model = driver.models["m"]
+        model = driver.models["m"].replicas[0]
         for act in (
             serves,
             lambda driver: driver.sleep("m", sleep),
@@ -66,7 +69,7 @@ async def test_a_step_that_fails_leaves_a_state_at_rest_and_is_told(make_hands, 
                 assert told.problem().message
             await come_to_rest(model)
             assert isinstance(model.state, AT_REST), model.state
-            assert not model.held
+            assert not driver.models["m"].queue
             assert not model.sleepers
         hands.broken.clear()
         await serves(driver)
@@ -77,7 +80,7 @@ async def test_a_step_that_fails_leaves_a_state_at_rest_and_is_told(make_hands, 
 
 @pytest.mark.parametrize("sleep", SLEEPS, ids=lambda sleep: sleep.process.value)
 @pytest.mark.parametrize("step", ["quieten", "dump", "resume", "close"])
-async def test_an_engine_that_dies_in_a_step_is_started_again(make_hands, step, sleep):
+async def test_an_engine_that_dies_in_a_step_is_started_again(driving, make_hands, step, sleep):
     """The step fails as the steps of a dead engine do; whoever was held meanwhile is served by the next life."""
     hands = make_hands(gates={step: asyncio.Event()})
     async with driving({"m": hands}) as driver:
@@ -93,11 +96,11 @@ async def test_an_engine_that_dies_in_a_step_is_started_again(make_hands, step, 
         hands.broken.clear()
         await asyncio.gather(asleep, outcome(held))
         assert isinstance(await serves(driver), int)
-        await come_to_rest(driver.models["m"])
-        assert isinstance(driver.models["m"].state, Running)
+        await come_to_rest(driver.models["m"].replicas[0])
+        assert isinstance(driver.models["m"].replicas[0].state, Running)
 
 
-async def test_a_sleep_is_refused_while_llmux_stops(make_hands):
+async def test_a_sleep_is_refused_while_llmux_stops(driving, make_hands):
     async with driving({"m": make_hands()}) as driver:
         await serves(driver)
         await driver.close()
@@ -105,13 +108,16 @@ async def test_a_sleep_is_refused_while_llmux_stops(make_hands):
             await driver.sleep("m")
 
 
-async def test_a_watch_that_fails_counts_as_a_lost_engine(make_hands):
+async def test_a_watch_that_fails_counts_as_a_lost_engine(driving, make_hands):
     hands = make_hands(broken={"wait"}, fault=ValueError("what is that"))
     async with driving({"m": hands}) as driver:
         await serves(driver)
         hands.lives[0].die()
-        while not isinstance(driver.models["m"].state, Failed):  # noqa: ASYNC110 - a state has no event here
+        while not isinstance(driver.models["m"].replicas[0].state, Failed):  # noqa: ASYNC110 - a state has no event here
             await asyncio.sleep(0)
-        assert "watching the engine failed: ValueError: what is that" in driver.models["m"].state.why.message
+        assert (
+            "watching the engine failed: ValueError: what is that"
+            in driver.models["m"].replicas[0].state.why.message
+        )
         hands.broken.clear()
         assert await serves(driver) == 2

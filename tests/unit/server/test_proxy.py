@@ -14,7 +14,6 @@ from aiohttp import web
 from yarl import URL
 
 from llmux.server import _app
-from llmux.server._driver import Driver
 
 CHAT = "/v1/chat/completions"
 
@@ -75,9 +74,9 @@ async def upstream():
 
 
 @pytest.fixture
-async def client(upstream, serve, make_hands):
+async def client(upstream, serve, make_driver, make_hands):
     url = await serve(upstream.app())
-    driver = Driver({"m": make_hands(url=url), "other": make_hands(url=url)})
+    driver = make_driver({"m": make_hands(url=url), "other": make_hands(url=url)})
     base = await serve(_app.build(driver))
     async with aiohttp.ClientSession(base, auto_decompress=False) as session:
         session.driver_ = driver  # for the tests that look at a state
@@ -158,7 +157,7 @@ async def test_head_and_get_pass_without_a_body(client, upstream):
 async def test_a_request_to_an_engine_that_ends_at_its_admission_is_a_502(client):
     async with asking(client, CHAT):
         pass
-    await client.driver_.models["m"].life.session.close()
+    await client.driver_.models["m"].replicas[0].life.session.close()
     async with asking(client, CHAT) as response:
         assert response.status == 502
         assert (await response.json())["error"]["code"] == "engine_gone"
@@ -179,7 +178,7 @@ async def test_a_client_that_goes_away_cancels_the_request_in_the_engine(client,
     response.close()
     async with asyncio.timeout(2):
         await upstream.cancelled.wait()
-        while client.driver_.models["m"].state.in_flight:  # noqa: ASYNC110 - it is counted out a moment later
+        while client.driver_.models["m"].replicas[0].flights:  # noqa: ASYNC110 - it is counted out a moment later
             await asyncio.sleep(0.001)
 
 
@@ -219,7 +218,7 @@ async def test_a_form_is_routed_by_its_model_field(client, upstream):
     form.add_field("file", b"\xff\x00", filename="a.wav")
     async with client.post("/v1/audio/transcriptions", data=form) as response:
         assert response.status == 418
-    assert client.driver_.models["other"].last_wake
+    assert client.driver_.models["other"].replicas[0].last_wake
     assert b"\xff\x00" in upstream.asked[0][3]
 
 
@@ -238,7 +237,7 @@ async def test_models_are_listed_without_waking_any(client):
         assert (await response.json())["object"] == "model"
     async with client.get("/v1/models/nope") as response:
         assert response.status == 404
-    assert client.driver_.models["m"].last_wake is None
+    assert client.driver_.models["m"].replicas[0].last_wake is None
 
 
 async def test_unknown_paths_and_wrong_methods_are_errors_in_json(client):
@@ -250,8 +249,8 @@ async def test_unknown_paths_and_wrong_methods_are_errors_in_json(client):
         assert response.headers["Allow"] == "POST"
 
 
-async def test_a_model_that_cannot_start_is_a_503_with_the_reason(serve, make_hands):
-    base = await serve(_app.build(Driver({"m": make_hands(broken={"cold_start"})})))
+async def test_a_model_that_cannot_start_is_a_503_with_the_reason(serve, make_driver, make_hands):
+    base = await serve(_app.build(make_driver({"m": make_hands(broken={"cold_start"})})))
     async with aiohttp.ClientSession(base) as session, session.post(CHAT, json={"model": "m"}) as response:
         assert response.status == 503
         error = json.loads(await response.read())["error"]

@@ -1,0 +1,142 @@
+"""The way of a request to an engine: it waits in its model's queue, is given to a replica that serves, and comes back.
+
+A request is in one place only: waiting in the queue, in flight at one replica, or answered. Whoever waits is told in
+the end: of an engine, of the reason why there is none, or that its time is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from llmux.server._model import (
+    Draining,
+    Event,
+    Failed,
+    Finished,
+    Running,
+    Starting,
+    Taken,
+    WakeKind,
+    Waking,
+    name_of,
+)
+from llmux.server._queue import Admission, Ticket
+from llmux.server._record import Model, Replica
+from llmux.server._view import given_up
+from llmux.server.errors import ModelUnavailable, Problem, QueueFull, RequestTimedOut
+
+_WAKES = {WakeKind.RESTORED: "restored", WakeKind.COLD_START: "cold", WakeKind.WARM: "warm"}
+
+
+class Admissions:
+    """Every model's queue, and who is let in and out of it."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        feed: Callable[[Replica, Event], None],
+        poke: Callable[[], None],
+        max_waiting: int,
+    ) -> None:
+        """`feed` tells a replica's machine of a request; `poke` tells the scheduler that somebody waits or has gone."""
+        self._models = models
+        self._feed = feed
+        self._poke = poke
+        self._max_waiting = max_waiting
+
+    @asynccontextmanager
+    async def admit(self, model: Model, arrived: float) -> AsyncIterator[Admission]:
+        """Give an engine to a request that came at `arrived`, by the monotonic clock.
+
+        Raises QueueFull, RequestTimedOut and ModelUnavailable.
+        """
+        self._check_room(model)
+        _check_hope(model)
+        ticket = Ticket(arrived, model.rules.priority, asyncio.get_running_loop().create_future())
+        model.at_rest_by_hand = False
+        model.queue.add(ticket)
+        self.dispatch(model)
+        self._poke()
+        try:
+            yield await _admitted(model, ticket)
+        finally:
+            self._give_back(model, ticket)
+
+    def dispatch(self, model: Model) -> None:
+        """Give those who wait to the replicas that serve, each to the one with the fewest in flight."""
+        while model.queue:
+            serving = [each for each in model.replicas if isinstance(each.state, Running) and each.life]
+            if not serving:
+                return
+            self._take(min(serving, key=lambda each: len(each.flights)), model.queue.take())
+
+    def refuse(self, model: Model, problem: Problem) -> None:
+        """Tell everybody who waits for the model why it cannot be had."""
+        while model.queue:
+            ticket = model.queue.take()
+            if not ticket.admitted.done():
+                ticket.admitted.set_exception(ModelUnavailable(model.name, problem))
+
+    def refuse_unless_served(self, model: Model, problem: Problem) -> None:
+        """Do so unless another replica of it is there, or on its way."""
+        if not any(isinstance(each.state, Running | Draining | Starting | Waking) for each in model.replicas):
+            self.refuse(model, problem)
+
+    def _check_room(self, model: Model) -> None:
+        waiting = len(model.queue)
+        if waiting >= model.rules.max_waiting:
+            raise QueueFull(model.name, waiting, "it", model.rules.costs.wake)
+        waiting = sum(len(each.queue) for each in self._models.values())
+        if waiting >= self._max_waiting:
+            raise QueueFull(model.name, waiting, "the models of this node", model.rules.costs.wake)
+
+    def _take(self, replica: Replica, ticket: Ticket) -> None:
+        if ticket.admitted.done() or replica.life is None:  # its client has gone in this very moment
+            return
+        now = time.monotonic()
+        cut: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
+        waited_for = replica.last_wake if ticket.arrived < replica.state.since else None
+        wake = _WAKES[waited_for.kind] if waited_for else "warm"
+        replica.flights[ticket] = cut
+        replica.last_used = now
+        ticket.admitted.set_result(Admission(replica.name, replica.life, now - ticket.arrived, wake, cut))
+        self._feed(replica, Taken())
+
+    def _give_back(self, model: Model, ticket: Ticket) -> None:
+        if ticket in model.queue:
+            model.queue.remove(ticket)
+            self._poke()
+        for replica in model.replicas:
+            if replica.flights.pop(ticket, None):
+                replica.last_used = time.monotonic()
+                if isinstance(replica.state, Running | Draining):
+                    self._feed(replica, Finished())
+
+
+async def _admitted(model: Model, ticket: Ticket) -> Admission:
+    seconds = model.rules.request_timeout
+    try:
+        async with asyncio.timeout(ticket.arrived + seconds - time.monotonic()):
+            return await ticket.admitted
+    except TimeoutError:
+        states = ", ".join(name_of(replica.state) for replica in model.replicas)
+        hint = "Ask again later, or raise its time-out for requests"
+        raise RequestTimedOut(model.name, seconds, states, hint=hint) from None
+
+
+def _check_hope(model: Model) -> None:
+    """Refuse at once where no replica is started again by itself. Raises ModelUnavailable."""
+    failed = [
+        each.state
+        for each in model.replicas
+        if isinstance(each.state, Failed) and given_up(each.state, model.rules.restart)
+    ]
+    if len(failed) == len(model.replicas):
+        last = failed[-1]
+        message = f"it has failed {last.failures} times in a row: {last.why.message}"
+        raise ModelUnavailable(
+            model.name, Problem(last.why.code, message, "POST /control/wake starts it once more")
+        )

@@ -1,0 +1,95 @@
+"""Carries out what the policy decides: looks after each change, and at the time that the policy or a pause names."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import assert_never
+
+from llmux.server import _view
+from llmux.server._record import Model
+from llmux.server.scheduling.snapshot import Action, Amounts, Deepen, Policy, Sleep, Wake
+
+log = logging.getLogger(__name__)
+
+_ROUNDS = 100
+"""Decisions in a row without any time between; a policy that wants more contradicts itself."""
+
+
+class Scheduler:
+    """Calls the policy. `poke` after every change; `close` in the end."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        policy: Policy,
+        capacity: Amounts,
+        act: Callable[[Action], None],
+        refuse: Callable[[str, str], None],
+    ) -> None:
+        """`act` begins an action; `refuse` answers those who wait for a model that cannot be had, with the reason."""
+        self._models = models
+        self._policy = policy
+        self._capacity = capacity
+        self._act = act
+        self._refuse = refuse
+        self._soon: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def poke(self) -> None:
+        """Decide before long: something has changed."""
+        if self._soon is None and not self._closed:
+            self._soon = asyncio.get_running_loop().call_soon(self._decide)
+
+    def close(self) -> None:
+        """Decide nothing any more."""
+        self._closed = True
+        self._forget(self._soon)
+        self._forget(self._timer)
+
+    def _decide(self) -> None:
+        self._forget(self._timer)
+        try:
+            at = self._settle()
+        finally:
+            self._soon = None  # only now: what has just been done needs no second look
+        self._look_again((at, _view.next_change(self._models.values(), time.monotonic())))
+
+    def _settle(self) -> float | None:
+        """Carry out what the policy wants until it wants no more; return when it wants to look again."""
+        for _ in range(_ROUNDS):
+            decisions = self._policy(_view.view(self._models.values(), self._capacity, time.monotonic()))
+            for model, why in decisions.hopeless.items():
+                self._refuse(model, why)
+            for action in decisions.actions:
+                log.info("%s: %s: %s", action.replica, _told(action), action.why)
+                self._act(action)
+            if not decisions.actions:
+                return decisions.look_again_at
+        log.critical("the policy does not come to rest: this is a fault of llmux")
+        return None
+
+    def _look_again(self, times: Iterable[float | None]) -> None:
+        at = min((each for each in times if each is not None), default=None)
+        if at is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, at - time.monotonic()), self.poke)
+
+    def _forget(self, handle: asyncio.Handle | None) -> None:
+        if handle:
+            handle.cancel()
+
+
+def _told(action: Action) -> str:
+    match action:
+        case Wake():
+            return "to be woken"
+        case Sleep():
+            return "to be put to sleep"
+        case Deepen():
+            return "to sleep deeper"
+        case _:
+            assert_never(action)
