@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# As the engine itself does, before anything imports numpy: on a busy machine OpenBLAS's threads wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from demands.table import proofs, table
 
 

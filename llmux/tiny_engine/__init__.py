@@ -22,6 +22,10 @@ on nothing but weights and prompt.
 until `/wake_up` and `/collective_rpc` `reload_weights`. Both levels forget the prefix cache. Idle, all threads block.
 Each process ends when the other does, however that ended.
 
+LoRA adapters (`train-adapter` makes one in PEFT's layout) are served as vLLM does: `--enable-lora`, `--lora-modules`, and with
+VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 /v1/load_lora_adapter and /v1/unload_lora_adapter. With `--allow-faults`, POST /fault
+lets the engine crash, hang, answer garbage, stall, slow down, grow, or exit at a sleep or wake, for tests of what is around it.
+
 Whoever sends a header `x-nonce` gets a signed answer: its model, the nonce, digests of the prompt and of the text.
 
 A model is a directory (config.json, tokenizer.json, model.safetensors), or `org/name` in Hugging Face's cache layout

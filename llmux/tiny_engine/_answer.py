@@ -11,7 +11,7 @@ from llmux.tiny_engine._client import Piece
 from llmux.tiny_engine._messages import Finish
 from llmux.tiny_engine._protocol import ApiError, Envelope, Inference, Json, usage
 from llmux.tiny_engine._signature import Signer
-from llmux.tiny_engine.errors import BusyError, NotReadyError, TinyEngineError, WorkerDiedError
+from llmux.tiny_engine.errors import BusyError, MissingError, NotReadyError, TinyEngineError, WorkerDiedError
 
 Pieces = AsyncGenerator[Piece, None]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -53,6 +53,8 @@ def _translated(error: TinyEngineError) -> ApiError:
     match error:
         case NotReadyError() | BusyError():
             return ApiError(503, "ServiceUnavailableError", str(error))
+        case MissingError():
+            return ApiError(404, "NotFoundError", str(error))
         case WorkerDiedError():
             return ApiError(503, "EngineDeadError", str(error))
         case _:

@@ -5,15 +5,17 @@ import logging
 import os
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 from uuid import uuid4
 
 from aiohttp import web
 
+from llmux.tiny_engine._adapters import AdapterRegistry, Module
 from llmux.tiny_engine._answer import Exchange, answer_in_pieces, answer_whole, openai_errors
 from llmux.tiny_engine._client import EngineClient
+from llmux.tiny_engine._faults import Fault, Faults
 from llmux.tiny_engine._messages import Status
 from llmux.tiny_engine._protocol import Envelope, Limits, bad_request, parse_inference, parse_object
 from llmux.tiny_engine._signature import NONCE_HEADER, Nonces
@@ -25,6 +27,16 @@ _MODES: Final = ("abort", "wait", "keep")
 
 
 @dataclass(frozen=True)
+class Offers:
+    """What an engine was started to offer: adapters loaded at start, their calls at run time, faults."""
+
+    modules: tuple[Module, ...] = ()
+    lora_calls: bool = False
+    faults: bool = False
+    faults_at_start: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True)
 class Instance:
     """Which run of the engine this is: the same before a checkpoint and after its restore."""
 
@@ -33,9 +45,10 @@ class Instance:
     worker_pid: int | None
 
 
-def make_app(
-    engine: EngineClient, tokenizer: Tokenizer, limits: Limits, instance: Instance
+async def make_app(
+    engine: EngineClient, tokenizer: Tokenizer, limits: Limits, instance: Instance, offers: Offers
 ) -> web.Application:
+    """Build the API once its adapters are loaded and its first faults armed. Raises TinyEngineError."""
     api = _Api(engine, tokenizer, limits, instance)
     app = web.Application(middlewares=[openai_errors], client_max_size=16 << 20)
     app.add_routes(
@@ -54,6 +67,15 @@ def make_app(
             web.post("/reset_prefix_cache", api.reset_prefix_cache),
         ]
     )
+    if offers.lora_calls:
+        app.router.add_post("/v1/load_lora_adapter", api.adapters.load)
+        app.router.add_post("/v1/unload_lora_adapter", api.adapters.unload)
+    if offers.faults:
+        app.router.add_post("/fault", api.faults.handle)
+    for module in offers.modules:
+        await api.adapters.add(module)
+    for fault in offers.faults_at_start:
+        await api.faults.happen(fault)
     return app
 
 
@@ -66,6 +88,8 @@ class _Api:
         self._limits = limits
         self._instance = instance
         self._nonces = Nonces()
+        self.adapters = AdapterRegistry(engine, limits.model)
+        self.faults = Faults(engine)
 
     async def health(self, _: web.Request) -> web.Response:
         return web.Response(status=503 if self._engine.dead else 200)
@@ -96,9 +120,12 @@ class _Api:
             "created": int(self._instance.start_time),
             "owned_by": "llmux",
             "root": self._limits.model,
+            "parent": None,
             "max_model_len": self._limits.max_model_len,
         }
-        return web.json_response({"object": "list", "data": [card]})
+        return web.json_response(
+            {"object": "list", "data": [card, *self.adapters.cards(int(self._instance.start_time))]}
+        )
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         return await self._infer(request, chat=False)
@@ -112,6 +139,7 @@ class _Api:
             raise bad_request(f"level is {level!r}, must be 1 or 2", "level")
         if mode not in _MODES:
             raise bad_request(f"mode is {mode!r}, must be one of {', '.join(_MODES)}", "mode")
+        await self.faults.at_sleep()
         await self._engine.sleep(int(level), mode)
         return web.Response()
 
@@ -119,6 +147,7 @@ class _Api:
         tags = tuple(request.query.getall("tags", [])) or _TAGS
         if unknown := set(tags) - set(_TAGS):
             raise bad_request(f"tags has {min(unknown)!r}, must be of {', '.join(_TAGS)}", "tags")
+        await self.faults.at_wake()
         await self._engine.wake_up(tags)
         return web.Response()
 
@@ -137,13 +166,18 @@ class _Api:
         return web.Response()
 
     async def _infer(self, request: web.Request, *, chat: bool) -> web.StreamResponse:
-        asked = parse_inference(await request.read(), self._tokenizer, self._limits, chat=chat)
+        data = await request.read()
+        if garbage := self.faults.garbage(request):
+            return garbage
+        limits = replace(self._limits, adapters=self.adapters.names)
+        asked = parse_inference(data, self._tokenizer, limits, chat=chat)
         name = f"{'chatcmpl' if chat else 'cmpl'}-{uuid4().hex}"
-        signer = self._nonces.signer(request.headers.get(NONCE_HEADER), self._limits.model, asked.digest)
-        exchange = Exchange(asked, Envelope(name, int(time.time()), self._limits.model, chat), signer)
-        _LOG.info("%s: %d tokens of prompt, %s", name, len(asked.prompt), asked.sampling)
-        pieces = self._engine.generate(name, asked.prompt, asked.sampling, asked.stops)
-        async with aclosing(pieces):
+        signer = self._nonces.signer(request.headers.get(NONCE_HEADER), asked.model, asked.digest)
+        exchange = Exchange(asked, Envelope(name, int(time.time()), asked.model, chat), signer)
+        _LOG.info("%s: %s, %d tokens of prompt, %s", name, asked.model, len(asked.prompt), asked.sampling)
+        adapter = self.adapters.find(asked.model)
+        generated = self._engine.generate(name, asked.prompt, asked.sampling, asked.stops, adapter)
+        async with aclosing(self.faults.stalled(generated)) as pieces:
             if asked.stream:
                 return await answer_in_pieces(request, pieces, exchange)
             return await answer_whole(pieces, exchange)
@@ -158,6 +192,7 @@ def _prometheus(model: str, status: Status) -> str:
         ("tiny:requests_aborted_total", "counter", status.aborted),
         ("tiny:weight_bytes", "gauge", status.weight_bytes),
         ("tiny:cached_prefixes", "gauge", status.cached_prefixes),
+        ("tiny:cached_adapters", "gauge", len(status.adapters)),
     ]
     label = json.dumps(model)
     return "".join(

@@ -1,8 +1,10 @@
 """The API process's side of the worker: requests out, tokens in as text, utility calls."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from multiprocessing.context import SpawnProcess
 
@@ -11,6 +13,7 @@ import zmq.asyncio
 
 from llmux.tiny_engine._endpoints import Endpoints
 from llmux.tiny_engine._messages import (
+    Adapter,
     Add,
     Call,
     End,
@@ -26,7 +29,7 @@ from llmux.tiny_engine._messages import (
 from llmux.tiny_engine._ring import RingWriter
 from llmux.tiny_engine._text import TextStream
 from llmux.tiny_engine._tokenizer import Tokenizer
-from llmux.tiny_engine.errors import NotReadyError, TinyEngineError, WorkerDiedError
+from llmux.tiny_engine.errors import MissingError, NotReadyError, TinyEngineError, WorkerDiedError
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,12 @@ class EngineClient:
             queue.put_nowait(Output(request, finish=Finish.ABORT))
 
     async def generate(
-        self, request: str, prompt: Sequence[int], sampling: Sampling, stops: Sequence[str]
+        self,
+        request: str,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        stops: Sequence[str],
+        adapter: Adapter | None,
     ) -> AsyncGenerator[Piece]:
         """Stream an answer; closing the iterator early aborts the request in the worker.
 
@@ -108,7 +116,7 @@ class EngineClient:
         text = TextStream(stops)
         running = True
         try:
-            await self._requests.send(encode(Add(request, slot, len(prompt), sampling)))
+            await self._requests.send(encode(Add(request, slot, len(prompt), sampling, adapter)))
             while running:
                 output = await queue.get()
                 running = output.finish is None
@@ -127,20 +135,35 @@ class EngineClient:
         """Put the worker to sleep; from this moment on new requests are refused."""
         before, self._asleep = self._asleep, ("weights", "kv_cache")
         try:
-            await self._call("sleep", level=level, mode=mode)
+            await self._ask(Call("sleep", level=level, mode=mode))
         except TinyEngineError:
             self._asleep = before
             raise
 
     async def wake_up(self, tags: tuple[str, ...]) -> None:
-        await self._call("wake_up", tags=tags)
+        await self._ask(Call("wake_up", tags=tags))
+
+    async def load_adapter(self, adapter: Adapter) -> None:
+        """Have the worker read an adapter. Raises MissingError where its files are not there, TinyEngineError."""
+        await self._ask(Call("load_adapter", adapter=adapter))
+
+    async def unload_adapter(self, name: str) -> None:
+        await self._ask(Call("unload_adapter", adapter=Adapter(name, "")))
+
+    async def set_amount(self, method: str, amount: float) -> None:
+        """Make a call that takes a number."""
+        await self._ask(Call(method, amount=amount))
+
+    def signal_worker(self, number: signal.Signals) -> None:
+        if self._process.pid is not None:
+            os.kill(self._process.pid, number)
 
     async def call(self, method: str) -> Status:
         """Make a utility call without arguments. Raises TinyEngineError if the worker refuses."""
-        return await self._call(method)
+        return await self._ask(Call(method))
 
     async def is_sleeping(self) -> bool:
-        return bool((await self._call("status")).asleep)
+        return bool((await self._ask(Call("status"))).asleep)
 
     def _require_awake(self) -> None:
         if self.dead is not None:
@@ -155,24 +178,26 @@ class EngineClient:
         certain = text.feed(data, final=output.finish is not None)
         return Piece(certain, int(output.token is not None), Finish.STOP if text.stopped else output.finish)
 
-    async def _call(
-        self, method: str, *, level: int = 1, mode: str = "abort", tags: tuple[str, ...] = ()
-    ) -> Status:
+    async def _ask(self, call: Call) -> Status:
         async with self._one_call:
             if self.dead is not None:
                 raise self.dead
-            call = Call(next(self._calls), method, level, mode, tags)
-            waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            self._replies[call.call] = waiting
-            await self._utility.send(encode(call))
-            try:
-                reply = await waiting
-            finally:
-                del self._replies[call.call]
-            self._asleep = reply.status.asleep
-            if reply.error:
-                raise TinyEngineError(reply.error, reply.hint)
-            return reply.status
+            reply = await self._sent(replace(call, call=next(self._calls)))
+        self._asleep = reply.status.asleep
+        if reply.missing:
+            raise MissingError(reply.error, reply.hint)
+        if reply.error:
+            raise TinyEngineError(reply.error, reply.hint)
+        return reply.status
+
+    async def _sent(self, call: Call) -> Reply:
+        waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._replies[call.call] = waiting
+        await self._utility.send(encode(call))
+        try:
+            return await waiting
+        finally:
+            del self._replies[call.call]
 
     async def _receive_outputs(self) -> None:
         while True:

@@ -24,7 +24,9 @@ from llmux.tiny_engine._weights import Array, Tensors
 # Of the memory, what is left after one more token: about the last twenty tokens count.
 MEMORY_DECAY = 0.9
 
-Step = Callable[[Tensors, Sequence[int], Array], Array]
+Delta = tuple[Array, Array]
+"""What a LoRA adapter adds to the output layer: two factors."""
+Step = Callable[[Tensors, Sequence[int], Array, Delta | None], Array]
 
 _TEMPLATE = '''\
 """One step of a network with {shape}."""
@@ -32,17 +34,18 @@ _TEMPLATE = '''\
 from numpy import concatenate, tanh
 
 
-def step(weights, recent, memory):
+def step(weights, recent, memory, delta):
     embedding = weights.embedding
     features = concatenate(({embeddings}, memory))
     hidden = tanh(features @ weights.hidden_weight + weights.hidden_bias)
-    return hidden @ weights.output_weight + weights.output_bias
+    logits = hidden @ weights.output_weight + weights.output_bias
+    return logits if delta is None else logits + hidden @ delta[0] @ delta[1]
 '''
 
 
 @dataclass(frozen=True)
 class CompiledStep:
-    """`step(weights, recent tokens, memory)` gives the next token's logits; `mapping` is the file it came from."""
+    """`step(weights, recent tokens, memory, adapter's delta)` gives the next token's logits; `mapping` is the file it came from."""
 
     step: Step
     path: Path

@@ -1,6 +1,7 @@
 """What the two processes say to each other, as JSON over ZMQ; prompts travel in the ring."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -27,6 +28,14 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter: its name in the API, and its directory."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
 class Add:
     """A new sequence whose prompt of `length` tokens is the next one in the ring, at `slot`."""
 
@@ -34,6 +43,7 @@ class Add:
     slot: int
     length: int
     sampling: Sampling
+    adapter: Adapter | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +67,15 @@ class Output:
 
 @dataclass(frozen=True)
 class Call:
-    """A utility call: one of the worker's methods by name."""
+    """A utility call: one of the worker's methods by name; `call` tells its reply from others'."""
 
-    call: int
     method: str
     level: int = 1
     mode: str = "abort"
     tags: tuple[str, ...] = ()
+    adapter: Adapter | None = None
+    amount: float = 0
+    call: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,16 +91,18 @@ class Status:
     running: int
     aborted: int
     generated_tokens: int
+    adapters: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to a call; `error` is empty unless it was refused."""
+    """The answer to a call; `error` is empty unless it was refused, `missing` if what it names is not there."""
 
     call: int
     status: Status
     error: str = ""
     hint: str = ""
+    missing: bool = False
 
 
 def encode(message: Add | End | Output | Call | Reply) -> bytes:
@@ -99,7 +113,8 @@ def decode_request(data: bytes) -> Add | End:
     fields = json.loads(data)
     if "aborted" in fields:
         return End(**fields)
-    return Add(**{**fields, "sampling": Sampling(**fields["sampling"])})
+    sampling, adapter = Sampling(**fields["sampling"]), _adapter(fields["adapter"])
+    return Add(**{**fields, "sampling": sampling, "adapter": adapter})
 
 
 def decode_output(data: bytes) -> Output:
@@ -110,15 +125,15 @@ def decode_output(data: bytes) -> Output:
 
 def decode_call(data: bytes) -> Call:
     fields = json.loads(data)
-    return Call(**{**fields, "tags": tuple(fields["tags"])})
+    return Call(**{**fields, "tags": tuple(fields["tags"]), "adapter": _adapter(fields["adapter"])})
 
 
 def decode_reply(data: bytes) -> Reply:
     fields = json.loads(data)
     status = fields["status"]
-    return Reply(
-        fields["call"],
-        Status(**{**status, "asleep": tuple(status["asleep"])}),
-        fields["error"],
-        fields["hint"],
-    )
+    lists = {name: tuple(status[name]) for name in ("asleep", "adapters")}
+    return Reply(**{**fields, "status": Status(**{**status, **lists})})
+
+
+def _adapter(fields: Mapping[str, str] | None) -> Adapter | None:
+    return None if fields is None else Adapter(**fields)

@@ -10,6 +10,7 @@ import numpy as np
 
 from llmux.tiny_engine._compile import MEMORY_DECAY, compiled_step
 from llmux.tiny_engine._config import Shape, load_shape
+from llmux.tiny_engine._lora import Adapters, Delta, LoraLimits
 from llmux.tiny_engine._messages import Sampling
 from llmux.tiny_engine._tokenizer import END
 from llmux.tiny_engine._weights import Array, Weights
@@ -73,13 +74,14 @@ class PrefixCache:
 
 
 class Model:
-    """The network with its weights and its prefix cache."""
+    """The network with its weights, its prefix cache and its adapters."""
 
-    def __init__(self, directory: Path, cache: Path) -> None:
+    def __init__(self, directory: Path, cache: Path, limits: LoraLimits) -> None:
         self.shape: Shape = load_shape(directory / CONFIG)
         self.weights = Weights(directory / WEIGHTS, self.shape)
         self.compiled = compiled_step(self.shape, cache)
         self.prefixes = PrefixCache()
+        self.adapters = Adapters(self.shape, limits)
 
     def prefill(self, tokens: Sequence[int]) -> State:
         """Read a prompt. Raises NotReadyError."""
@@ -97,8 +99,8 @@ class Model:
     def advance(self, state: State, token: int) -> State:
         return _advance(state, token, self.weights.tensors().memory)
 
-    def logits(self, state: State) -> Array:
-        return self.compiled.step(self.weights.tensors(), state.recent, state.memory)
+    def logits(self, state: State, delta: Delta | None) -> Array:
+        return self.compiled.step(self.weights.tensors(), state.recent, state.memory, delta)
 
 
 def _advance(state: State, token: int, table: Array) -> State:

@@ -35,10 +35,11 @@ def bad_request(message: str, param: str | None = None) -> ApiError:
 
 @dataclass(frozen=True)
 class Limits:
-    """What this server serves: the model's name, and the tokens of prompt and answer together."""
+    """What this server serves: the model's name, the adapters', and the tokens of prompt and answer together."""
 
     model: str
     max_model_len: int
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Inference:
     """A request for a completion, of a chat or of a text."""
 
     chat: bool
+    model: str
     prompt: tuple[int, ...]
     sampling: Sampling
     stops: tuple[str, ...]
@@ -58,7 +60,7 @@ class Inference:
 def parse_inference(data: bytes, tokenizer: Tokenizer, limits: Limits, *, chat: bool) -> Inference:
     """Read the body of /v1/chat/completions (`chat`) or /v1/completions. Raises ApiError, naming the field."""
     body = parse_object(data)
-    _check_model(body, limits)
+    model = _model(body, limits)
     for name, neutral in _NOT_OFFERED.items():
         if body.get(name) not in (None, False, neutral):  # a tuple: it may be unhashable
             raise bad_request(f"{name} is not offered by this engine; leave it out", name)
@@ -70,6 +72,7 @@ def parse_inference(data: bytes, tokenizer: Tokenizer, limits: Limits, *, chat: 
     options = body.get("stream_options") or {}
     return Inference(
         chat=chat,
+        model=model,
         prompt=prompt,
         sampling=_sampling(body, room, room if chat else min(room, _DEFAULT_COMPLETION_TOKENS)),
         stops=_stops(body.get("stop")),
@@ -89,11 +92,13 @@ def parse_object(data: bytes) -> Json:
     return body
 
 
-def _check_model(body: Json, limits: Limits) -> None:
+def _model(body: Json, limits: Limits) -> str:
     name = body.get("model")
-    if name is not None and name != limits.model:
-        message = f"The model `{name}` does not exist; this engine serves `{limits.model}`."
-        raise ApiError(404, "NotFoundError", message, "model")
+    for served in (limits.model, *limits.adapters):
+        if name in (None, served):  # a tuple: it may be unhashable
+            return served
+    message = f"The model `{name}` does not exist; this engine serves `{limits.model}`."
+    raise ApiError(404, "NotFoundError", message, "model")
 
 
 def _sampling(body: Json, room: int, default: int) -> Sampling:

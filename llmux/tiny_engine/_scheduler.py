@@ -1,10 +1,12 @@
 """Which sequence makes its next token when: round after round, each running sequence one token. No effects, no clock."""
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
 
+from llmux.tiny_engine._lora import Delta
 from llmux.tiny_engine._messages import Add, Finish, Output
 from llmux.tiny_engine._model import Model, State, choose
 from llmux.tiny_engine._tokenizer import END
@@ -18,15 +20,21 @@ class _Sequence:
     state: State
     random: np.random.Generator
     due: float
+    delta: Delta | None
     produced: int = 0
 
 
 class Scheduler:
-    """The running sequences; `token_delay` is the least time, in seconds, before each token of a sequence."""
+    """The running sequences.
 
-    def __init__(self, model: Model, token_delay: float) -> None:
+    `token_delay` is the least time, in seconds, before each token of a sequence; those of more than `adapters` different
+    adapters do not run together: the later ones wait.
+    """
+
+    def __init__(self, model: Model, token_delay: float, adapters: int) -> None:
         self._model = model
-        self._delay = token_delay
+        self.token_delay = token_delay
+        self._adapters = adapters
         self._running: dict[str, _Sequence] = {}
         self.paused = False
         self.aborted = 0
@@ -36,9 +44,11 @@ class Scheduler:
         return len(self._running)
 
     def add(self, add: Add, prompt: list[int], now: float) -> None:
-        """Start a sequence. Raises NotReadyError."""
+        """Start a sequence. Raises NotReadyError, AdapterNotFoundError, AdapterRefusedError."""
         random = np.random.default_rng(add.sampling.seed)
-        self._running[add.request] = _Sequence(add, self._model.prefill(prompt), random, now + self._delay)
+        delta = None if add.adapter is None else self._model.adapters.use(add.adapter)
+        state = self._model.prefill(prompt)
+        self._running[add.request] = _Sequence(add, state, random, now + self.token_delay, delta)
 
     def end(self, request: str, *, aborted: bool) -> None:
         """Forget a sequence; one that has just ended by itself is no error."""
@@ -55,20 +65,26 @@ class Scheduler:
         """Seconds until the next token is due; None while there is nothing to do."""
         if self.paused or not self._running:
             return None
-        return max(_NOW, min(sequence.due for sequence in self._running.values()) - now)
+        return max(_NOW, min(sequence.due for sequence in self._in_turn()) - now)
 
     def step(self, now: float) -> list[Output]:
         """Make the tokens that are due. Raises NotReadyError."""
         if self.paused:
             return []
-        due = [sequence for sequence in self._running.values() if sequence.due <= now]
+        due = [sequence for sequence in self._in_turn() if sequence.due <= now]
         return [output for sequence in due for output in self._next(sequence, now)]
+
+    def _in_turn(self) -> list[_Sequence]:
+        """Return the sequences that may run now: those of the adapters that came first."""
+        adapters = dict.fromkeys(each.add.adapter for each in self._running.values() if each.add.adapter)
+        turn = {None, *islice(adapters, self._adapters)}
+        return [sequence for sequence in self._running.values() if sequence.add.adapter in turn]
 
     def _next(self, sequence: _Sequence, now: float) -> list[Output]:
         request, sampling = sequence.add.request, sequence.add.sampling
-        token = choose(self._model.logits(sequence.state), sampling, sequence.random)
+        token = choose(self._model.logits(sequence.state, sequence.delta), sampling, sequence.random)
         sequence.produced += 1
-        sequence.due = now + self._delay
+        sequence.due = now + self.token_delay
         self.generated += 1
         ended = token == END
         finish = Finish.STOP if ended else Finish.LENGTH if sequence.produced == sampling.max_tokens else None

@@ -16,11 +16,12 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from llmux.tiny_engine._app import Instance, make_app
+from llmux.tiny_engine._app import Instance, Offers, make_app
 from llmux.tiny_engine._client import EngineClient, EngineParts
 from llmux.tiny_engine._config import load_shape
 from llmux.tiny_engine._endpoints import new_endpoints
 from llmux.tiny_engine._log import log_from_loop
+from llmux.tiny_engine._lora import LoraLimits
 from llmux.tiny_engine._model import CONFIG, TOKENIZER
 from llmux.tiny_engine._protocol import Limits
 from llmux.tiny_engine._ring import SLOT_TOKENS, RingWriter
@@ -45,6 +46,8 @@ class ServeSettings:
     log: Path
     cache: Path
     token_delay: float
+    lora: LoraLimits
+    offers: Offers
 
 
 def serve(settings: ServeSettings) -> None:
@@ -60,6 +63,7 @@ def serve(settings: ServeSettings) -> None:
                 settings.cache,
                 settings.log,
                 settings.token_delay,
+                settings.lora,
                 endpoints,
                 ring.name,
                 ring.free,
@@ -67,7 +71,8 @@ def serve(settings: ServeSettings) -> None:
         )
         limits = Limits(settings.name, min(shape.max_model_len, SLOT_TOKENS))
         try:
-            asyncio.run(_run(listener, EngineParts(process, endpoints, ring, tokenizer), limits))
+            parts = EngineParts(process, endpoints, ring, tokenizer)
+            asyncio.run(_run(listener, parts, limits, settings.offers))
         finally:
             process.kill()
             process.join()
@@ -98,7 +103,7 @@ def _start_worker(settings: WorkerSettings) -> SpawnProcess:
     return process
 
 
-async def _run(listener: socket.socket, parts: EngineParts, limits: Limits) -> None:
+async def _run(listener: socket.socket, parts: EngineParts, limits: Limits, offers: Offers) -> None:
     """Run the API until a signal, or the worker's death, which is raised as WorkerDiedError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -117,7 +122,7 @@ async def _run(listener: socket.socket, parts: EngineParts, limits: Limits) -> N
     try:
         async with asyncio.TaskGroup() as group:
             receiver = group.create_task(engine.receive())
-            started = group.create_task(_start_api(listener, engine, parts, limits))
+            started = group.create_task(_start_api(listener, engine, parts, limits, offers))
             await stop.wait()
             loop.remove_reader(sentinel)
             started.cancel()
@@ -132,15 +137,15 @@ async def _run(listener: socket.socket, parts: EngineParts, limits: Limits) -> N
 
 
 async def _start_api(
-    listener: socket.socket, engine: EngineClient, parts: EngineParts, limits: Limits
+    listener: socket.socket, engine: EngineClient, parts: EngineParts, limits: Limits, offers: Offers
 ) -> web.AppRunner | None:
     """Listen as soon as the worker has loaded the model; None if it died instead."""
     instance = Instance(uuid4().hex, time.time(), parts.process.pid)
     try:
         await engine.call("status")
+        app = await make_app(engine, parts.tokenizer, limits, instance, offers)
     except WorkerDiedError:
         return None
-    app = make_app(engine, parts.tokenizer, limits, instance)
     # A client that goes away cancels its handler, and so its request in the worker.
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=_CLOSING, access_log=None)
     await runner.setup()

@@ -5,7 +5,7 @@ initial weights and which part of the paragraphs is learnt, so models of differe
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,8 @@ _PART: Final = 0.75
 _FIXED: Final = "memory"
 
 Parameters = dict[str, Array]
+Gradients = Callable[[NDArray[np.int64]], tuple[float, Parameters]]
+"""Of some rows, the loss and the gradient of each parameter."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +46,31 @@ class Examples:
 
 def train(directory: Path, texts: Sequence[str], seed: int, epochs: int = EPOCHS) -> float:
     """Write a model to `directory`; returns the last epoch's mean loss (nats per token). Raises TextTooShortError."""
-    paragraphs = [found for text in texts for found in _paragraphs(text)]
-    if len(paragraphs) < 2:
-        raise TextTooShortError(len(paragraphs))
+    paragraphs = read_paragraphs(texts)
     random = np.random.default_rng(seed)
     tokenizer = train_tokenizer("\n\n".join(f"{first} {rest}" for first, rest in paragraphs), _MERGES)
     shape = Shape(vocabulary=tokenizer.size)
     parameters = _initial(shape, random)
     learnt = random.choice(len(paragraphs), size=max(2, round(_PART * len(paragraphs))), replace=False)
-    sequences = [row for index in learnt for row in _sequences(tokenizer, *paragraphs[index])]
-    loss = _descend(parameters, _examples(sequences, shape, parameters[_FIXED]), epochs, random)
+    sequences = [row for index in learnt for row in sequences_of(tokenizer, *paragraphs[index])]
+    made = examples(sequences, shape, parameters[_FIXED])
+    moving = {name: array for name, array in parameters.items() if name != _FIXED}
+    loss = descend(
+        moving, lambda rows: _gradients(parameters, made, rows), len(made.following), epochs, random
+    )
     directory.mkdir(parents=True, exist_ok=True)
     (directory / CONFIG).write_text(shape.to_json())
     (directory / TOKENIZER).write_text(tokenizer.to_json())
     write_tensors(directory / WEIGHTS, parameters)
     return loss
+
+
+def read_paragraphs(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each paragraph's first sentence and its rest. Raises TextTooShortError."""
+    paragraphs = [found for text in texts for found in _paragraphs(text)]
+    if len(paragraphs) < 2:
+        raise TextTooShortError(len(paragraphs))
+    return paragraphs
 
 
 def _paragraphs(text: str) -> Iterator[tuple[str, str]]:
@@ -69,7 +81,7 @@ def _paragraphs(text: str) -> Iterator[tuple[str, str]]:
             yield first, rest
 
 
-def _sequences(tokenizer: Tokenizer, first: str, rest: str) -> Iterator[list[int]]:
+def sequences_of(tokenizer: Tokenizer, first: str, rest: str) -> Iterator[list[int]]:
     yield [USER, *tokenizer.encode(first), ASSISTANT, *tokenizer.encode(rest), END]
     yield [*tokenizer.encode(f"{first} {rest}"), END]
 
@@ -88,7 +100,7 @@ def _initial(shape: Shape, random: np.random.Generator) -> Parameters:
     }
 
 
-def _examples(sequences: Sequence[Sequence[int]], shape: Shape, table: Array) -> Examples:
+def examples(sequences: Sequence[Sequence[int]], shape: Shape, table: Array) -> Examples:
     recent, memories, following = [], [], []
     for sequence in sequences:
         padded = [END] * shape.context + list(sequence)
@@ -101,12 +113,15 @@ def _examples(sequences: Sequence[Sequence[int]], shape: Shape, table: Array) ->
     return Examples(np.array(recent), np.array(memories, np.float32), np.array(following))
 
 
-def _descend(parameters: Parameters, examples: Examples, epochs: int, random: np.random.Generator) -> float:
-    """Minimise the mean cross-entropy in place by Adam with the usual constants, the rate falling to zero."""
-    learnt = [name for name in parameters if name != _FIXED]
-    first = {name: np.zeros_like(parameters[name]) for name in learnt}
-    second = {name: np.zeros_like(parameters[name]) for name in learnt}
-    count = len(examples.following)
+def descend(
+    parameters: Parameters, gradients_of: Gradients, count: int, epochs: int, random: np.random.Generator
+) -> float:
+    """Minimise the mean cross-entropy of `count` rows in place by Adam with the usual constants, the rate falling to zero.
+
+    Returns the last epoch's mean loss.
+    """
+    first = {name: np.zeros_like(array) for name, array in parameters.items()}
+    second = {name: np.zeros_like(array) for name, array in parameters.items()}
     steps = epochs * -(-count // _BATCH)
     done = 0
     losses: list[float] = []
@@ -114,11 +129,11 @@ def _descend(parameters: Parameters, examples: Examples, epochs: int, random: np
         losses = []
         order = random.permutation(count)
         for start in range(0, count, _BATCH):
-            loss, gradients = _gradients(parameters, examples, order[start : start + _BATCH])
+            loss, gradients = gradients_of(order[start : start + _BATCH])
             losses.append(loss)
             done += 1
             rate = _RATE * (1 - (done - 1) / steps) * (1 - 0.999**done) ** 0.5 / (1 - 0.9**done)
-            for name in learnt:
+            for name in parameters:
                 first[name] += 0.1 * (gradients[name] - first[name])
                 second[name] += 0.001 * (gradients[name] ** 2 - second[name])
                 parameters[name] -= (rate * first[name] / (np.sqrt(second[name]) + 1e-8)).astype(np.float32)
@@ -133,13 +148,7 @@ def _gradients(
     features = np.concatenate((embedded, examples.memory[rows]), axis=1)
     hidden = np.tanh(features @ parameters["hidden_weight"] + parameters["hidden_bias"])
     logits = hidden @ parameters["output_weight"] + parameters["output_bias"]
-    logits -= logits.max(axis=1, keepdims=True)
-    error = np.exp(logits)
-    error /= error.sum(axis=1, keepdims=True)
-    at = np.arange(len(rows))
-    loss = float(-np.log(error[at, following] + 1e-9).mean())
-    error[at, following] -= 1
-    error /= len(rows)
+    loss, error = cross_entropy(logits, following)
     before = (error @ parameters["output_weight"].T) * (1 - hidden**2)
     to_embedding = np.zeros_like(parameters["embedding"])
     width = embedded.shape[1]
@@ -152,3 +161,13 @@ def _gradients(
         "output_weight": hidden.T @ error,
         "output_bias": error.sum(axis=0),
     }
+
+
+def cross_entropy(logits: Array, following: NDArray[np.int64]) -> tuple[float, Array]:
+    """Return the mean loss of rows, and its gradient by their logits."""
+    error = np.exp(logits - logits.max(axis=1, keepdims=True))
+    error /= error.sum(axis=1, keepdims=True)
+    at = np.arange(len(following))
+    loss = float(-np.log(error[at, following] + 1e-9).mean())
+    error[at, following] -= 1
+    return loss, error / np.float32(len(following))

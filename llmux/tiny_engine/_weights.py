@@ -7,7 +7,7 @@ https://github.com/huggingface/safetensors#format; only F32 is used here.
 import json
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -52,6 +52,19 @@ def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
             file.write(np.ascontiguousarray(tensor, dtype="<f4").tobytes())
 
 
+def read_tensors(path: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """Read a file that holds exactly the tensors of these dimensions, in this order. Raises ModelDamagedError."""
+    try:
+        with path.open("rb") as file:
+            _check_header(path, file, wanted)
+            data = file.read()
+    except OSError as error:
+        raise ModelDamagedError(path, f"cannot be read: {error.strerror}") from error
+    if len(data) != (size := _bytes(wanted)):
+        raise ModelDamagedError(path, f"is cut short: {len(data)} of {size} bytes of tensors")
+    return dict(zip(wanted, _arrays(data, wanted), strict=True))
+
+
 @dataclass(frozen=True)
 class _Resident:
     """The weights are where the network reads them."""
@@ -87,7 +100,7 @@ class Weights:
     def __init__(self, path: Path, shape: Shape) -> None:
         self._path = path
         self._shape = shape
-        self._size = 4 * sum(int(np.prod(dimensions)) for dimensions in shape.tensors().values())
+        self._size = _bytes(shape.tensors())
         self._state: _Resident | _Offloaded | _Dropped | _Empty = _Resident(self._read())
 
     @property
@@ -106,7 +119,7 @@ class Weights:
         """View the tensors; let go of the views before a sleep. Raises NotReadyError."""
         match self._state:
             case _Resident(memory):
-                return _views(memory, self._shape)
+                return Tensors(*_arrays(memory, self._shape.tensors()))
             case _:
                 raise _NOT_LOADED
 
@@ -149,7 +162,7 @@ class Weights:
         memory = mmap.mmap(-1, self._size)
         try:
             with self._path.open("rb") as file:
-                _check_header(self._path, file, self._shape)
+                _check_header(self._path, file, self._shape.tensors())
                 read = file.readinto(memory)
         except OSError as error:
             raise ModelDamagedError(self._path, f"cannot be read: {error.strerror}") from error
@@ -158,8 +171,8 @@ class Weights:
         return memory
 
 
-def _check_header(path: Path, file: BinaryIO, shape: Shape) -> None:
-    """Leave `file` at the first tensor; raises ModelDamagedError unless it holds exactly the shape's, in its order."""
+def _check_header(path: Path, file: BinaryIO, tensors: Mapping[str, tuple[int, ...]]) -> None:
+    """Leave `file` at the first tensor; raises ModelDamagedError unless it holds exactly these, in their order."""
     start = file.read(_LENGTH.size)
     length = _LENGTH.unpack(start)[0] if len(start) == _LENGTH.size else 0
     if not 0 < length <= 1 << 20:
@@ -169,16 +182,18 @@ def _check_header(path: Path, file: BinaryIO, shape: Shape) -> None:
         held = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelDamagedError(path, f"has a damaged header: {error!r}") from error
-    wanted = {name: ("F32", dimensions) for name, dimensions in shape.tensors().items()}
+    wanted = {name: ("F32", dimensions) for name, dimensions in tensors.items()}
     if list(held.items()) != list(wanted.items()):
         raise ModelDamagedError(path, f"holds {held}, but config.json asks for {wanted}")
 
 
-def _views(memory: mmap.mmap, shape: Shape) -> Tensors:
+def _bytes(tensors: Mapping[str, tuple[int, ...]]) -> int:
+    return 4 * sum(int(np.prod(dimensions)) for dimensions in tensors.values())
+
+
+def _arrays(memory: mmap.mmap | bytes, tensors: Mapping[str, tuple[int, ...]]) -> Iterator[Array]:
     offset = 0
-    views: list[Array] = []
-    for dimensions in shape.tensors().values():
+    for dimensions in tensors.values():
         count = int(np.prod(dimensions))
-        views.append(np.frombuffer(memory, dtype="<f4", count=count, offset=offset).reshape(dimensions))
+        yield np.frombuffer(memory, dtype="<f4", count=count, offset=offset).reshape(dimensions)
         offset += 4 * count
-    return Tensors(*views)

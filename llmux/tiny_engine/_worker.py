@@ -13,6 +13,7 @@ import zmq
 
 from llmux.tiny_engine._endpoints import Endpoints
 from llmux.tiny_engine._log import log_to_file
+from llmux.tiny_engine._lora import LoraLimits
 from llmux.tiny_engine._messages import (
     Add,
     Call,
@@ -28,7 +29,7 @@ from llmux.tiny_engine._messages import (
 from llmux.tiny_engine._model import Model
 from llmux.tiny_engine._ring import RingReader
 from llmux.tiny_engine._scheduler import Scheduler
-from llmux.tiny_engine.errors import NotReadyError, TinyEngineError
+from llmux.tiny_engine.errors import AdapterNotFoundError, TinyEngineError
 
 _LOG = logging.getLogger("llmux.tiny_engine.worker")
 
@@ -41,6 +42,7 @@ class WorkerSettings:
     cache: Path
     log: Path
     token_delay: float
+    lora: LoraLimits
     endpoints: Endpoints
     ring: str
     free: Semaphore
@@ -51,7 +53,7 @@ def run_worker(settings: WorkerSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log_to_file(settings.log)
     try:
-        model = Model(settings.model, settings.cache)
+        model = Model(settings.model, settings.cache, settings.lora)
     except TinyEngineError as error:
         _LOG.error("%s", error)
         raise SystemExit(1) from error
@@ -73,7 +75,8 @@ class _Sleep:
 class _Worker:
     def __init__(self, model: Model, settings: WorkerSettings) -> None:
         self._model = model
-        self._scheduler = Scheduler(model, settings.token_delay)
+        self._scheduler = Scheduler(model, settings.token_delay, settings.lora.loras)
+        self._grown: list[bytes] = []
         self._ring = RingReader(settings.ring, settings.free)
         self._pending: _Sleep | None = None
         self._context = zmq.Context()
@@ -122,7 +125,7 @@ class _Worker:
         prompt = self._ring.take(add.slot, add.length)
         try:
             self._scheduler.add(add, prompt, time.monotonic())
-        except NotReadyError as error:
+        except TinyEngineError as error:
             self._emit([Output(add.request, finish=Finish.ERROR, message=error.message, hint=error.hint)])
 
     def _emit(self, outputs: list[Output]) -> None:
@@ -136,12 +139,20 @@ class _Worker:
                 return
             self._perform(call)
         except TinyEngineError as error:
-            self._reply(caller, call, error.message, error.hint)
+            self._reply(caller, call, error)
         else:
             self._reply(caller, call)
 
     def _perform(self, call: Call) -> None:
         match call.method:
+            case "load_adapter" if call.adapter is not None:
+                self._model.adapters.load(call.adapter)
+            case "unload_adapter" if call.adapter is not None:
+                self._model.adapters.unload(call.adapter.name)
+            case "slow":
+                self._scheduler.token_delay = call.amount
+            case "grow":
+                self._grown.append(b"x" * int(call.amount))
             case "wake_up":
                 self._wake(call.tags)
             case "reload_weights":
@@ -185,6 +196,7 @@ class _Worker:
             self._model.weights.offload()
         else:
             self._model.weights.drop()
+            self._model.adapters.drop()
         self._model.prefixes.sleep()
         self._scheduler.paused = True
         _LOG.info("asleep at level %d", sleep.call.level)
@@ -206,7 +218,10 @@ class _Worker:
             running=len(self._scheduler),
             aborted=self._scheduler.aborted,
             generated_tokens=self._scheduler.generated,
+            adapters=self._model.adapters.names,
         )
 
-    def _reply(self, caller: bytes, call: Call, error: str = "", hint: str = "") -> None:
-        self._utility.send_multipart([caller, encode(Reply(call.call, self._status(), error, hint))])
+    def _reply(self, caller: bytes, call: Call, error: TinyEngineError | None = None) -> None:
+        refusal = (error.message, error.hint) if error else ("", "")
+        reply = Reply(call.call, self._status(), *refusal, missing=isinstance(error, AdapterNotFoundError))
+        self._utility.send_multipart([caller, encode(reply)])

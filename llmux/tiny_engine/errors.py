@@ -70,6 +70,33 @@ class NotReadyError(TinyEngineError):
     """Asleep, or awake without weights."""
 
 
+class AdapterNotFoundError(TinyEngineError):
+    """No adapter's files where they should be."""
+
+    def __init__(self, name: str, path: str) -> None:
+        super().__init__(
+            f"Loading lora {name} failed: No adapter found for {path}",
+            "give a directory that `python -m llmux.tiny_engine train-adapter` wrote",
+        )
+        self.name = name
+        self.path = path
+
+
+class AdapterRefusedError(TinyEngineError):
+    """An adapter that this engine cannot use."""
+
+    def __init__(
+        self, name: str, reason: str, hint: str = "make it with `python -m llmux.tiny_engine train-adapter`"
+    ) -> None:
+        super().__init__(f"Loading lora {name} failed: {reason}", hint)
+        self.name = name
+        self.reason = reason
+
+
+class MissingError(TinyEngineError):
+    """The worker says that what a call names is not there."""
+
+
 class BusyError(TinyEngineError):
     """Every slot of the prompt ring holds a prompt that the worker has not read yet."""
 

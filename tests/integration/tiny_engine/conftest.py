@@ -6,7 +6,7 @@ import subprocess  # noqa: TID251 - the engine is started as its users start it
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -42,16 +42,14 @@ class Engine:
     cache: Path
 
     @contextmanager
-    def open(self, method: str, path: str, body: object = None, nonce: str = "") -> Iterator[HTTPResponse]:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+    def open(
+        self, method: str, path: str, body: object = None, nonce: str = "", timeout: float = 20
+    ) -> Iterator[HTTPResponse]:
         headers = {"x-nonce": nonce} if nonce else {}
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        response = connection.getresponse()
-        try:
-            yield response
-        finally:
-            response.close()
-            connection.close()
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=timeout)) as connection:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            with connection.getresponse() as response:
+                yield response
 
     def get(self, path: str) -> Answer:
         with self.open("GET", path) as response:

@@ -124,6 +124,10 @@ def test_unknown_paths_and_broken_bodies_are_refused_in_openais_form(engine):
     assert engine.post("/collective_rpc", {"method": "exit"}).json["error"]["param"] == "method"
 
 
+def test_adapters_are_loaded_at_run_time_only_where_that_is_allowed(engine):
+    assert engine.post("/v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/a"}).status == 404
+
+
 def test_models_and_instance(engine):
     first, second = engine.get("/instance").json, engine.get("/instance").json
     assert engine.get("/v1/models").json["data"][0]["id"] == "tiny"
