@@ -2,7 +2,8 @@
 
 Times are seconds of one monotonic clock, whose zero means nothing. Amounts are of whatever the node has a bounded
 quantity of, by name: `host_memory`, `disk` and `gpu_memory:0` in bytes, `awake` for a limit on how many models are
-awake together, `exclusive:GROUP` for models that exclude one another (each needs the only one).
+awake together, `exclusive:GROUP` for models that exclude one another (each needs the only one). What the capacity does
+not name is not bounded.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Replica:
     needs: Amounts
     """What it has of the node when awake."""
     keeps: Amounts
-    """What it will have of the node once asleep, as its eviction says."""
+    """What it will have of the node once asleep, as its eviction says; while SINKING, once it has arrived there."""
+    least: Amounts | None = None
+    """What it has at the bottom of its ladder, however often it is deepened; None: no less than `keeps`."""
     deeper: Amounts | None = None
     """RESTING only: what it would have one rung deeper (to disk, then stopped); None at the bottom."""
     deepen_at: float | None = None
@@ -72,6 +75,9 @@ class Demand:
     """Requests that wait for it to serve."""
     oldest: float | None = None
     """When the longest waiting of these came."""
+    turn_ended: float | None = None
+    """When its last replica that served began to go to sleep; None where it has never served. Requests that its engines
+    left behind then wait for the next turn from this moment."""
     priority: int = 0
     """Of the most urgent of these; more goes first."""
     weight: float = 1.0
@@ -90,7 +96,11 @@ class Demand:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The node at one moment."""
+    """The node at one moment.
+
+    Requests that a replica AWAKE has room for are handed to it before a snapshot is made: one that is AWAKE with
+    nothing in flight while its model has requests waiting is taken to be about to get them.
+    """
 
     now: float
     capacity: Amounts

@@ -1,0 +1,47 @@
+"""Whether a replica can be had at all, as things stand; and if not, why. Pure."""
+
+from __future__ import annotations
+
+from llmux.server.scheduling.amounts import left, short
+from llmux.server.scheduling.snapshot import Amounts, Demand, Phase, Replica, Snapshot
+
+
+def why_hopeless(snapshot: Snapshot, replica: Replica) -> str | None:
+    """Return why not even everybody else's deepest sleep would make room for it; None where it would."""
+    lacking = short(replica.needs, snapshot.capacity)
+    if lacking:
+        return "it needs " + ", ".join(
+            f"{replica.needs[name]} of {name} where the node has {snapshot.capacity[name]}"
+            for name in sorted(lacking)
+        )
+    stays = [(r, _stays(r, snapshot.demands[r.model])) for r in _others(snapshot, replica)]
+    lacking = short(replica.needs, left(snapshot.capacity, (amounts for _, amounts in stays)))
+    if not lacking:
+        return None
+    holders = (r for r, amounts in stays if any(amounts.get(name, 0) > 0 for name in lacking))
+    return f"no {', '.join(sorted(lacking))} can be freed: " + "; ".join(
+        f"{r.name} {_why_it_stays(r, snapshot.demands[r.model])}" for r in holders
+    )
+
+
+def _others(snapshot: Snapshot, replica: Replica) -> tuple[Replica, ...]:
+    return tuple(r for r in snapshot.replicas if r.name != replica.name)
+
+
+def _stays(replica: Replica, demand: Demand) -> Amounts:
+    """Return what cannot be taken away from this replica, as things stand."""
+    match replica.phase:
+        case Phase.DOWN:
+            return {}
+        case Phase.RISING | Phase.AWAKE if demand.pinned or replica.sleep_refused:
+            return replica.holds
+        case Phase.RESTING if replica.least is None:
+            return replica.holds if replica.deeper is None else replica.deeper
+        case _:
+            return replica.keeps if replica.least is None else replica.least
+
+
+def _why_it_stays(replica: Replica, demand: Demand) -> str:
+    if demand.pinned:
+        return "is pinned"
+    return "could not be put to sleep" if replica.sleep_refused else "keeps it even asleep"
