@@ -53,8 +53,8 @@ class _Commands(click.Group):
 def cli() -> None:
     """Say what a CRIU dump needs of a container, and bring it along.
 
-    DIR is a directory of CRIU images, as `criu dump --images-dir DIR` writes it. show, graph, stats and diff take a checkpoint archive of
-    podman or CRI-O as well, plain or packed by gzip or zstd.
+    DIR is a directory of CRIU images, as `criu dump --images-dir DIR` writes it. show, graph, stats, diff and explain's --images take a
+    checkpoint archive of podman or CRI-O as well, plain or packed by gzip or zstd.
     """
 
 

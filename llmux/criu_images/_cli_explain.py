@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 import click
 
+from llmux.criu_images._cli_json import json_options
 from llmux.criu_images._explain import LONGEST_LINE, Explanation, Outcome, explain_log
 from llmux.criu_images._paths import escape
 from llmux.criu_images._report_explain import render_explanation, render_explanation_json, render_messages
@@ -33,10 +34,10 @@ _EXIT_CODES = {
 )
 @click.option(
     "--images",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The dump's images, to name who uses what the log speaks of; by default LOGFILE's own directory, if they are there.",
+    type=click.Path(exists=True, path_type=Path),
+    help="The dump's images, a directory or an archive, to name who uses what the log speaks of; by default LOGFILE's own directory, if they are there.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write JSON, as docs/troubleshooting.md describes it.")
+@json_options("explain")
 @click.option("--list", "list_all", is_flag=True, help="List every message that is known, as Markdown.")
 def explain(logfile: str | None, images: Path | None, *, as_json: bool, list_all: bool) -> None:
     """Say which demand failed in a log of CRIU (restore.log or dump.log; `-` for standard input), and what mends it.

@@ -11,12 +11,15 @@ from typing import NoReturn
 
 import click
 
-from llmux.criu_images._cli_write import DIRECTORY, JOURNAL, JSON, ROOT
+from llmux.criu_images._cli_json import json_options
+from llmux.criu_images._cli_write import DIRECTORY, JOURNAL, ROOT
 from llmux.criu_images._counted import counted
 from llmux.criu_images._finish import Finished
 from llmux.criu_images._finish import finish as finish_restore
 from llmux.criu_images._hold import Held
 from llmux.criu_images._paths import RawPath, escape
+
+VERSION = 1
 
 _FIRST_FD = 3
 _HEAD = 2048
@@ -27,7 +30,7 @@ _HEAD = 2048
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @ROOT
 @JOURNAL
-@JSON
+@json_options("finish")
 def finish(
     directory: Path, command: tuple[str, ...], root: Path, journal: Path | None, *, as_json: bool
 ) -> None:
@@ -84,7 +87,8 @@ def _as_json(finished: Finished) -> dict[str, object]:
         }
         for one in finished.held
     ]
-    return {"remaining": list(map(escape, finished.remaining)), "held": held, "left": finished.left}
+    remaining = list(map(escape, finished.remaining))
+    return {"version": VERSION, "remaining": remaining, "held": held, "left": finished.left}
 
 
 def _hand_over(command: tuple[str, ...], sockets: tuple[socket.socket, ...]) -> NoReturn:

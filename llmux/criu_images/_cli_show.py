@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import click
 
+from llmux.criu_images._cli_json import json_options
 from llmux.criu_images._cli_manifest import manifest_beside
 from llmux.criu_images._cli_tables import write_tables
 from llmux.criu_images._dump import read_dump
@@ -23,13 +23,7 @@ from llmux.criu_images._sections import Section, sections_of
 from llmux.criu_images._why import Why, explain_path, plain_path
 from llmux.criu_images.errors import ExitCode
 
-_SCHEMA = "show.schema.json"
-
-
-def _print_schema(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's signature
-    if wanted:
-        click.echo(files("llmux.criu_images").joinpath(_SCHEMA).read_text(encoding="utf-8"), nl=False)
-        context.exit()
+_QUESTIONS = {"why": "show-why", "tree": "show-tree", "missing": "show-missing"}
 
 
 @click.command()
@@ -41,15 +35,7 @@ def _print_schema(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option("--tree", is_flag=True, help="Show the processes as a tree, with what each holds.")
 @click.option("--missing", is_flag=True, help="Show only the paths that are not here.")
 @click.option("--paths0", is_flag=True, help="Write the raw paths alone, each ended by a NUL byte.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON, as docs/show-json.md describes it.")
-@click.option(
-    "--json-schema",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_schema,
-    help="Print the JSON Schema of --json, and do no more.",
-)
+@json_options("show", _QUESTIONS)
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

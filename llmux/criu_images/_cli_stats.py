@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from llmux.criu_images._cli_json import json_options
 from llmux.criu_images._cli_manifest import manifest_beside
 from llmux.criu_images._cli_tables import write_tables
 from llmux.criu_images._diff import find_changes, render_changes, render_changes_json
@@ -16,12 +17,11 @@ from llmux.criu_images._stats import Numbers, read_stats, render_stats_json, sta
 from llmux.criu_images.errors import ExitCode
 
 _DUMP = click.Path(exists=True, path_type=Path)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, as docs/show-json.md describes it.")
 
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=_DUMP)
-@_JSON
+@json_options("stats")
 def stats(directory: Path, *, as_json: bool) -> None:
     """Show what CRIU measured, where the memory pages are, and what the capture took."""
     read_dump(directory)
@@ -49,7 +49,7 @@ def _capture_cost(directory: Path) -> dict[str, Numbers]:
     is_flag=True,
     help="Tell processes apart by their place in the tree: a program started again has other ids.",
 )
-@_JSON
+@json_options("diff")
 def diff(first: Path, second: Path, *, ignore_pids: bool, as_json: bool) -> None:
     """Show what two dumps differ in.
 

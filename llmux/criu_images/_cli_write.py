@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -14,12 +13,18 @@ import click
 from llmux.criu_images import _rebuild
 from llmux.criu_images._actions import Plan, verb_of
 from llmux.criu_images._capture import capture as capture_dump
+from llmux.criu_images._cli_json import json_options
 from llmux.criu_images._cli_progress import shown_progress
 from llmux.criu_images._compare import Likeness
 from llmux.criu_images._counted import counted
 from llmux.criu_images._paths import escape
 from llmux.criu_images._policy import AT_CAPTURE, AT_REBUILD
 from llmux.criu_images._policy_file import chosen_policy
+from llmux.criu_images._report_written import (
+    render_manifest_json,
+    render_plan_json,
+    render_undone_json,
+)
 from llmux.criu_images._undo import Undone
 from llmux.criu_images._verify import open_to_all
 from llmux.criu_images._verify import verify as verify_dump
@@ -32,7 +37,6 @@ _CommandT = TypeVar("_CommandT", bound=Callable[..., object])
 DIRECTORY = click.argument(
     "directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, as docs/manifest.md describes it.")
 ROOT = click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -66,7 +70,7 @@ _RULES_HERE = _rules("'mask change=grown path=/var/log/**' or 'keep path=/etc/**
 )
 @_rules("'leave path=/var/cache/**' or 'carry origin=image size<=16M'")
 @click.option("--again", is_flag=True, help="Replace the capture of this dump that DIR has already.")
-@JSON
+@json_options("capture")
 def capture(  # noqa: PLR0913 - click's way: one for each option
     directory: Path,
     root: Path,
@@ -93,7 +97,7 @@ def capture(  # noqa: PLR0913 - click's way: one for each option
 @DIRECTORY
 @ROOT
 @_RULES_HERE
-@JSON
+@json_options("plan")
 def plan(directory: Path, root: Path, rules: tuple[str, ...], *, as_json: bool) -> None:
     """Say what rebuild would do; change nothing.
 
@@ -112,7 +116,7 @@ def plan(directory: Path, root: Path, rules: tuple[str, ...], *, as_json: bool) 
 @ROOT
 @JOURNAL
 @_RULES_HERE
-@JSON
+@json_options("plan")
 def rebuild(
     directory: Path, root: Path, journal: Path | None, rules: tuple[str, ...], *, as_json: bool
 ) -> None:
@@ -135,7 +139,7 @@ def rebuild(
 @DIRECTORY
 @ROOT
 @JOURNAL
-@JSON
+@json_options("undo")
 def undo(directory: Path, root: Path, journal: Path | None, *, as_json: bool) -> None:
     """Take back what rebuild made.
 
@@ -150,7 +154,7 @@ def undo(directory: Path, root: Path, journal: Path | None, *, as_json: bool) ->
 
 @click.command()
 @DIRECTORY
-@JSON
+@json_options("capture")
 def verify(directory: Path, *, as_json: bool) -> None:
     """Check images and side files by the manifest.
 
@@ -165,17 +169,7 @@ def _tell_manifest(manifest: Manifest, *found_now: str, as_json: bool) -> None:
     warnings = [*manifest.warnings, *found_now]
     carried = [file for file in manifest.files if file.carried is not None]
     if as_json:
-        facts = {
-            "fingerprint": manifest.fingerprint,
-            "seal": manifest.seal,
-            "files": len(manifest.files),
-            "carried": len(carried),
-            "images": len(manifest.images),
-            "policy": list(manifest.policy),
-            "cost": None if manifest.cost is None else _cost_as_json(manifest.cost),
-            "warnings": warnings,
-        }
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(render_manifest_json(manifest, warnings))
         return
     for file in carried:
         click.echo(f"carried  {'  '.join(map(escape, file.names))}  ({file.reason})")
@@ -188,10 +182,6 @@ def _tell_manifest(manifest: Manifest, *found_now: str, as_json: bool) -> None:
         click.echo(_told_cost(manifest.cost))
 
 
-def _cost_as_json(cost: CaptureCost) -> dict[str, object]:
-    return {**cost.model_dump(), "saved_bytes": cost.saved_bytes}
-
-
 def _told_cost(cost: CaptureCost) -> str:
     carried = f"{human_size(cost.data_bytes)} carried in {cost.microseconds / 1e6:.2f} s"
     if cost.saved_bytes is None:
@@ -202,7 +192,7 @@ def _told_cost(cost: CaptureCost) -> str:
 
 def _tell_plan(made: Plan, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(_plan_as_json(made), indent=2))
+        click.echo(render_plan_json(made))
         return
     for action in made.actions:
         click.echo(f"{verb_of(action)}  {escape(action.path)}  ({action.reason})")
@@ -221,33 +211,9 @@ def _told_comparisons(made: Plan) -> str:
     return f"{counted(len(made.compared), 'file')} that must be here: {parts}"
 
 
-def _plan_as_json(made: Plan) -> dict[str, object]:
-    return {
-        "actions": [
-            {"action": verb_of(action), "path": escape(action.path), "reason": action.reason}
-            for action in made.actions
-        ],
-        "conflicts": [
-            {
-                "subject": conflict.subject,
-                "found": conflict.found,
-                "criu_says": conflict.criu_says,
-                "advice": conflict.advice,
-            }
-            for conflict in made.conflicts
-        ],
-        "warnings": list(made.warnings),
-        "files": [
-            {"path": escape(one.path), "likeness": one.likeness.value, "found": one.found}
-            for one in made.compared
-        ],
-    }
-
-
 def _tell_undone(undone: Undone, *, as_json: bool) -> None:
     if as_json:
-        left = [{"path": escape(one.path), "why": one.why} for one in undone.left]
-        click.echo(json.dumps({"removed": list(map(escape, undone.removed)), "left": left}, indent=2))
+        click.echo(render_undone_json(undone))
         return
     for path in undone.removed:
         click.echo(f"removed  {escape(path)}")

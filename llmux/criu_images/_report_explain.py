@@ -102,7 +102,7 @@ def _lines_of(findings: Sequence[Finding]) -> str:
 
 
 def render_explanation_json(log: str, found: Explanation, referrers: Sequence[str] = ()) -> str:
-    """Write an explanation as docs/troubleshooting.md describes it."""
+    """Write an explanation as docs/json.md describes it."""
     return json.dumps(
         {
             "format": "llmux-explain",

@@ -1,4 +1,4 @@
-"""A dump's inventory as JSON, for programs: `docs/show-json.md` describes every field and promises what stays."""
+"""A dump's inventory as JSON, for programs: `docs/json.md` describes every field and promises what stays."""
 
 from __future__ import annotations
 

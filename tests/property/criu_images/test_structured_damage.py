@@ -16,6 +16,7 @@ import pytest
 from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published import check
 from shown import render_json
 
 from llmux.criu_images._dump import read_dump
@@ -95,8 +96,10 @@ def change(message: Message, number: int, value: int) -> None:
 def show(directory: Path) -> None:
     dump = read_dump(directory)
     inventory = take_inventory(dump)
-    for write in (render, render_json, render_tree, render_tree_json):
-        assert write(dump, inventory)
+    assert render(dump, inventory)
+    assert render_tree(dump, inventory)
+    check("show", render_json(dump, inventory))
+    check("show-tree", render_tree_json(dump, inventory))
     assert list(dot_lines(take_graph(dump)))
 
 

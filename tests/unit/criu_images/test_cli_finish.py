@@ -21,6 +21,8 @@ from llmux.criu_images._records import Pid
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import ExitCode
 
+from .published import check
+
 
 @pytest.fixture
 def rebuilt(tmp_path):
@@ -46,7 +48,10 @@ def test_it_lists_what_remains(rebuilt):
 
 def test_json(rebuilt):
     path, argv = rebuilt
-    assert json.loads(CliRunner().invoke(cli, [*argv, "--json"]).output) == {
+    out = CliRunner().invoke(cli, [*argv, "--json"]).output
+    check("finish", out)
+    assert json.loads(out) == {
+        "version": 1,
         "remaining": [str(path)],
         "held": [],
         "left": "",
@@ -71,3 +76,4 @@ def test_what_was_sent_is_shown(rebuilt, monkeypatch):
         "The holder had left by itself: the restored tree ended",
         "0 paths made for the restore remain",
     ]
+    check("finish", CliRunner().invoke(cli, [*rebuilt[1], "--json"]).output)

@@ -134,9 +134,3 @@ def test_a_cut_archive_exits_with_4(run, tmp_path, command):
     assert (code, out) == (4, b"")
     assert err.startswith(b"error: damaged archive ")
     assert err.count(b"\n") == 1
-
-
-def test_the_schema_of_json_needs_no_dump(run):
-    code, out, err = run("show", "--json-schema")
-    assert (code, err) == (0, b"")
-    assert json.loads(out)["$schema"] == "https://json-schema.org/draft/2020-12/schema"

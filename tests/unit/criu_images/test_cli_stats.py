@@ -8,6 +8,7 @@ import pytest
 from llmux.criu_images._cli import main
 
 from .live import IMAGES
+from .published import check
 
 
 @pytest.fixture
@@ -33,7 +34,9 @@ def test_what_the_capture_took_is_in_the_manifest(run, maker, tmp_path):
     assert run("capture", maker.directory, "--container-started", "0")[0] == 0
     out = run("stats", maker.directory)[1]
     assert "Capture (" in out
-    cost = json.loads(run("stats", maker.directory, "--json")[1])["capture"]
+    written = run("stats", maker.directory, "--json")[1]
+    check("stats", written)
+    cost = json.loads(written)["capture"]
     assert cost["microseconds"] > 0
     assert cost["data_bytes"] <= cost["carried_bytes"]
 

@@ -17,6 +17,8 @@ from llmux.criu_images._paths import RawPath
 from llmux.criu_images._records import Pid
 from llmux.criu_images._safefs import Tree
 
+from .published import check
+
 
 @pytest.fixture
 def run(monkeypatch, capfd):
@@ -54,7 +56,8 @@ def test_plan_rebuild_undo(run, places):
     assert run("rebuild", images, "--root", here, "--journal", journal)[:2] == (0, out)
     assert (here / "a\nlog").read_text() == "logged"
     code, out, _ = run("undo", images, "--root", here, "--journal", journal, "--json")
-    assert (code, json.loads(out)) == (0, {"removed": ["/a\\nlog"], "left": []})
+    check("undo", out)
+    assert (code, json.loads(out)) == (0, {"version": 1, "removed": ["/a\\nlog"], "left": []})
 
 
 def test_conflicts_exit_with_3(run, places):
@@ -62,11 +65,13 @@ def test_conflicts_exit_with_3(run, places):
     (here / "a\nlog").write_text("another")
     code, out, _ = run("plan", images, "--root", here, "--json")
     assert code == 3
+    check("plan", out)
     (conflict,) = json.loads(out)["conflicts"]
     assert conflict["subject"] == "/a\\nlog"
     assert conflict["criu_says"] == "File a\\nlog has bad size 7 (expect 6)"
     code, out, err = run("rebuild", images, "--root", here, "--journal", journal, "--json")
     assert code == 3
+    check("plan", out)
     assert json.loads(out)["conflicts"] == [conflict]
     assert err.startswith("error: cannot restore here:")
 
@@ -74,6 +79,7 @@ def test_conflicts_exit_with_3(run, places):
 def test_verify(run, places):
     images, *_ = places
     code, out, _ = run("verify", images, "--json")
+    check("capture", out)
     assert (code, json.loads(out)["carried"]) == (0, 1)
     (images / "llmux/0").write_text("LOGGED")
     code, _, err = run("verify", images)
@@ -141,6 +147,7 @@ def test_a_good_capture_is_replaced_only_on_request(maker, run, tmp_path):
     assert run("verify", maker.directory)[0] == 0
     assert run("capture", maker.directory, "--again")[0] == 0
     assert side.read_text() == "LOGGED"
+    check("capture", run("capture", maker.directory, "--again", "--json")[1])
 
 
 @pytest.mark.parametrize("damage", ["manifest", "images"])
@@ -173,6 +180,17 @@ def test_a_capture_after_the_trees_end_warns(maker, run):
     assert said in run("capture", maker.directory)[1]  # a zombie
     os.waitpid(ended, 0)
     assert said in run("capture", maker.directory, "--again")[1]
+
+
+def test_json_of_an_undo_that_leaves_something(run, places):
+    images, here, journal = places
+    options = (images, "--root", here, "--journal", journal, "--json")
+    code, out, _ = run("rebuild", *options)
+    check("plan", out)
+    (here / "a\nlog").write_text("written since")
+    code, out, _ = run("undo", *options)
+    check("undo", out)
+    assert (code, json.loads(out)["left"]) == (3, [{"path": "/a\\nlog", "why": "it was changed since"}])
 
 
 def test_undo_that_leaves_something_exits_with_3(run, places):

@@ -35,8 +35,8 @@ from llmux.criu_images._records import (
 from llmux.criu_images._report import render
 from llmux.criu_images._sections import Section
 
+from .published import check
 from .shown import render_json
-from .test_show_schema import check
 
 OWN = NamespaceId(12)
 OWNER = Credentials(
@@ -159,7 +159,7 @@ def test_what_sets_a_task_apart(maker):
 
 def test_its_json_is_what_the_schema_says(maker):
     shown = json.loads(render_json(*detailed(maker)))
-    check(shown)
+    check("show", json.dumps(shown))
     assert shown["threads"][0]["credentials"]["groups"] == [4, 5]
     assert [found["outer"] for found in shown["cgroup_sets"]] == [False, True]
     assert shown["outer_namespaces"] == {"uts": 1}
