@@ -11,7 +11,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 _LONGEST_VALUE = 80
-_PLAIN = {"missing": "is required and missing", "too_short": "must not be empty"}
+_NO_SIZE = '{value} is no size; say a number of bytes or a text like "20GiB"'
+_PLAIN = {
+    "missing": "is required and missing",
+    "too_short": "must not be empty",
+    "byte_size": _NO_SIZE,
+    "byte_size_unit": _NO_SIZE,
+}
 
 
 def describe(error: ValidationError, root: type[BaseModel]) -> list[str]:
@@ -28,7 +34,7 @@ def _fault(details: ErrorDetails, root: type[BaseModel]) -> str:
     *parents, name = details["loc"] or ("",)
     match details["type"]:
         case kind if kind in _PLAIN:
-            return _PLAIN[kind]
+            return _PLAIN[kind].format(value=_shown(details["input"]))
         case "extra_forbidden":
             return f"unknown field{_meant(str(name), _fields_at(root, parents))}"
         case "literal_error":
@@ -68,7 +74,7 @@ def _fields_at(root: type[BaseModel], parents: list[int | str]) -> list[str]:
         field = section.model_fields.get(str(part))
         if field is not None:  # a part that is no field is a key of the mapping before it
             section = next(_sections(field.annotation), None)
-    return list(section.model_fields) if section else []
+    return [field.alias or name for name, field in section.model_fields.items()] if section else []
 
 
 def _sections(annotation: object) -> Iterator[type[BaseModel]]:

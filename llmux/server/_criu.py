@@ -257,7 +257,7 @@ def _environment(settings: CriuSettings, sandbox: Sandbox) -> Mapping[str, str]:
     # Lets a rebuild mount a copy over a file that has changed since the dump: nobody else sees this mount.
     env[PRIVATE_MOUNTS_VARIABLE] = sandbox.mount_namespace
     env[HOOK_VARIABLE] = settings.hook_path
-    if settings.cuda_checkpoint_path:
+    if settings.cuda_checkpoint_path and Path(settings.cuda_checkpoint_path).is_absolute():
         env["PATH"] = f"{Path(settings.cuda_checkpoint_path).parent}:{env.get('PATH', os.defpath)}"
     return env
 

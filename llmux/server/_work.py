@@ -64,7 +64,7 @@ class EngineHands:
     def refusal(self, eviction: Eviction) -> str:
         if eviction.process is Process.CHECKPOINT and self._criu.lack:
             return str(self._criu.lack)
-        return eviction_fault(eviction)
+        return eviction_fault(eviction, self._model)
 
     async def find(self) -> Stored | Problem | None:
         await self._recover()
@@ -229,7 +229,7 @@ async def _prepare_criu(config: Config) -> Criu:
     settings = CriuSettings(
         criu_path=section.criu_path,
         cuda_plugin_dir=_text(section.cuda_plugin_dir),
-        cuda_checkpoint_path=_text(section.cuda_checkpoint_path),
+        cuda_checkpoint_path=section.cuda_checkpoint_path,
         log_dir=config.log_dir,
     )
     try:

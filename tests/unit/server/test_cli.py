@@ -83,7 +83,7 @@ def test_what_this_machine_cannot_do_is_refused_at_start(tmp_path):
     model = {"model_path": "x", "port": 8001, "eviction": {"process": "cuda_suspend"}}
     done = run("serve", "--config", write_config(tmp_path, models={"m": model}))
     assert done.returncode == 1
-    assert "models.m.eviction.process: 'cuda_suspend'" in done.stderr
+    assert "models.m.eviction: 'cuda_suspend'" in done.stderr
 
 
 def test_a_taken_port_is_named(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from llmux.server._config_faults import describe
 
@@ -15,6 +15,8 @@ class Part(BaseModel):
 
     colour: Literal["red", "green"] = "red"
     count: int = 0
+    size: ByteSize = ByteSize(0)
+    length: int = Field(default=0, alias="for")
 
     @field_validator("count")
     @classmethod
@@ -47,6 +49,11 @@ class Whole(BaseModel):
             "parts.a.color: unknown field; did you mean 'colour'?",
         ),
         ('{"name": "n", "parts": {"a": {"count": 3}}}', "parts.a.count: is odd"),
+        ('{"name": "n", "parts": {"a": {"fro": 3}}}', "parts.a.fro: unknown field; did you mean 'for'?"),
+        (
+            '{"name": "n", "parts": {"a": {"size": "3 apples"}}}',
+            'parts.a.size: "3 apples" is no size; say a number of bytes or a text like "20GiB"',
+        ),
     ],
 )
 def test_a_fault_is_told_with_its_path(text, line):

@@ -1,0 +1,55 @@
+"""The configuration: a JSON file to one frozen value, or every fault at once, each with the path to its field.
+
+    load(path), parse(text, source) -> Config      what the top says for all models is in each model already
+    remarks(config)                                what is allowed but worth saying
+    eviction_faults(config)                        what this machine cannot do of it
+
+docs/configuration.md has every field.
+"""
+
+from __future__ import annotations
+
+from llmux.server.config._eviction import EvictionConfig, LadderConfig, Rung
+from llmux.server.config._machine import NVIDIA_DRIVER, eviction_fault, eviction_faults
+from llmux.server.config._models import (
+    AdapterConfig,
+    DrainConfig,
+    IsolationConfig,
+    ModelConfig,
+    ModelQueueConfig,
+    ModelResources,
+    RestartConfig,
+    ScheduleConfig,
+    Timeouts,
+    replica_names,
+)
+from llmux.server.config._read import load, parse
+from llmux.server.config._remarks import remarks
+from llmux.server.config._top import CheckpointConfig, Config, NodeResources, PolicyConfig, QueueConfig
+
+__all__ = [
+    "NVIDIA_DRIVER",
+    "AdapterConfig",
+    "CheckpointConfig",
+    "Config",
+    "DrainConfig",
+    "EvictionConfig",
+    "IsolationConfig",
+    "LadderConfig",
+    "ModelConfig",
+    "ModelQueueConfig",
+    "ModelResources",
+    "NodeResources",
+    "PolicyConfig",
+    "QueueConfig",
+    "RestartConfig",
+    "Rung",
+    "ScheduleConfig",
+    "Timeouts",
+    "eviction_fault",
+    "eviction_faults",
+    "load",
+    "parse",
+    "remarks",
+    "replica_names",
+]

@@ -1,0 +1,68 @@
+"""Which of the configured evictions cannot work on this machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from llmux.server._model import Eviction
+from llmux.server.config import _matrix
+from llmux.server.config._matrix import Need
+from llmux.server.config._models import ModelConfig
+from llmux.server.config._top import Config
+
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+_SUSPENDS_SINCE = 550
+"""The first branch of NVIDIA's driver that moves a process's GPU memory out (the README of cuda-checkpoint)."""
+_NO_SLEEP_MODE = "--no-enable-sleep-mode"
+
+
+def eviction_faults(config: Config, driver: Path = NVIDIA_DRIVER) -> tuple[str, ...]:
+    """Return the configured evictions that cannot work on this machine, each with the path to its field."""
+    return tuple(
+        f"models.{name}.eviction{field}: {fault}"
+        for name, model in config.models.items()
+        for field, eviction in _evictions(model)
+        if (fault := eviction_fault(eviction, model, driver))
+    )
+
+
+def eviction_fault(eviction: Eviction, model: ModelConfig, driver: Path = NVIDIA_DRIVER) -> str:
+    """Return why `model` cannot sleep so on this machine, CRIU apart; or an empty text."""
+    return _matrix.lack(eviction, _missing_cuda(driver) | _missing_of_vllm(model, driver))
+
+
+def _evictions(model: ModelConfig) -> tuple[tuple[str, Eviction], ...]:
+    """Return all that it may be asked to do on its own, each with its field in `eviction`."""
+    further = tuple(
+        (f".escalate.{index}", eviction) for index, eviction in enumerate(model.eviction.escalations())
+    )
+    return (("", model.eviction.eviction()), *further)
+
+
+def _missing_cuda(driver: Path) -> dict[Need, str]:
+    try:
+        text = driver.read_text("utf-8", "replace")
+    except OSError:
+        return {
+            Need.CUDA_DRIVER: f"'cuda_suspend' needs NVIDIA's driver, and there is none here ({driver} does not exist)"
+        }
+    found = re.search(r"Kernel Module\D*(\d+)\.", text)
+    if found and int(found[1]) < _SUSPENDS_SINCE:
+        return {
+            Need.CUDA_DRIVER: f"'cuda_suspend' needs NVIDIA's driver {_SUSPENDS_SINCE} or newer, and this one is {found[1]}"
+        }
+    return {Need.CUDA_DRIVER: "'cuda_suspend' is not built yet"}
+
+
+def _missing_of_vllm(model: ModelConfig, driver: Path) -> dict[Need, str]:
+    """Return what vLLM lacks for its sleep levels; of another engine's nothing is known before it is asked."""
+    if model.engine != "vllm":
+        return {}
+    if _NO_SLEEP_MODE in model.extra_args:
+        return {Need.SLEEP_MODE: f"vLLM has no sleep mode with {_NO_SLEEP_MODE} in extra_args"}
+    if not driver.exists():
+        return {
+            Need.GPU: f"vLLM's sleep mode needs a GPU to offload from, and there is none here ({driver} does not exist)"
+        }
+    return {}

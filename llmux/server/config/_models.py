@@ -1,0 +1,296 @@
+"""What is said of one model: the section `models.NAME` and its parts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal, assert_never
+
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, Field, PlainValidator, field_validator, model_validator
+
+from llmux.server.config._eviction import EvictionConfig, LadderConfig, Rung, SleepLevel, ladder_fault, rungs
+from llmux.server.config._types import (
+    AbsolutePath,
+    Argument,
+    Bytes,
+    Count,
+    LongSeconds,
+    ModelName,
+    Port,
+    Seconds,
+    SecondsOrNone,
+    Section,
+    Text,
+    TimeZone,
+    Variable,
+    Words,
+)
+
+_CRON = 'it has five fields: minute, hour, day of the month, month, day of the week, as in "0 8 * * MON-FRI"'
+
+
+def _gpus(value: object) -> int | tuple[int, ...]:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, list) and value and all(type(each) is int and each >= 0 for each in value):
+        if len(set(value)) < len(value):
+            raise ValueError("names a GPU twice; each index once")
+        return tuple(value)
+    raise ValueError("must be how many GPUs (2), or which, as a list of their indexes ([0, 1])")
+
+
+def _cron(text: str) -> str:
+    if len(text.split()) != 5:
+        raise ValueError(f"{text!r} is no cron expression: {_CRON}")
+    try:
+        next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)))
+    except CronSimError as error:
+        raise ValueError(f"{text!r} is no cron expression ({str(error).lower()}): {_CRON}") from error
+    except (StopIteration, AssertionError, ValueError) as error:
+        raise ValueError(f"{text!r} names no time that ever comes: {_CRON}") from error
+    return text
+
+
+Gpus = Annotated[int | tuple[int, ...], PlainValidator(_gpus)]
+Cron = Annotated[str, AfterValidator(_cron)]
+
+
+class IsolationConfig(Section):
+    """What an engine has of its own beside its PID and mount namespaces."""
+
+    shm: bool = True
+    """A `/dev/shm` of its own."""
+    tmp: bool = False
+    """A `/tmp` of its own."""
+
+
+class Timeouts(Section):
+    """Bounds in seconds."""
+
+    start: Seconds = 900
+    """A cold start, from the engine's spawn to its first good /health."""
+    health: Seconds = 5
+    """One answer of /health."""
+    drain: Seconds | None = None
+    """The short form of `drain` with `then` give_up."""
+    sleep: Seconds = 120
+    """Each of the engine's own steps on the way to sleep."""
+    wake: Seconds = 300
+    """Each of the engine's own steps on the way back."""
+    request: Seconds = 600
+    """One request, from its arrival to the end of its answer, waiting for the model included."""
+    stall: Seconds | None = 120
+    """A streamed answer that brings no byte for so long is taken for dead, and ended with an error; null: never."""
+
+
+class DrainConfig(Section):
+    """What becomes of the requests in flight when a model is to sleep."""
+
+    seconds: SecondsOrNone = 120
+    """How long they may go on before `then`."""
+    then: Literal["end", "wait", "give_up"] = "end"
+    """After that: `end` ends them with an error, `wait` goes on waiting, `give_up` lets the model serve on instead."""
+
+
+class RestartConfig(Section):
+    """How often an engine that ends by itself, hangs or does not start is started again."""
+
+    limit: Annotated[int, Field(ge=0)] = 5
+    """How many restarts within `window`; after that the model has failed, until it is asked to wake by hand."""
+    backoff: SecondsOrNone = 1
+    """Seconds before the first restart; each further one waits twice as long."""
+    backoff_max: SecondsOrNone = 60
+    """The longest wait before a restart."""
+    window: Seconds = 600
+    """An engine that has served so long without ending starts with a clean slate."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> RestartConfig:
+        if self.backoff > self.backoff_max:
+            raise ValueError(
+                f"backoff ({self.backoff:g} s) is more than backoff_max ({self.backoff_max:g} s); raise the latter"
+            )
+        return self
+
+
+class ModelQueueConfig(Section):
+    """The requests that wait for a model to serve."""
+
+    max_waiting: Count = 512
+    """How many; a further one is answered with 429 and Retry-After."""
+
+
+class ScheduleConfig(Section):
+    """A time at which a model is to be awake without a request."""
+
+    cron: Cron
+    """When that begins: minute, hour, day of the month, month, day of the week."""
+    seconds: Annotated[LongSeconds, Field(alias="for")]
+    """How many seconds it lasts."""
+    timezone: TimeZone = "UTC"
+    """The time zone of `cron`, by its IANA name."""
+
+
+class ModelResources(Section):
+    """What one replica of a model takes of the node. What is not said is measured, or read from `extra_args`."""
+
+    gpus: Gpus | None = None
+    """How many GPUs, or which, by index; for vLLM its tensor times its pipeline parallel size where there are GPUs, else none."""
+    gpu_memory: Bytes | None = None
+    """Memory that it takes of each of its GPUs."""
+    gpu_memory_fraction: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """The same as a part of the GPU's memory; --gpu-memory-utilization of `extra_args`, else all of it."""
+    tensor_parallel_size: Count | None = None
+    """How many GPUs share a layer; --tensor-parallel-size (-tp) of `extra_args`, else 1."""
+    host_memory: Bytes | None = None
+    """Host memory when awake; measured where it is not said."""
+    host_memory_asleep: Bytes | None = None
+    """Host memory when asleep with its process alive; measured, or as much as awake, where it is not said."""
+    disk: Bytes | None = None
+    """Disk space of its checkpoint; measured, or as much as its host memory, where it is not said."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ModelResources:
+        if self.gpu_memory is not None and self.gpu_memory_fraction is not None:
+            raise ValueError(
+                "gpu_memory and gpu_memory_fraction say the same thing twice; leave one of them out"
+            )
+        if self.tensor_parallel_size and self.gpus is not None and self.gpu_count % self.tensor_parallel_size:
+            raise ValueError(
+                f"tensor_parallel_size {self.tensor_parallel_size} does not divide {self.gpu_count} GPUs evenly"
+            )
+        return self
+
+    @property
+    def gpu_count(self) -> int:
+        """How many GPUs are said; 0 where nothing is."""
+        match self.gpus:
+            case None:
+                return 0
+            case int(count):
+                return count
+            case tuple(indexes):
+                return len(indexes)
+            case _:
+                assert_never(self.gpus)
+
+
+class AdapterConfig(Section):
+    """A LoRA adapter that is a model of its own to clients, and shares its base's engine."""
+
+    path: Text
+    """Where it is: a directory or a name that the engine knows."""
+
+
+class ModelConfig(Section):
+    """One model and its engine."""
+
+    model_path: Text
+    """What to serve: a name in the model cache, or a directory."""
+    port: Port
+    """The engine's port on the loopback address; further replicas have the ports after it."""
+    ports: tuple[Port, ...] = ()
+    """The replicas' ports, where they are not `port`, `port` + 1, ...: as many as there are replicas, the first is `port`."""
+    replicas: Count = 1
+    """How many engines serve it; requests are spread over those that are awake."""
+    engine: Literal["vllm", "tiny", "command"] = "vllm"
+    """`vllm`, `tiny` (ours, for demos and tests) or `command`: any server with an OpenAI-compatible API."""
+    vllm_command: Words = ("vllm",)
+    """The program instead of `vllm`; a list where it takes words before `serve`."""
+    command: tuple[Text, ...] = ()
+    """For engine `command`: the program and its arguments; {port}, {model_path} and {name} are filled in."""
+    extra_args: tuple[Argument, ...] = ()
+    """Further arguments of the engine."""
+    env: dict[Variable, Argument] = Field(default_factory=dict)
+    """Further environment of the engine."""
+    eviction: EvictionConfig = EvictionConfig()
+    """How deep it sleeps; `policy.eviction` where it is not said."""
+    sleep_level: SleepLevel | None = None
+    """The same in the short form of earlier releases, 1 to 5."""
+    ladder: LadderConfig = LadderConfig()
+    """How it goes deeper while it sleeps."""
+    checkpoint_path: AbsolutePath | None = None
+    """Where the first replica's checkpoint is, if not `images_dir/MODEL/images`."""
+    resources: ModelResources = ModelResources()
+    """What one replica takes of the node."""
+    pinned: bool = False
+    """Once awake it never sleeps for another model, nor by its `ttl`."""
+    preload: bool = False
+    """It is woken when llmux starts."""
+    ttl: LongSeconds | None = None
+    """Seconds without a request after which it sleeps by itself; null: only for another."""
+    priority: int = 0
+    """Requests of a model with more go first."""
+    weight: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 1
+    """Its share of awake time among models that want it, relative to the others'."""
+    min_awake: SecondsOrNone = 5
+    """Seconds that it stays awake once it is; `policy.min_active_secs` where it is not said."""
+    schedule: tuple[ScheduleConfig, ...] = ()
+    """When it is to be awake without a request."""
+    adapters: dict[ModelName, AdapterConfig] = Field(default_factory=dict)
+    """LoRA adapters: the name that clients ask for, and where the adapter is."""
+    max_adapters: Count = 4
+    """How many of them the engine has loaded at a time; the least recently used one goes."""
+    queue: ModelQueueConfig = ModelQueueConfig()
+    """The requests that wait for it."""
+    drain: DrainConfig = DrainConfig()
+    """What becomes of its requests in flight when it is to sleep."""
+    restart: RestartConfig = RestartConfig()
+    """How often its engine is started again."""
+    isolation: IsolationConfig = IsolationConfig()
+    """What its engine has of its own."""
+    timeouts: Timeouts = Timeouts()
+    """Bounds in seconds."""
+
+    @field_validator("adapters", mode="before")
+    @classmethod
+    def _paths(cls, adapters: object) -> object:
+        if not isinstance(adapters, dict):
+            return adapters
+        return {name: {"path": each} if isinstance(each, str) else each for name, each in adapters.items()}
+
+    @model_validator(mode="after")
+    def _command_fits(self) -> ModelConfig:
+        if self.engine == "command" and not self.command:
+            raise ValueError("engine 'command' needs \"command\": the program and its arguments, as a list")
+        if self.engine != "command" and self.command:
+            raise ValueError(f"\"command\" is for engine 'command' only, and this engine is {self.engine!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_fit(self) -> ModelConfig:
+        if self.ports and (len(self.ports) != self.replicas or self.ports[0] != self.port):
+            raise ValueError(
+                f"ports must name one port for each of the {self.replicas} replicas, the first of them `port` ({self.port})"
+            )
+        if not self.ports and self.port + self.replicas - 1 > 65535:
+            raise ValueError(
+                f"replicas: {self.replicas} from port {self.port} on go beyond port 65535; choose a lower port"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _said_once(self) -> ModelConfig:
+        given = self.model_fields_set
+        if self.sleep_level is not None and "eviction" in given:
+            raise ValueError("sleep_level and eviction say the same thing twice; leave sleep_level out")
+        if self.timeouts.drain is not None and "drain" in given:
+            raise ValueError("timeouts.drain and drain say the same thing twice; leave timeouts.drain out")
+        return self
+
+    def replica_ports(self) -> tuple[int, ...]:
+        """Return each replica's port."""
+        return self.ports or tuple(range(self.port, self.port + self.replicas))
+
+    def rungs(self, *, checkpoints: bool = True) -> tuple[Rung, ...]:
+        """Return how deep it may sleep, the shallowest first; `checkpoints` says whether CRIU can work here."""
+        return rungs(self.eviction, self.ladder, checkpoints=checkpoints)
+
+    def ladder_fault(self) -> str:
+        """Return why its ladder does not go with its eviction; or an empty text."""
+        return ladder_fault(self.eviction, self.ladder)
+
+
+def replica_names(name: str, replicas: int) -> tuple[str, ...]:
+    """Return the replicas' names: the model's own, then NAME#2 and so on, which no model's name can be."""
+    return (name, *(f"{name}#{number}" for number in range(2, replicas + 1)))

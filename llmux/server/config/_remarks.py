@@ -1,0 +1,34 @@
+"""What is allowed but worth saying at start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmux.server.config._models import ModelConfig
+from llmux.server.config._top import Config
+
+
+def remarks(config: Config) -> tuple[str, ...]:
+    """Return what is allowed but worth saying at start, each with the path to its field."""
+    return (
+        *_of_earlier(config),
+        *(remark for name, model in config.models.items() for remark in _of_model(name, model, config)),
+    )
+
+
+def _of_earlier(config: Config) -> Iterator[str]:
+    if config.admin_port is not None:
+        yield f"admin_port: {config.admin_port} is not listened on; /control is on `port`, {config.port}"
+    if config.warmup:
+        yield "warmup: nothing is warmed up before the first request; `preload` of a model starts it with llmux"
+    if config.checkpoint.object_store is not None:
+        yield f"checkpoint.object_store: is not used; checkpoints stay in {config.checkpoint.images_dir}"
+
+
+def _of_model(name: str, model: ModelConfig, config: Config) -> Iterator[str]:
+    published = config.checkpoint.images_dir / name / "images"
+    if model.checkpoint_path and model.checkpoint_path != published:
+        yield (
+            f"models.{name}.checkpoint_path: {model.checkpoint_path} is not where new checkpoints of it are published "
+            f"({published}); whichever of the two is newer and valid is used"
+        )
