@@ -10,7 +10,7 @@ from llmux.server._first_come import first_come
 from llmux.server._hands import Hands
 from llmux.server._model import NotStarted
 from llmux.server._record import Model, Replica
-from llmux.server._rules import Drain, Rules, Sizes
+from llmux.server._rules import AfterDrain, Drain, Rules, Sizes
 from llmux.server.config import Config, ModelConfig
 
 
@@ -27,4 +27,6 @@ def _model(name: str, model: ModelConfig, hands: Mapping[str, Hands]) -> Model:
 
 
 def _rules(model: ModelConfig) -> Rules:
-    return Rules(eviction=model.eviction.eviction(), drain=Drain(model.timeouts.drain))
+    return Rules(
+        eviction=model.eviction.eviction(), drain=Drain(model.drain.seconds, AfterDrain(model.drain.then))
+    )

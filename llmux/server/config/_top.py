@@ -72,7 +72,7 @@ class PolicyConfig(Section):
     """`min_awake` of the models that do not say it."""
     coalesce_window_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 2000
     """Milliseconds after a first request for a resting model in which more are gathered (cost_aware)."""
-    amortization_factor: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.5
+    amortization_factor: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 1
     """How much waiting must weigh against the cost of a switch before there is one; 0: none (cost_aware, fair)."""
     tick_interval_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 500
     """Milliseconds between looks at the queues (time_slice)."""
