@@ -26,6 +26,7 @@ from llmux.criu_images._counted import counted
 from llmux.criu_images._digest import ShortReadError, algorithm_of, copy_file
 from llmux.criu_images._facts import Born
 from llmux.criu_images._journal import Journal, Kind, Made
+from llmux.criu_images._keep import Kept
 from llmux.criu_images._linux import bind_mount, mount_memory, unmount
 from llmux.criu_images._metadata import apply_flags, apply_metadata, apply_times
 from llmux.criu_images._observe import is_held
@@ -41,13 +42,19 @@ _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Builder:
     """One run over a plan's actions."""
 
-    def __init__(self, tree: Tree, side: int, journal: Journal, masks: Path, meter: Meter) -> None:
-        """`side` is the open directory of side files; `masks` a place where nothing is, for copies that are mounted over files; `meter` counts the copies."""
+    def __init__(  # noqa: PLR0913 - what one run works with
+        self, tree: Tree, side: int, journal: Journal, masks: Path, meter: Meter, *, kept: Kept
+    ) -> None:
+        """`side` is the open directory of side files; `masks` a place where nothing is, for copies that are mounted over files; `meter` counts the copies.
+
+        `kept` locks what one restore at a time may use.
+        """
         self._tree = tree
         self._side = side
         self._journal = journal
         self._masks = masks
         self._meter = meter
+        self._kept = kept
         self._directories: list[DirectoryEntry] = []
         self._flagged: list[tuple[RawPath, int]] = []
         self._found: dict[Born, RawPath] = {}
@@ -64,8 +71,8 @@ class Builder:
                 self._make_symlink(entry)
             case MakeFifo(entry):
                 self._make_fifo(entry)
-            case PlaceFile(_, names, bytes() as existing, _, identity):
-                self._add_names(names, existing, identity)
+            case PlaceFile(entry, names, bytes() as existing, _, identity):
+                self._add_names(entry, names, existing, identity)
             case PlaceFile(entry, names):
                 self._place_file(entry, names)
             case MaskWithCopy(entry):
@@ -162,11 +169,16 @@ class Builder:
             os.close(fd)
 
     def _add_names(
-        self, names: tuple[RawPath, ...], existing: RawPath, identity: tuple[int, int] | None
+        self,
+        entry: FileEntry,
+        names: tuple[RawPath, ...],
+        existing: RawPath,
+        identity: tuple[int, int] | None,
     ) -> None:
         with self._tree.open(existing, os.O_PATH) as fd:
             if inspect_fd(fd).identity != identity:
                 raise OSError(errno.ESTALE, f"somebody has replaced {escape(existing)}")
+            self._kept.take(entry, fd)
             self._link(fd, names)
 
     def _place_file(self, entry: FileEntry, names: tuple[RawPath, ...]) -> None:
@@ -174,6 +186,7 @@ class Builder:
             fd = os.open(name, _NEW_FILE, 0o600, dir_fd=directory)
             try:
                 self._fill(fd, entry)
+                self._kept.take(entry, fd)
                 self._publish(fd, names, entry.metadata)
             finally:
                 os.close(fd)
@@ -216,7 +229,12 @@ class Builder:
         self._journal.add(Made.of(Kind.NODE, names, inspect_fd(fd)))
         for name in names:
             with self._way_to(name) as way:
-                os.link(f"/proc/self/fd/{fd}", way.name, dst_dir_fd=way.directory, follow_symlinks=True)
+                try:
+                    os.link(f"/proc/self/fd/{fd}", way.name, dst_dir_fd=way.directory, follow_symlinks=True)
+                except FileExistsError as error:
+                    raise OSError(
+                        error.errno, "another restore, or somebody else, has just made it"
+                    ) from error
 
     @contextmanager
     def _temporary(self, path: RawPath) -> Iterator[tuple[int, bytes]]:

@@ -166,6 +166,8 @@ class Facts:
     """Of the paths at which nothing is, those whose metadata will not fit."""
     locked: Mapping[int, str] = field(default_factory=dict)
     """By the place of a lock in the manifest's `locks`: who holds one here that keeps the restore from taking it."""
+    kept: frozenset[RawPath] = frozenset()
+    """The first names of files that a restore, wherever it runs, keeps others from."""
     own: frozenset[Claim] = frozenset()
     """What is this restore's, which is not over: an earlier rebuild has made it."""
     claimed: Mapping[Claim, str] = field(default_factory=dict)

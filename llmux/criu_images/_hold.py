@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from llmux.criu_images import _holder
 from llmux.criu_images._actions import HoldBindPoint
@@ -80,25 +81,33 @@ def control_of(journal: Path) -> Path:
     return journal.with_suffix(".hold")
 
 
-def start_holder(
-    points: Sequence[HoldBindPoint], tree: Tree, journal: Path, ids: Collection[int], restorer: int | None
+def start_holder(  # noqa: PLR0913 - what the holder is told
+    points: Sequence[HoldBindPoint],
+    tree: Tree,
+    journal: Path,
+    ids: Collection[int],
+    restorer: int | None,
+    *,
+    kept: Mapping[RawPath, int] = MappingProxyType({}),
 ) -> None:
     """Have `points` held by a process of its own, whose id is none of `ids`; raises HolderFailed.
 
     `restorer` is the PID of the CRIU that is about to restore: if it ends before the tree was restored, the holder leaves.
+    `kept` are locked descriptors, by a name of the file; the holder has them too until the tree is restored.
     """
+    first = next(iter((*(point.path for point in points), *kept)))
     with ExitStack() as stack:
         try:
             ours, theirs = stack.enter_context(_pair())
             told, fds = _tell(points, tree, journal, restorer, stack)
-            socket.send_fds(ours, [told], fds)
+            socket.send_fds(ours, [told], [*fds, *kept.values()])
             _spawn(theirs)
             theirs.close()
             answer = _await_ready(ours, ids)
         except OSError as error:
-            raise HolderFailed(points[0].path, error.strerror or str(error)) from error
+            raise HolderFailed(first, error.strerror or str(error)) from error
     if answer != b"ready":
-        raise HolderFailed(points[0].path, answer.decode(errors="replace") or "it ended at its start")
+        raise HolderFailed(first, answer.decode(errors="replace") or "it ended at its start")
 
 
 @contextmanager

@@ -4,6 +4,8 @@ CRIU connects a socket whose peer was outside the dump to that peer's name again
 nobody is. So a process of its own binds each name at which nobody is, and keeps what is sent there. It leaves when it is told to, when the
 restored tree ends, when CRIU ends before the tree was restored, when its time is over, and at a path as soon as somebody else has bound that.
 
+It also keeps the locks on files that one restore at a time may use (`_keep.py`), until the tree is restored.
+
 Standard library only and run by its path: it starts within a restore, in whatever environment CRIU has. `_hold.py` starts it and talks to it.
 """
 
@@ -142,8 +144,11 @@ class Point:
 class Holder:
     """The sockets, and the reasons to leave."""
 
-    def __init__(self, points: list[Point], control: int, name: str, seconds: float, proc: int) -> None:
-        self._points = points
+    def __init__(  # noqa: PLR0913 - what it is told
+        self, points: list[Point], control: int, name: str, seconds: float, proc: int, *, kept: list[int]
+    ) -> None:
+        """`kept` are locked descriptors, to be closed once CRIU needs their files no more."""
+        self._points, self._kept = points, kept
         self._gone: list[Point] = []
         self._control, self._name, self._proc = control, name, proc
         self._seconds = seconds
@@ -199,7 +204,7 @@ class Holder:
             yield end
 
     def _reason(self, events: list[int]) -> str | None:
-        if not self._points:
+        if not self._points and not self._kept:
             return "somebody else has bound the path"
         if self._tree in events:
             return "the restored tree ended"
@@ -233,6 +238,10 @@ class Holder:
         match request:
             case b"tree" if fds:
                 self._tree = fds[0]
+                if self._is_over():
+                    self._retire()
+                    connection.sendall(b"{}")
+                    return ""
             case b"renew":
                 self.watch(fds[0] if fds else None)
             case b"end":
@@ -247,6 +256,12 @@ class Holder:
                 pass
         connection.sendall(b"{}")
         return None
+
+    def _is_over(self) -> bool:
+        """Let go of the locks, because the tree is restored; tell whether nothing else is held."""
+        while self._kept:
+            os.close(self._kept.pop())
+        return not self._points and not self._gone
 
     def _drain(self) -> None:
         for point in self._points:
@@ -280,7 +295,7 @@ class Holder:
 
     def _end(self, why: str) -> None:
         """Leave what is left; without somebody who asked, write down what there was."""
-        if why:
+        if why and (self._points or self._gone):
             self._drain()
             self._leave()
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -330,7 +345,7 @@ def _start(channel: socket.socket) -> Holder:
     os.chdir("/")
     os.umask(0o777)
     points = [Point(raw, None if raw["abstract"] else rest.pop(0)) for raw in told["points"]]
-    holder = Holder(points, control, str(told["name"]), float(told["seconds"]), proc)
+    holder = Holder(points, control, str(told["name"]), float(told["seconds"]), proc, kept=rest)
     holder.watch(watched)
     try:
         for point in points:

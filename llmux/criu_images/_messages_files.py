@@ -26,12 +26,13 @@ MODE = Message("file-mode", "File {path} has bad mode {mode} (expect {expected_m
 BUILD_ID = Message("file-build-id", "File {path} has bad build-ID", "A program or library here is another build than the one in the dump.", _IMAGE + " `--file-validation filesize` turns this check off, and the tree may then crash.")
 
 LINK_MISSING = Message("link-remap", "Can't link {path} -> {target}", "The link_remap.N that holds a file without a name is not here. A restore that succeeded has used it up, or the dump's directory came without it.", "Put it back with its other hard links before every restore: `rebuild DIR` does, from a dump made with --action-script llmux-criu-hook.", "ENOENT")
+REMAP_GONE = Message("link-remap", "Couldn't unlink remap {path}", "A link remap was gone already when CRIU cleaned up: another restore, in a container that shares the directory perhaps, has used it up. CRIU ends the tree.", "Restore again, one restore at a time where that directory is shared; llmux's hook sees to it.")
 LINK_DEVICE = Message("link-remap-device", "Can't link {path} -> {target}", "The link remap and the name it is linked to for a moment are on different file systems here.", "Put both on one file system, as where the dump was made.", "EXDEV")
 LINK_REFUSED = Message("link-remap", "Can't link {path} -> {target}", "The kernel refuses a hard link to that file (fs.protected_hardlinks), or CRIU may not write there.", "Run CRIU as root with CAP_FOWNER and CAP_DAC_OVERRIDE.", "EPERM")
 
 ROWS: tuple[Message, ...] = (
     FILE_MISSING, FILE_NOT_DIRECTORY, FILE_IS_DIRECTORY, FILE_NO_DEVICE, FILE_REFUSED, FILE_READ_ONLY, FILE_BUSY, FILE_LINK_LOOP, FILE_OTHER,
-    FIFO_OTHER, SIZE, MODE, BUILD_ID, LINK_MISSING, LINK_DEVICE, LINK_REFUSED,
+    FIFO_OTHER, SIZE, MODE, BUILD_ID, LINK_MISSING, REMAP_GONE, LINK_DEVICE, LINK_REFUSED,
     Message("file", "Can't open file {path}", "A file of the tree could not be opened.", PLAN, rank=_EFFECT),
     Message("file-build-id", "File {path} has bad build-ID length {found} (expect {expected})", "A program or library here is another build than the one in the dump.", _IMAGE),
     Message("file-build-id", "Build-ID (For validation) could not be obtained for file {path} because can't open the file", "CRIU may not read the program or library to compare it.", "Run CRIU as root, or with --file-validation filesize."),
@@ -53,7 +54,6 @@ ROWS: tuple[Message, ...] = (
     Message("link-remap", "Can't create even fake link!", "Neither the lost name of a file nor NAME.cr_link beside it can be linked.", "Free those names: `plan DIR` names them."),
     Message("link-remap", "Can't link {path} -> {target}", "CRIU can't give a file back the name it had lost.", PLAN),
     Message("link-remap", "Can't get owner of link remap {path}", "The link_remap.N that holds a file without a name is not here.", "Put it back with its other hard links before every restore: `rebuild DIR` does.", "ENOENT"),
-    Message("link-remap", "Couldn't unlink remap {path}", "A link remap was gone already when CRIU cleaned up.", "Nothing, if the tree runs.", rank=_EFFECT),
     Message("link-remap", "Failed to unlink the remap file", "A lost name could not be taken away again.", "See who else uses that directory.", rank=_EFFECT),
     Message("link-remap", "Can't remove {path} AT {number}", "A lost name or a directory made for it could not be taken away again.", "See who else uses that directory.", rank=_EFFECT),
     Message("link-remap", "Can't create dir: {path} AT {number}", "A directory on the way to a lost name can't be made.", "See what stands in the way at that path and move it away."),

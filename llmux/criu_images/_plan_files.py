@@ -17,6 +17,7 @@ from llmux.criu_images._messages_files import (
     FILE_IS_DIRECTORY,
     FILE_MISSING,
     FILE_OTHER,
+    REMAP_GONE,
 )
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._policy import DEFAULT, Candidate, Change, Policy, Rule, Verb
@@ -188,6 +189,9 @@ def _plan_group(entry: FileEntry, present: _Present, facts: Facts) -> Iterator[S
     if claims:
         yield from claims
         return
+    if entry.names[0] in facts.kept:
+        yield _kept(entry)
+        return
     if whole and not _all_differences(entry, present):
         return
     for name, (inode, _) in remaps.items():
@@ -222,6 +226,15 @@ def claimed(name: RawPath, journal: str, criu_says: str) -> Conflict:
         f"made for another restore that is not over (its journal is {journal})",
         criu_says,
         f"Wait for it, or `undo` it if it has failed; or {_OWN_MEMORY}.",
+    )
+
+
+def _kept(entry: FileEntry) -> Conflict:
+    return path_conflict(
+        entry.consumed[0],
+        "another restore that is not over uses it, in this container or in one that shares its directory",
+        REMAP_GONE.say(path="/{}", errno="ENOENT"),
+        f"Wait for it, or {_OWN_MEMORY}.",
     )
 
 

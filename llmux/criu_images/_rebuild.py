@@ -23,6 +23,7 @@ from llmux.criu_images._journal import (
     settle_restored,
 )
 from llmux.criu_images._journals import journal_to_undo, own_journal
+from llmux.criu_images._keep import Kept
 from llmux.criu_images._ledger import remember
 from llmux.criu_images._plan import free_leftovers, free_paths, make_plan
 from llmux.criu_images._policy import DEFAULT, Policy
@@ -88,7 +89,7 @@ def rebuild(  # noqa: PLR0913 - each is the caller's own choice
     manifest = read_manifest(directory)
     stamps = check_images(directory, manifest, progress)
     journal = journal or own_journal(manifest.seal, task)
-    with locked(journal), Tree(root) as tree:
+    with locked(journal), Tree(root) as tree, Kept(manifest) as kept:
         renew_holder(journal, restorer)
         # A rebuild that was killed may have left a directory without its mode, a file without its flags.
         take_back(tree, cut_short(read_journal(journal)))
@@ -102,13 +103,15 @@ def rebuild(  # noqa: PLR0913 - each is the caller's own choice
         settle_restored(journal)
         with _journal_to_undo_by(tree, journal) as lines:
             meter = Meter(progress, Phase.PLACE, _sizes(made))
-            with _builder(directory, tree, lines, journal, meter) as builder:
+            with _builder(directory, tree, lines, journal, meter, kept=kept) as builder:
                 _build(made, builder)
+                _keep(kept, tree)
                 check_unchanged(directory, stamps)
                 for line in _expected(manifest, facts):
                     lines.add(line)
-                if points:
-                    start_holder(points, tree, journal, manifest.ids, restorer)
+                held = kept.fds if restorer is not None and task is None else {}
+                if points or held:
+                    start_holder(points, tree, journal, manifest.ids, restorer, kept=held)
             lines.add(Made(Kind.BUILT, ()))
         with suppress(OSError):  # not known to be made, it is not replaced: a conflict next time, and no harm
             remember(journal.parent, tree, read_journal(journal), facts.mounts)
@@ -173,9 +176,11 @@ def _sizes(plan_: Plan) -> Iterator[int]:
 
 
 @contextmanager
-def _builder(directory: Path, tree: Tree, lines: Journal, journal: Path, meter: Meter) -> Iterator[Builder]:
+def _builder(  # noqa: PLR0913 - what a builder works with
+    directory: Path, tree: Tree, lines: Journal, journal: Path, meter: Meter, *, kept: Kept
+) -> Iterator[Builder]:
     with _side_directory(directory) as side:
-        builder = Builder(tree, side, lines, journal.parent / "masks", meter)
+        builder = Builder(tree, side, lines, journal.parent / "masks", meter, kept=kept)
         try:
             yield builder
         finally:
@@ -188,6 +193,15 @@ def _build(plan_: Plan, builder: Builder) -> None:
             builder.do(action)
     with _explained(b"/"):
         builder.finish()
+
+
+def _keep(kept: Kept, tree: Tree) -> None:
+    path = b"/"
+    try:
+        for path in kept.take_all(tree):  # noqa: B007 - for the error
+            pass
+    except OSError as error:
+        raise RebuildFailed(path, error.strerror or str(error)) from error
 
 
 @contextmanager

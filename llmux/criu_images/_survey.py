@@ -14,6 +14,7 @@ from llmux.criu_images._elf import read_build_id
 from llmux.criu_images._facts import Facts, Inode, Peer, Seen, Unheld
 from llmux.criu_images._hold import probe_peer
 from llmux.criu_images._journal import read_claims, read_own
+from llmux.criu_images._keep import find_kept
 from llmux.criu_images._ledger import read_made
 from llmux.criu_images._locks import find_holders
 from llmux.criu_images._metadata import find_unheld
@@ -56,6 +57,7 @@ def survey(  # noqa: PLR0913 - each is the caller's own choice
         own=read_own(journal) if journal else frozenset(),
         claimed=read_claims(journal) if journal else {},
         peers=_probe_peers(manifest, tree, paths),
+        kept=find_kept(manifest, tree),
         locked=find_holders(manifest, tree),
         private_mounts=task is None and observe.has_private_mounts(),
     )

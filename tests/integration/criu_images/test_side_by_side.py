@@ -157,3 +157,83 @@ def test_what_criu_itself_writes_beside_the_images_unless_told_otherwise(contain
     assert its_statistics.code == 0
     container.exec("sh", "-c", "kill -USR1 $(cat /images/pid)")
     assert lines_of(container, 2)[-1] == "ring 2, semaphore 2, by its name 2"
+
+
+STOPS = """#!/bin/sh
+[ "$CRTOOLS_SCRIPT_ACTION" = post-restore ] || exit 0
+touch /stopped
+until [ -e /go ]; do sleep 0.05; done
+"""
+"""Stops CRIU once all processes are made and before it takes away the link remap."""
+OUTCOME = f"({RESTORE}) > /said 2>&1 && echo restored || {{ cat /said; grep -E 'Error|llmux-criu-hook:' /tmp/work/restore.log; }}"
+
+
+@pytest.fixture
+def sharing(images: Path) -> Iterator[tuple[Container, Container]]:
+    """Start two containers that share /dev/shm and nothing else but the checkpoint: not /run/llmux, where the journals are."""
+    mounts = (PROGRAM, Mount(images, "/images", read_only=True))
+    with ExitStack() as stack:
+        one = stack.enter_context(
+            started(Run(IMAGE, mounts, flags=("--ipc=shareable",), command=REAPS), "shares")
+        )
+        joined = (f"--ipc=container:{one.name}",)
+        two = stack.enter_context(started(Run(IMAGE, mounts, flags=joined, command=REAPS), "shared"))
+        yield one, two
+
+
+def lost_by(outcome: str) -> bool:
+    """Tell whether it was refused before anything was forked; nothing else but success will do."""
+    if outcome == "restored\n":
+        return False
+    assert "another restore" in outcome
+    assert "nothing was started" in outcome
+    return True
+
+
+@pytest.mark.demand("link-remap")
+def test_two_containers_that_race_for_one_shared_memory(sharing: tuple[Container, Container]) -> None:
+    for _ in range(3):
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = list(pool.map(lambda container: container.exec("sh", "-c", OUTCOME), sharing))
+        lost = [lost_by(outcome) for outcome in outcomes]
+        assert not all(lost)
+        for container, refused in zip(sharing, lost, strict=True):
+            alive = container.attempt("sh", "-c", "grep -q 'State:.[SR]' /proc/$(cat /images/pid)/status")
+            assert (alive.code != 0) == refused
+            if not refused:
+                container.exec("sh", "-c", END)
+        sharing[0].exec("sh", "-c", "rm -f /dev/shm/*")
+
+
+@pytest.mark.demand("link-remap")
+def test_a_link_remap_is_one_restores_until_criu_is_done_with_it(
+    sharing: tuple[Container, Container],
+) -> None:
+    one, two = sharing
+    one.exec("sh", "-c", "cat > /stops; chmod +x /stops", given=STOPS)
+    stopping = RESTORE.replace(HOOK, f"{HOOK} --action-script /stops")
+    one.start("sh", "-c", f"({stopping}); touch /over")
+    until(one, "/stopped")
+    assert lost_by(two.exec("sh", "-c", OUTCOME))
+    planned = two.attempt(PYTHON, "-m", "llmux.criu_images", "plan", "/images")
+    assert planned.code == 3
+    assert "another restore that is not over uses it" in planned.output + planned.errors
+    one.exec("touch", "/go")
+    until(one, "/over")
+    assert lines_of(one, 2)[1:] == ["ring 2, semaphore 2, by its name 2"]
+    one.exec("sh", "-c", f"{END}; rm /dev/shm/*")
+    two.exec("sh", "-c", RESTORE)
+    assert lines_of(two, 2)[1:] == ["ring 2, semaphore 2, by its name 2"]
+
+
+@pytest.mark.demand("link-remap")
+def test_a_link_remap_is_free_again_when_criu_is_killed(sharing: tuple[Container, Container]) -> None:
+    one, two = sharing
+    one.exec("sh", "-c", "cat > /stops; chmod +x /stops", given=STOPS)
+    one.start("sh", "-c", RESTORE.replace(HOOK, f"{HOOK} --action-script /stops"))
+    until(one, "/stopped")
+    one.exec("sh", "-c", "kill -KILL $(pidof criu) $(cat /images/pid)")
+    deadline = time.monotonic() + 20
+    while lost_by(outcome := two.exec("sh", "-c", OUTCOME)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert outcome == "restored\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
@@ -157,6 +158,60 @@ def test_it_leaves_when_the_restore_fails(hold, journal, path):
     until(lambda: not path.exists())
     until(lambda: not control_of(journal).exists())
     assert end_holder(journal).why == "the restore failed"
+
+
+@pytest.fixture
+def keep(tree, journal, tmp_path):
+    """Have a locked file kept for a restorer, and nothing held; tell whether it is locked."""
+    file = tmp_path / "link_remap.6"
+    file.touch()
+
+    def start(restorer: int):
+        with file.open() as locked:
+            fcntl.flock(locked, fcntl.LOCK_EX)
+            kept = {RawPath(os.fsencode(file)): locked.fileno()}
+            start_holder([], tree, journal, frozenset(), restorer, kept=kept)
+
+    def is_locked():
+        with file.open() as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    return start, is_locked
+
+
+def test_a_lock_is_kept_until_the_tree_is_restored(keep, journal):
+    start, is_locked = keep
+    criu = a_process()
+    start(criu)
+    assert is_locked()
+    pidfd = os.pidfd_open(criu)
+    _ask(journal, b"tree", [pidfd])
+    os.close(pidfd)
+    until(lambda: not is_locked())
+    until(lambda: not list(journal.parent.iterdir()))
+    end(criu)
+
+
+def test_a_lock_ends_with_a_restore_that_fails(keep, journal):
+    start, is_locked = keep
+    criu = a_process()
+    start(criu)
+    assert is_locked()
+    end(criu)
+    until(lambda: not is_locked())
+    until(lambda: not list(journal.parent.iterdir()))
+
+
+def test_an_undo_ends_a_lock(keep, journal):
+    start, is_locked = keep
+    start(os.getpid())
+    assert is_locked()
+    assert end_holder(journal) == HolderReport((), "")
+    until(lambda: not is_locked())
 
 
 def test_another_rebuild_renews_it(hold, journal, path):
