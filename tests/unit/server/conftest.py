@@ -135,6 +135,7 @@ def make_model(name, *hands, **rules):
     """Return a model with these hands, one replica for each."""
     first = hands[0]
     drain = Drain(first.drain_timeout, rules.pop("then", Drain().then))
+    rules["max_waiting"] = rules.pop("max_waiting_each", Rules().max_waiting)
     names = [name, *(f"{name}@{number}" for number in range(2, len(hands) + 1))]
     replicas = tuple(
         Replica(each, name, hand, NotStarted(since=0.0), Sizes({"awake": 1}))

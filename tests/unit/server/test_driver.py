@@ -303,3 +303,50 @@ async def test_stopping_ends_what_is_under_way_and_refuses_who_waits(driving, ma
         for refused in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(refused, ModelUnavailable)
             assert "stopping" in str(refused)
+
+
+async def test_a_sleep_for_another_escalates_where_it_fails(driving, make_hands):
+    a, b = make_hands(broken={"dump"}), make_hands()
+    async with driving(1, rules={"escalation": (STOP,)}, a=a, b=b) as driver:
+        await serves(driver, "a")
+        await serves(driver, "b")
+        assert only(driver, "a").state.eviction == STOP
+        assert only(driver, "a").state.problem.message == "dump is broken"
+
+
+async def test_a_light_sleep_is_deepened_without_a_wake(driving, make_hands):
+    hands = make_hands()
+    async with driving(m=hands) as driver:
+        await serves(driver)
+        await driver.sleep("m", WARM)
+        await driver.sleep("m")
+        assert only(driver, "m").state.eviction == hands.eviction
+        assert hands.lives[0].closed
+        await driver.sleep("m", STOP)
+        assert only(driver, "m").stored is None
+        assert await serves(driver) == 2
+        assert only(driver, "m").last_wake.kind is WakeKind.COLD_START
+
+
+@pytest.mark.parametrize(("deeper", "step"), [(Process.CHECKPOINT, "dump"), (Process.STOP, "forget")])
+async def test_a_sleep_that_cannot_be_deepened_stays_as_it_is(driving, make_hands, deeper, step):
+    hands = make_hands()
+    async with driving(m=hands) as driver:
+        await serves(driver)
+        await driver.sleep("m", WARM if deeper is Process.CHECKPOINT else None)
+        before = only(driver, "m").state.eviction
+        hands.broken.add(step)
+        with pytest.raises(ModelUnavailable, match=f"{step} is broken"):
+            await driver.sleep("m", Eviction(Weights.DISCARD, deeper))
+        assert only(driver, "m").state.eviction == before
+        hands.broken.clear()
+        await serves(driver)
+
+
+async def test_a_model_that_was_put_to_sleep_by_hand_is_not_woken_again_by_its_preload(driving, make_hands):
+    async with driving(rules={"preload": True}, m=make_hands()) as driver:
+        await until(lambda: isinstance(only(driver, "m").state, Running))
+        await driver.sleep("m")
+        await asyncio.sleep(0.02)
+        assert isinstance(only(driver, "m").state, Asleep)
+        await serves(driver)
