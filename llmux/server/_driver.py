@@ -25,6 +25,7 @@ from llmux.server._model import (
     CutInFlight,
     Deepen,
     DeepenAsked,
+    Deepening,
     Draining,
     DrainTimedOut,
     Effect,
@@ -212,12 +213,22 @@ class Driver:
         replica.state = move.state
         if type(move.state) is not type(before):
             log.info("%s: %s -> %s", replica.name, name_of(before), _told(move.state))
+        self._mark_time(replica, before)
         for effect in move.effects:
             self._carry_out(replica, effect)
         self._tell_sleepers(replica, event, move.state)
         if isinstance(move.state, Running) and not isinstance(before, Running):
             self._admissions.dispatch(self.models[replica.model])
         self._scheduler.poke()
+
+    def _mark_time(self, replica: Replica, before: State) -> None:
+        state, model = replica.state, self.models[replica.model]
+        if isinstance(state, Asleep) and not isinstance(before, Asleep | Deepening):
+            replica.asleep_since = state.since
+        if isinstance(before, Running) and not any(
+            isinstance(each.state, Running) for each in model.replicas
+        ):
+            model.turn_ended = state.since
 
     def _carry_out(self, replica: Replica, effect: Effect) -> None:
         match effect:

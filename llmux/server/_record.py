@@ -28,6 +28,8 @@ class Replica:
     last_wake: Wake | None = None
     last_used: float = 0.0
     """By the monotonic clock."""
+    asleep_since: float = 0.0
+    """When it fell asleep, however much deeper it has gone since."""
     flights: dict[Ticket, asyncio.Future[Problem]] = field(default_factory=dict)
     """The requests in flight, each with what ends it."""
     sleepers: list[asyncio.Future[Problem | None]] = field(default_factory=list)
@@ -47,5 +49,7 @@ class Model:
     rules: Rules
     replicas: tuple[Replica, ...]
     queue: Queue = field(default_factory=Queue)
+    turn_ended: float | None = None
+    """When the last of its replicas that served ceased to."""
     at_rest_by_hand: bool = False
     """It was put to sleep by hand, so that neither a schedule nor a preload wakes it until somebody asks for it."""

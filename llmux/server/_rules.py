@@ -42,13 +42,12 @@ class Restart:
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """When a sleeping model goes one rung deeper; None: never by itself."""
+class Rung:
+    """One depth of a ladder that a sleeping model goes down."""
 
-    deepen_after: float | None = None
-    """From a kept process to disk."""
-    stop_after: float | None = None
-    """From disk, or a kept process where it cannot go to disk, to nothing at all."""
+    eviction: Eviction
+    after: float | None
+    """Seconds asleep after which it comes here; 0 for the first, None where only want of room brings it here."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ class Sizes:
 
 
 _TO_DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
+_STOPPED = Eviction(Weights.DISCARD, Process.STOP)
 _GUESSED = Costs(wake=10.0, sleep=2.0, drain=300.0)
 
 
@@ -76,7 +76,8 @@ class Rules:
     """How deep it sleeps unless told otherwise."""
     escalation: tuple[Eviction, ...] = ()
     """What is tried, one after the other, where that fails."""
-    ladder: Ladder = Ladder()
+    rungs: tuple[Rung, ...] = (Rung(_TO_DISK, 0.0), Rung(_STOPPED, None))
+    """How deep it may sleep, the lightest first."""
     drain: Drain = Drain()
     restart: Restart = Restart()
     request_timeout: float = 600.0
@@ -93,25 +94,21 @@ class Rules:
     """What moving it takes, as long as nothing has been measured."""
 
     def deeper(self, eviction: Eviction) -> Eviction | None:
-        """Return the next rung below a sleep, or None at the bottom. The weights stay as they are: nothing is woken."""
-        match eviction.process:
-            case Process.KEEP_RUNNING | Process.CUDA_SUSPEND:
-                return Eviction(eviction.weights, Process.CHECKPOINT)
-            case Process.CHECKPOINT:
-                return Eviction(Weights.DISCARD, Process.STOP)
-            case Process.STOP:
-                return None
+        """Return the sleep one rung below this one, or None at the bottom. Weights stay as they are: nothing is woken."""
+        rung = self._below(eviction)
+        if rung is None:
+            return None
+        if rung.eviction.process is Process.STOP:
+            return rung.eviction
+        return Eviction(eviction.weights, rung.eviction.process)
 
-    def deepen_at(self, eviction: Eviction, since: float) -> float | None:
-        """Return when one that sleeps so deep since then goes one rung deeper by itself."""
-        match eviction.process:
-            case Process.KEEP_RUNNING | Process.CUDA_SUSPEND:
-                after = self.ladder.deepen_after
-            case Process.CHECKPOINT:
-                after = self.ladder.stop_after
-            case Process.STOP:
-                after = None
-        return None if after is None else since + after
+    def deepen_at(self, eviction: Eviction, asleep_since: float) -> float | None:
+        """Return when one that sleeps so deep goes one rung deeper by itself."""
+        rung = self._below(eviction)
+        return None if rung is None or not rung.after else asleep_since + rung.after
+
+    def _below(self, eviction: Eviction) -> Rung | None:
+        return next((rung for rung in self.rungs if deeper_than(rung.eviction, eviction)), None)
 
 
 _DEPTH = (Process.KEEP_RUNNING, Process.CUDA_SUSPEND, Process.CHECKPOINT, Process.STOP)

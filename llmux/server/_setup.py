@@ -6,19 +6,19 @@ import time
 from collections.abc import Mapping
 
 from llmux.server._driver import Driver
-from llmux.server._first_come import first_come
 from llmux.server._hands import Hands
 from llmux.server._model import NotStarted
 from llmux.server._record import Model, Replica
 from llmux.server._rules import AfterDrain, Drain, Rules, Sizes
 from llmux.server.config import Config, ModelConfig
+from llmux.server.scheduling.policies import PolicySettings, make_policy
 
 
 def make_driver(config: Config, hands: Mapping[str, Hands]) -> Driver:
     """Return a driver of the configured models; `hands` do each replica's work, by its name."""
     models = [_model(name, model, hands) for name, model in config.models.items()]
     capacity = {} if config.max_awake is None else {"awake": config.max_awake}
-    return Driver(models, first_come, capacity)
+    return Driver(models, make_policy(PolicySettings()), capacity)
 
 
 def _model(name: str, model: ModelConfig, hands: Mapping[str, Hands]) -> Model:

@@ -70,9 +70,10 @@ def _replica(replica: Replica, rules: Rules, now: float) -> Seen:
         costs=rules.costs,
         holds=_with_images(_holds(replica, eviction), replica),
         needs=_with_images(replica.sizes.awake, replica),
-        keeps=_with_images(replica.sizes.when(rules.eviction), replica),
+        keeps=_with_images(replica.sizes.when(_arrival(state, eviction)), replica),
+        least={},
         deeper=None if deeper is None else replica.sizes.when(deeper),
-        deepen_at=rules.deepen_at(eviction, state.since) if deeper else None,
+        deepen_at=rules.deepen_at(eviction, replica.asleep_since) if deeper else None,
         sleep_refused=asked_again is not None and now < asked_again,
     )
 
@@ -83,6 +84,7 @@ def _demand(model: Model) -> Demand:
         model=model.name,
         waiting=len(model.queue),
         oldest=model.queue.oldest,
+        turn_ended=model.turn_ended,
         priority=model.queue.priority,
         weight=rules.weight,
         pinned=rules.pinned,
@@ -115,6 +117,11 @@ def _sleep_of(state: State, configured: Eviction) -> Eviction:
             return state.eviction
         case _:
             return configured
+
+
+def _arrival(state: State, eviction: Eviction) -> Eviction:
+    """Return the sleep that it is on its way to, or would go to."""
+    return state.to if isinstance(state, Deepening) else eviction
 
 
 def _holds(replica: Replica, eviction: Eviction) -> Amounts:

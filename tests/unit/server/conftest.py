@@ -16,12 +16,12 @@ from blockbuster import blockbuster_ctx
 from yarl import URL
 
 from llmux.server._driver import Driver
-from llmux.server._first_come import first_come
 from llmux.server._hands import Stored
 from llmux.server._model import Eviction, NotStarted, Process, Weights
 from llmux.server._record import Model, Replica
 from llmux.server._rules import Drain, Rules, Sizes
 from llmux.server.errors import Problem, StartRefused
+from llmux.server.scheduling.fifo import Fifo
 
 DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
 WARM = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
@@ -148,12 +148,14 @@ def make_model(name, *hands, **rules):
 def make_driver():
     """Give a function that makes a driver for hands by their models' names, with the same rules for all."""
 
-    def make(hands, max_awake=None, policy=first_come, max_waiting=1000, **rules):
+    def make(hands, max_awake=None, policy=None, max_waiting=1000, **rules):
         models = [
             make_model(name, *(each if isinstance(each, list) else [each]), **rules)
             for name, each in hands.items()
         ]
-        return Driver(models, policy, {} if max_awake is None else {"awake": max_awake}, max_waiting)
+        return Driver(
+            models, policy or Fifo(), {} if max_awake is None else {"awake": max_awake}, max_waiting
+        )
 
     return make
 
