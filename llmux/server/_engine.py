@@ -1,7 +1,7 @@
 """The engines: their command lines, and vLLM's HTTP API as far as llmux speaks it.
 
 Interface:
-    make(name, model, log_dir) -> Engine      by the model's configuration
+    make(name, model, log) -> Engine          by the model's configuration; `name` is what clients ask for
     open_session() -> aiohttp.ClientSession   keeps no connection open, so that none is in a dump
     Engine: .url, .command(environ) -> Command, and over a session
         await .healthy(session) -> bool       whether /health is 200 now
@@ -66,9 +66,8 @@ class Engine(Protocol):
         """Make it serve again."""
 
 
-def make(name: str, model: ModelConfig, log_dir: Path) -> Engine:
-    """Return the engine that `model`, configured under `name`, asks for; it logs to `log_dir/name.log`."""
-    log = log_dir / f"{name}.log"
+def make(name: str, model: ModelConfig, log: Path) -> Engine:
+    """Return the engine that `model` asks for; it serves under `name` and logs to `log`."""
     match model.engine:
         case "vllm":
             return VllmEngine(name, model, log)

@@ -9,24 +9,61 @@ from llmux.server._driver import Driver
 from llmux.server._hands import Hands
 from llmux.server._model import NotStarted
 from llmux.server._record import Model, Replica
-from llmux.server._rules import AfterDrain, Drain, Rules, Sizes
-from llmux.server.config import Config, ModelConfig
-from llmux.server.scheduling.policies import PolicySettings, make_policy
+from llmux.server._rules import AfterDrain, Drain, Restart, Rules, Sizes
+from llmux.server.config import Config, ModelConfig, PolicyConfig, replica_names
+from llmux.server.scheduling.policies import PolicySettings, PolicyType, make_policy
+from llmux.server.scheduling.snapshot import Amounts, Costs, Policy
 
 
 def make_driver(config: Config, hands: Mapping[str, Hands]) -> Driver:
     """Return a driver of the configured models; `hands` do each replica's work, by its name."""
-    models = [_model(name, model, hands) for name, model in config.models.items()]
-    capacity = {} if config.max_awake is None else {"awake": config.max_awake}
-    return Driver(models, make_policy(PolicySettings()), capacity)
+    models = [_model(name, config, hands) for name in config.models]
+    return Driver(models, _policy(config.policy), _capacity(config), config.queue.max_waiting)
 
 
-def _model(name: str, model: ModelConfig, hands: Mapping[str, Hands]) -> Model:
-    replica = Replica(name, name, hands[name], NotStarted(since=time.monotonic()), Sizes({"awake": 1}))
-    return Model(name, _rules(model), (replica,))
+def _policy(policy: PolicyConfig) -> Policy:
+    settings = PolicySettings(
+        policy_type=PolicyType(policy.policy_type),
+        max_wait_secs=policy.max_wait_secs,
+        amortization_factor=policy.amortization_factor,
+        coalesce_window_ms=policy.coalesce_window_ms,
+        tick_interval_ms=policy.tick_interval_ms,
+        min_quantum_ms=policy.min_quantum_ms,
+    )
+    return make_policy(settings)
 
 
-def _rules(model: ModelConfig) -> Rules:
+def _capacity(config: Config) -> Amounts:
+    groups = {f"exclusive:{group}": 1 for group in config.exclusive}
+    return groups if config.max_awake is None else {**groups, "awake": config.max_awake}
+
+
+def _model(name: str, config: Config, hands: Mapping[str, Hands]) -> Model:
+    groups = {f"exclusive:{group}": 1 for group, members in config.exclusive.items() if name in members}
+    sizes = Sizes({"awake": 1, **groups})
+    replicas = tuple(
+        Replica(replica, name, hands[replica], NotStarted(since=time.monotonic()), sizes)
+        for replica in replica_names(name, config.models[name].replicas)
+    )
+    return Model(name, make_rules(config.models[name]), replicas)
+
+
+def make_rules(model: ModelConfig) -> Rules:
+    """Return a model's rules as it is configured."""
+    drain = Drain(model.drain.seconds, AfterDrain(model.drain.then))
     return Rules(
-        eviction=model.eviction.eviction(), drain=Drain(model.drain.seconds, AfterDrain(model.drain.then))
+        eviction=model.eviction.eviction(),
+        escalation=model.eviction.escalations(),
+        rungs=model.rungs(),
+        drain=drain,
+        restart=Restart(model.restart.limit, model.restart.backoff, model.restart.backoff_max),
+        request_timeout=model.timeouts.request,
+        max_waiting=model.queue.max_waiting,
+        priority=model.priority,
+        weight=model.weight,
+        pinned=model.pinned,
+        preload=model.preload,
+        min_awake=model.min_awake,
+        ttl=model.ttl,
+        costs=Costs(wake=10.0, sleep=2.0, drain=drain.seconds),
     )

@@ -22,7 +22,7 @@ from llmux.server._log_tail import size_of
 from llmux.server._model import Eviction, Process
 from llmux.server._ports import check_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
-from llmux.server.config import Config, eviction_fault
+from llmux.server.config import Config, ModelConfig, eviction_fault, replica_names
 from llmux.server.errors import CheckpointOfAnotherStart, NoCheckpoint, Problem, ServerError, StartRefused
 
 log = logging.getLogger(__name__)
@@ -47,15 +47,23 @@ class Criu:
 
 
 class EngineHands:
-    """One model's work, with real processes."""
+    """One replica's work, with real processes."""
 
-    def __init__(self, name: str, config: Config, store: CheckpointStore, criu: Criu) -> None:
+    def __init__(
+        self,
+        name: str,
+        serves: tuple[str, ModelConfig],
+        config: Config,
+        store: CheckpointStore,
+        criu: Criu,
+    ) -> None:
+        """`name` is the replica's; `serves` is its model, by the name that clients ask for, as this replica runs it."""
         self._name = name
         self._config = config
-        self._model = config.models[name]
+        served_as, self._model = serves
         self._store = store
         self._criu = criu
-        self._engine = _engine.make(name, self._model, config.log_dir)
+        self._engine = _engine.make(served_as, self._model, config.log_dir / f"{name}.log")
         command = self._engine.command({})
         self._log = command.log
         # The model's own variables, not the inherited ones: those differ between containers (HOSTNAME).
@@ -213,7 +221,7 @@ class EngineHands:
 
 
 async def make_hands(config: Config) -> Mapping[str, EngineHands]:
-    """Return the hands of every configured model.
+    """Return the hands of every replica of the configured models, by its name.
 
     Raises what CRIU lacks here where a model is configured to sleep by it; otherwise that refuses such a sleep only.
     """
@@ -221,7 +229,13 @@ async def make_hands(config: Config) -> Mapping[str, EngineHands]:
     if criu.lack and any(model.eviction.process == "checkpoint" for model in config.models.values()):
         raise criu.lack
     store = CheckpointStore(config.checkpoint.images_dir)
-    return {name: await asyncio.to_thread(EngineHands, name, config, store, criu) for name in config.models}
+    return {
+        replica: await asyncio.to_thread(
+            EngineHands, replica, (name, model.of_replica(number)), config, store, criu
+        )
+        for name, model in config.models.items()
+        for number, replica in enumerate(replica_names(name, model.replicas))
+    }
 
 
 async def _prepare_criu(config: Config) -> Criu:

@@ -9,7 +9,7 @@ docs/configuration.md has every field.
 
 from __future__ import annotations
 
-from llmux.server.config._eviction import EvictionConfig, LadderConfig, Rung
+from llmux.server.config._eviction import EvictionConfig, LadderConfig
 from llmux.server.config._machine import NVIDIA_DRIVER, eviction_fault, eviction_faults
 from llmux.server.config._models import (
     AdapterConfig,
@@ -43,7 +43,6 @@ __all__ = [
     "PolicyConfig",
     "QueueConfig",
     "RestartConfig",
-    "Rung",
     "ScheduleConfig",
     "Timeouts",
     "eviction_fault",

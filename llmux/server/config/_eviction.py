@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from pydantic import model_validator
 
 from llmux.server._model import Eviction, Process, Weights
+from llmux.server._rules import Rung
 from llmux.server.config import _matrix
 from llmux.server.config._types import LongSeconds, Section
 
@@ -50,15 +50,6 @@ def of_level(level: SleepLevel) -> EvictionConfig:
     """Return what a sleep level of earlier releases means."""
     eviction = _matrix.SLEEP_LEVELS[level]
     return EvictionConfig(weights=eviction.weights.value, process=eviction.process.value)
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One depth of a ladder."""
-
-    eviction: Eviction
-    after: float | None
-    """Seconds asleep after which the model comes here; 0 for the first, None where only want of room brings it here."""
 
 
 class LadderConfig(Section):

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, assert_never
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, PlainValidator, field_validator, model_validator
 
-from llmux.server.config._eviction import EvictionConfig, LadderConfig, Rung, SleepLevel, ladder_fault, rungs
+from llmux.server._rules import Rung
+from llmux.server.config._eviction import EvictionConfig, LadderConfig, SleepLevel, ladder_fault, rungs
 from llmux.server.config._types import (
     AbsolutePath,
     Argument,
@@ -281,6 +282,12 @@ class ModelConfig(Section):
     def replica_ports(self) -> tuple[int, ...]:
         """Return each replica's port."""
         return self.ports or tuple(range(self.port, self.port + self.replicas))
+
+    def of_replica(self, number: int) -> ModelConfig:
+        """Return the same as this replica of it runs it, counted from 0."""
+        place = self.checkpoint_path if number == 0 else None
+        port = self.replica_ports()[number]
+        return self.model_copy(update={"port": port, "ports": (), "replicas": 1, "checkpoint_path": place})
 
     def rungs(self, *, checkpoints: bool = True) -> tuple[Rung, ...]:
         """Return how deep it may sleep, the shallowest first; `checkpoints` says whether CRIU can work here."""

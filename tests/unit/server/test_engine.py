@@ -29,7 +29,7 @@ def engine(port: int = 8001, **fields: object) -> Engine:
         "timeouts": Timeouts(health=5, sleep=0.5, wake=5),
         **fields,
     }
-    return make("qwen3-0.6b", ModelConfig.model_validate(model), LOGS)
+    return make("qwen3-0.6b", ModelConfig.model_validate(model), LOGS / "qwen3-0.6b.log")
 
 
 @dataclass

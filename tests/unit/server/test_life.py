@@ -75,7 +75,7 @@ async def living(serve, tmp_path):
     async def make(api) -> EngineLife:
         url = await serve(api.app())
         model = config.ModelConfig(model_path="x", port=url.port)
-        engine = _engine.make("m", model, tmp_path)
+        engine = _engine.make("m", model, tmp_path / "m.log")
         life = EngineLife(
             "m", engine, CriuSettings(), StandInSandbox(), StandInChild(), tmp_path / "m.log", 16, 1.0
         )

@@ -35,7 +35,7 @@ def make(tmp_path: Path):
         }
         settings = config.parse(json.dumps(document))
         store = CheckpointStore(settings.checkpoint.images_dir)
-        return EngineHands("m", settings, store, Criu(CriuSettings(), lack))
+        return EngineHands("m", ("m", settings.models["m"]), settings, store, Criu(CriuSettings(), lack))
 
     return make
 
