@@ -69,15 +69,15 @@ def _regular_file(entry: Entry, file_id: FileId) -> RegularFile:
     ):
         raise entry.damaged("name", f"{escape(name)!r} is not an absolute path without '.' and '..'")
     words = entry.numbers("build_id")
-    return RegularFile(
-        id=file_id,
-        name=name,
-        flags=entry.number("flags"),
-        pos=entry.number("pos"),
-        size=entry.maybe_number("size"),
-        mode=entry.maybe_number("mode"),
-        build_id=b"".join(word.to_bytes(4, sys.byteorder) for word in words) if words else None,
-        external=external,
+    return RegularFile(  # by position: Python takes twice as long with names
+        file_id,
+        name,
+        entry.number("flags"),
+        entry.number("pos"),
+        entry.maybe_number("size"),
+        entry.maybe_number("mode"),
+        b"".join(word.to_bytes(4, sys.byteorder) for word in words) if words else None,
+        external,
     )
 
 

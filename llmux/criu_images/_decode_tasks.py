@@ -276,4 +276,4 @@ def decode_directories(entry: Entry) -> Directories:
 
 
 def decode_descriptor(entry: Entry) -> Descriptor:
-    return Descriptor(fd=entry.number("fd"), file=FileId(entry.number("id")), flags=entry.number("flags"))
+    return Descriptor(entry.number("fd"), FileId(entry.number("id")), entry.number("flags"))

@@ -158,9 +158,14 @@ class _Joiner:
         self.unknown: list[Unknown] = []
 
     def add(self, entry: Entry) -> None:
-        file = self._joined(decode_file(entry))
-        if isinstance(file, OtherFile):
-            self._report(entry, file)
+        file = decode_file(entry)
+        match file:
+            case Memfd() | Terminal():
+                file = self._joined(file)
+            case OtherFile():
+                self._report(entry, file)
+            case _:
+                pass
         other = self.by_id.setdefault(file.id, file)
         if other is not file and not self._is_node_of(file, other) and not self._is_node_of(other, file):
             self.unknown.append(
@@ -172,14 +177,12 @@ class _Joiner:
             why = f"file {file.id:#x} is of type {file.type}, unknown here"
             self.unknown.append(Unknown(_FILES, entry.index, why))
 
-    def _joined(self, file: File) -> File:
-        if isinstance(file, Memfd) and (inode := self._memfds.get(file.inode)):
-            return replace(
-                file, name=inode.name, size=inode.size, seals=inode.seals, huge_page=inode.huge_page
-            )
-        if isinstance(file, Terminal) and (terminal := self._terminals.get(file.info)):
-            return replace(file, terminal=terminal)
-        return file
+    def _joined(self, file: Memfd | Terminal) -> File:
+        if isinstance(file, Memfd):
+            inode = self._memfds.get(file.inode)
+            return file if inode is None else _with_inode(file, inode)
+        terminal = self._terminals.get(file.info)
+        return file if terminal is None else replace(file, terminal=terminal)
 
     def _is_node_of(self, node: File, file: File) -> bool:
         """Keep two entries of one id apart where one is the node that the other was opened by: CRIU looks both up by type too."""
@@ -189,6 +192,10 @@ class _Joiner:
         self.by_id[moved] = replace(node, id=moved)
         self.by_id[file.id] = replace(file, regular_file=moved)
         return True
+
+
+def _with_inode(file: Memfd, inode: decode.MemfdInode) -> Memfd:
+    return replace(file, name=inode.name, size=inode.size, seals=inode.seals, huge_page=inode.huge_page)
 
 
 def _read_remaps(images: Images, files: Files) -> tuple[Remap, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from llmux.criu_images import _decode_tasks as decode
 from llmux.criu_images import _formats as formats
 from llmux.criu_images._decode import TreeItem, decode_tree_item
-from llmux.criu_images._entry import Entry
 from llmux.criu_images._enums import TaskState
 from llmux.criu_images._ids import FileId, Pid
 from llmux.criu_images._records import Descriptor, Epoll, File, Task, Thread, Unknown
@@ -29,6 +29,12 @@ class Files:
         """Raise DamagedImage, which names the place of the reference, where no such file is."""
         if file not in self.by_id:
             raise DamagedImage(image, f"file {file:#x} is not in {_FILES}", entry=entry, field=field)
+
+    def require_all(self, files: Iterable[FileId], image: str, field: str) -> None:
+        """Do so for the files that the entries of an image name, one each."""
+        for number, file in enumerate(files):
+            if file not in self.by_id:
+                self.require(file, image, field, number)
 
 
 def read_tasks(images: Images, files: Files, *, descriptors_by_table: bool) -> tuple[Task, ...]:
@@ -168,11 +174,8 @@ class _TaskReader:
 
     def _descriptors(self, table: int) -> tuple[Descriptor, ...]:
         if table not in self._tables:
-            entries = self._images.all(f"fdinfo-{table}.img", formats.FDINFO)
-            self._tables[table] = tuple(map(self._descriptor, entries))
+            name = f"fdinfo-{table}.img"
+            found = tuple(map(decode.decode_descriptor, self._images.all(name, formats.FDINFO)))
+            self._files.require_all((each.file for each in found), name, "id")
+            self._tables[table] = found
         return self._tables[table]
-
-    def _descriptor(self, entry: Entry) -> Descriptor:
-        descriptor = decode.decode_descriptor(entry)
-        self._files.require(descriptor.file, entry.image, "id", entry.index)
-        return descriptor

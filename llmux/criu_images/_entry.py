@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from llmux.criu_images._paths import RawPath
@@ -63,21 +63,25 @@ class Entry:
 
     def numbers(self, name: str) -> tuple[int, ...]:
         """Return a repeated field."""
-        values: Iterable[int] = getattr(self.message, name)
-        return tuple(values)
+        values: Sequence[int] = getattr(self.message, name)
+        return tuple(values) if len(values) else ()  # protobuf's iterator takes its time
 
     def maybe_numbers(self, name: str) -> tuple[int, ...]:
         """Return a repeated field; nothing too where the installed pycriu does not know the field yet."""
         return tuple(getattr(self.message, name, ()))
 
     def flag(self, name: str) -> bool:
-        return bool(self.maybe_number(name))
+        """Return whether a number is there and not 0."""
+        return bool(getattr(self.message, name, 0))
 
     def maybe_raw(self, name: str) -> bytes | None:
-        if not self.has(name):
-            return None
-        value: bytes = getattr(self.message, name)
-        return value
+        try:
+            value: bytes = getattr(self.message, name)
+            if value or self.message.HasField(name):
+                return value
+        except (AttributeError, ValueError):
+            pass
+        return None
 
     def raw(self, name: str) -> bytes:
         value = self.maybe_raw(name)
@@ -93,18 +97,23 @@ class Entry:
         value = self.maybe_raw(name)
         if value is None:
             return None
-        if b"\0" in value:
+        return self._checked_path(name, value)
+
+    def path(self, name: str) -> RawPath:
+        return self._checked_path(name, self.raw(name))
+
+    def _checked_path(self, name: str, value: bytes) -> RawPath:
+        if 0 in value:
             raise self.damaged(name, "a path with a NUL byte")
         return RawPath(value)
 
-    def path(self, name: str) -> RawPath:
-        value = self.maybe_path(name)
-        if value is None:
-            raise self.damaged(name, "is missing")
-        return value
-
     def maybe_nested(self, name: str) -> Entry | None:
-        return self._nest(name, getattr(self.message, name)) if self.has(name) else None
+        try:
+            if self.message.HasField(name):
+                return self._nest(name, getattr(self.message, name))
+        except ValueError:
+            pass
+        return None
 
     def nested(self, name: str) -> Entry:
         entry = self.maybe_nested(name)

@@ -97,9 +97,9 @@ class _Reader:
         return DamagedImage(self._image, why, entry=index, offset=self._size - self.left)
 
     def check_magic(self, schema: Schema, wanted: str) -> None:
-        magic = self._word("the magic number", None)
+        magic = self._magic_number()
         if magic in {schema.magics["IMG_COMMON"], schema.magics["IMG_SERVICE"]}:
-            magic = self._word("the magic number", None)
+            magic = self._magic_number()
         if magic != schema.magics[wanted]:
             raise self.damaged(f"not a {wanted} image: {_what_it_is(schema, magic)}")
 
@@ -113,8 +113,12 @@ class _Reader:
             raise self.damaged(f"an entry of {length} bytes where {self.left} are left", index)
         if length > MAX_ENTRY:
             raise self.damaged(f"an entry of {length} bytes; the greatest that can be is {MAX_ENTRY}", index)
+        data = self._stream.read(length)
+        if len(data) < length:
+            raise self.damaged("cut short in an entry", index)
+        self.left -= length
         try:
-            message = message_class.FromString(self._read(length, "an entry", index))
+            message = message_class.FromString(data)
         except DecodeError as error:
             raise self.damaged(f"not a {message_class.DESCRIPTOR.name}: {error}", index) from error
         return Entry(self._image, index, message, self._size - self.left)
@@ -125,16 +129,13 @@ class _Reader:
         self._stream.seek(length, 1)
         self.left -= length
 
-    def _word(self, what: str, index: int | None) -> int:
-        word: int = _WORD.unpack(self._read(_WORD.size, what, index))[0]
-        return word
-
-    def _read(self, length: int, what: str, index: int | None) -> bytes:
-        data = self._stream.read(min(length, self.left))
-        if len(data) < length:
-            raise self.damaged(f"cut short in {what}", index)
-        self.left -= length
-        return data
+    def _magic_number(self) -> int:
+        word = self._stream.read(min(_WORD.size, self.left))
+        if len(word) < _WORD.size:
+            raise self.damaged("cut short in the magic number")
+        self.left -= _WORD.size
+        magic: int = _WORD.unpack(word)[0]
+        return magic
 
 
 def _what_it_is(schema: Schema, magic: int) -> str:
