@@ -135,7 +135,9 @@ def find_needs(dump: Dump, users: Users) -> Iterator[Need]:
     yield from (Need(NeedKind.PLUGIN, plugin, ()) for plugin in dump.plugins)
     masters = _masters(dump)
     devices = {(device.namespace, device.name) for device in dump.net_devices}
-    for file in dump.files.values():
+    # Regular files, the most of a large dump by far, need no more than their path.
+    special = [file for file in dump.files.values() if not isinstance(file, RegularFile) or file.external]
+    for file in special:
         for kind, what in _needs_of(file, masters):
             yield Need(kind, what, users.get(file.id, ()))
         for what in _devices_of(file, devices):

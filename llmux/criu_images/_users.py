@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -40,33 +40,44 @@ class User:
 Users: TypeAlias = dict[FileId, tuple[User, ...]]
 
 
+class _Merged(dict[FileId, dict[User, None]]):
+    """The users of files that others stand in for or are sent through, each once; most files need none of that."""
+
+    def __init__(self, direct: Mapping[FileId, list[User]]) -> None:
+        self._direct = direct
+
+    def __missing__(self, file: FileId) -> dict[User, None]:
+        found = self[file] = dict.fromkeys(self._direct.get(file, ()))
+        return found
+
+
 def users_of_files(dump: Dump) -> Users:
     """Find who refers to each file, also by way of a FIFO, a terminal, a link remap or a message in flight."""
-    users: defaultdict[FileId, dict[User, None]] = defaultdict(dict)
+    direct: defaultdict[FileId, list[User]] = defaultdict(list)
     for task in dump.tasks:
-        for file, user in _uses(task):
-            users[file][user] = None
-    _add_in_flight(dump, users)
+        _add_uses(task, direct)
+    merged = _Merged(direct)
+    _add_in_flight(dump, merged)
     for source, target in _aliases(dump):
-        users[target].update(users[source])
-    return {file: tuple(found) for file, found in users.items()}
+        merged[target].update(merged[source])
+    return {file: tuple(found) for file, found in (direct | merged).items()}
 
 
-def _uses(task: Task) -> Iterator[tuple[FileId, User]]:
+def _add_uses(task: Task, users: defaultdict[FileId, list[User]]) -> None:
     for descriptor in task.descriptors:
-        yield descriptor.file, User(task.pid, Role.FD, descriptor.fd)
+        users[descriptor.file].append(User(task.pid, Role.FD, descriptor.fd))
     lowest: dict[FileId, int] = {}
     for mapping in task.mappings:
         if mapping.file is not None:
             lowest.setdefault(mapping.file, mapping.start)
     for file, start in lowest.items():
-        yield file, User(task.pid, Role.MAPPING, start)
+        users[file].append(User(task.pid, Role.MAPPING, start))
     for role, own in ((Role.EXE, task.exe), (Role.CWD, task.cwd), (Role.ROOT, task.root)):
         if own is not None:
-            yield own, User(task.pid, role)
+            users[own].append(User(task.pid, role))
 
 
-def _add_in_flight(dump: Dump, users: defaultdict[FileId, dict[User, None]]) -> None:
+def _add_in_flight(dump: Dump, users: _Merged) -> None:
     """Make users of those who hold the receiving socket; that socket may itself be on its way through another."""
     sent: defaultdict[FileId, list[FileId]] = defaultdict(list)
     for packet in dump.packets:
@@ -85,10 +96,13 @@ def _add_in_flight(dump: Dump, users: defaultdict[FileId, dict[User, None]]) -> 
                 waiting.append(file)
 
 
+_STAND_INS = (Fifo, Terminal, TunFile)
+
+
 def _aliases(dump: Dump) -> Iterator[tuple[FileId, FileId]]:
     """Pair each file with another entry that stands in for it."""
     for file in dump.files.values():
-        if isinstance(file, Fifo | Terminal | TunFile) and file.regular_file is not None:
+        if isinstance(file, _STAND_INS) and file.regular_file is not None:
             yield file.id, file.regular_file
     for remap in dump.remaps:
         if remap.type is RemapType.LINKED:
