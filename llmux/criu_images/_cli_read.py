@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from llmux.criu_images._cli_tables import write_lines
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._graph import EVERY_PART, take_graph
 from llmux.criu_images._graph_model import Part
@@ -54,7 +55,7 @@ def graph(directory: Path, written_as: str | None, output: str, only: frozenset[
     """
     lines = _WRITERS[written_as or _format_of(output)](take_graph(read_dump(directory), only))
     with click.open_file(output, "w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines)
+        write_lines(lines, file)
 
 
 def _format_of(output: str) -> str:

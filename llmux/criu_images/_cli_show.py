@@ -10,7 +10,7 @@ import click
 
 from llmux.criu_images._cli_json import json_options
 from llmux.criu_images._cli_manifest import manifest_beside
-from llmux.criu_images._cli_tables import write_tables
+from llmux.criu_images._cli_tables import write_lines, write_tables
 from llmux.criu_images._dump import read_dump
 from llmux.criu_images._inventory import Inventory, take_inventory
 from llmux.criu_images._paths import RawPath, unescape
@@ -74,7 +74,7 @@ def show(  # noqa: PLR0913 - one parameter for each option
         shown = (item.path for item in inventory.paths if only is None or only in sections_of(item))
         _write_paths(dict.fromkeys(shown))
     elif as_json:
-        sys.stdout.writelines(f"{line}\n" for line in json_lines(dump, inventory, only))
+        write_lines(json_lines(dump, inventory, only), sys.stdout)
     else:
         write_tables(tables_of(dump, inventory, only))
 

@@ -1,9 +1,11 @@
-"""How tables reach standard output: drawn on a terminal, else as plain lines."""
+"""How text reaches standard output: tables are drawn on a terminal, and else are plain lines."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from itertools import islice
+from typing import IO
 
 from llmux.criu_images._table import Table, plain_lines
 
@@ -15,4 +17,14 @@ def write_tables(tables: Iterable[Table]) -> None:
 
         print_tables(tables)
     else:
-        sys.stdout.writelines(f"{line}\n" for line in plain_lines(tables))
+        write_lines(plain_lines(tables), sys.stdout)
+
+
+_AT_ONCE = 500
+
+
+def write_lines(lines: Iterable[str], file: IO[str]) -> None:
+    """Write many lines by one call: Python may be told to buffer none (PYTHONUNBUFFERED), as in many containers."""
+    left = iter(lines)
+    while batch := list(islice(left, _AT_ONCE)):
+        file.write("\n".join((*batch, "")))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import TypeAlias
 
@@ -11,6 +12,19 @@ from llmux.criu_images._paths import escape
 from llmux.criu_images._words import member
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | bool | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A list of things, each already written."""
+
+    texts: Iterable[str]
+
+
+def write_numbers(names: Sequence[str], rows: Iterable[tuple[int, ...]]) -> Written:
+    """Write an object of numbers for each row: by a template, as a large dump has a hundred thousand of them."""
+    members = ", ".join(f'"{name}": %d' for name in names)
+    return Written(map(f"{{{members}}}".__mod__, rows))
 
 
 def record_json(value: object) -> Json:

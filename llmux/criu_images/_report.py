@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from llmux.criu_images import _report_system as system
@@ -50,7 +50,7 @@ class _View:
     alone: bool
     """One section was asked for: leave nothing to a summary."""
 
-    by_section: dict[Section, dict[PathKind, list[PathReference]]]
+    by_section: Mapping[Section, Mapping[PathKind, list[PathReference]]]
 
     def holders(self, users: Sequence[User]) -> str:
         return words.holders(users, self.comms)
@@ -63,10 +63,11 @@ def render(dump: Dump, inventory: Inventory, only: Section | None = None) -> str
 
 def tables_of(dump: Dump, inventory: Inventory, only: Section | None = None) -> Iterator[Table]:
     """Yield the tables of a report, or of one section of it; those without rows too."""
-    by_section: dict[Section, dict[PathKind, list[PathReference]]] = {}
+    by_section: defaultdict[Section, defaultdict[PathKind, list[PathReference]]]
+    by_section = defaultdict(lambda: defaultdict(list))
     for reference in inventory.paths:
         for section in sections_of(reference):
-            by_section.setdefault(section, {}).setdefault(reference.kind, []).append(reference)
+            by_section[section][reference.kind].append(reference)
     comms = {task.pid: task.comm for task in dump.tasks}
     view = _View(dump, inventory, comms, only is not None, by_section)
     for section, write in _WRITERS.items():

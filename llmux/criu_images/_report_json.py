@@ -18,7 +18,7 @@ from llmux.criu_images._inventory import (
     socket_path,
 )
 from llmux.criu_images._paths import RawPath, escape
-from llmux.criu_images._record_json import Json, record_json, record_object
+from llmux.criu_images._record_json import Json, Written, record_json, record_object
 from llmux.criu_images._records import Dump, Fifo, File, FileId, Memfd, RegularFile, Remap, Task, UnixSocket
 from llmux.criu_images._sections import Section, sections_of
 from llmux.criu_images._users import Role, User
@@ -41,11 +41,11 @@ def json_lines(dump: Dump, inventory: Inventory, only: Section | None = None) ->
     yield "}"
 
 
-def _lines(name: str, things: Iterable[Json]) -> Iterator[str]:
+def _lines(name: str, things: Iterable[Json] | Written) -> Iterator[str]:
     if isinstance(things, dict):
         yield f'  "{name}": {_ENCODE(things)},'
         return
-    yield from _listed(name, _encoded(iter(things)))
+    yield from _listed(name, things.texts if isinstance(things, Written) else _encoded(iter(things)))
 
 
 def _listed(name: str, texts: Iterable[str]) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _users(users: Iterable[User]) -> list[Json]:
     return [{"pid": user.pid, "role": user.role.value, "number": user.number} for user in users]
 
 
-def _tasks(dump: Dump, _: Inventory) -> dict[str, Iterable[Json]]:
+def _tasks(dump: Dump, _: Inventory) -> system.Keys:
     return {"tasks": (_task(dump, task) for task in dump.tasks)}
 
 
@@ -132,7 +132,7 @@ def _name(dump: Dump, file: FileId | None) -> str | None:
     return escape(found.name) if isinstance(found, RegularFile) else None
 
 
-def _unix_sockets(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
+def _unix_sockets(dump: Dump, inventory: Inventory) -> system.Keys:
     return {
         "unix_sockets": map(_unix_socket, inventory.sockets),
         "packets": map(record_json, dump.packets),
@@ -187,7 +187,7 @@ def _maybe_path(path: RawPath | None) -> str | None:
     return None if path is None else escape(path)
 
 
-def _inet_sockets(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
+def _inet_sockets(dump: Dump, inventory: Inventory) -> system.Keys:
     queues: dict[int, Json] = {
         item.inode: {"received": item.received, "unsent": item.unsent} for item in dump.tcp_queues
     }
@@ -222,7 +222,7 @@ def _inet_socket(reference: PortReference, queues: Json) -> Json:
     }
 
 
-def _memory(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
+def _memory(dump: Dump, inventory: Inventory) -> system.Keys:
     memfds: list[Json] = [
         _memfd(item.file, item.users) for item in inventory.others if isinstance(item.file, Memfd)
     ]
@@ -241,11 +241,11 @@ def _memfd(file: Memfd, users: Iterable[User]) -> Json:
     }
 
 
-def _remaps(dump: Dump, _: Inventory) -> dict[str, Iterable[Json]]:
+def _remaps(dump: Dump, _: Inventory) -> system.Keys:
     return {"remaps": map(_remap, dump.remaps), "ghosts": map(record_json, dump.ghosts.values())}
 
 
-def _fifos(dump: Dump, _: Inventory) -> dict[str, Iterable[Json]]:
+def _fifos(dump: Dump, _: Inventory) -> system.Keys:
     return {"fifos": (_facts(file) for file in dump.files.values() if isinstance(file, Fifo))}
 
 
@@ -255,7 +255,7 @@ def _facts(file: File) -> dict[str, Json]:
     return {"file": facts.pop("id"), **facts}
 
 
-def _others(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
+def _others(dump: Dump, inventory: Inventory) -> system.Keys:
     return {
         "others": (_other(item) for item in inventory.others if not isinstance(item.file, Memfd)),
         "pipe_data": map(record_json, dump.pipe_data),
@@ -274,11 +274,11 @@ def _other(reference: FileReference) -> Json:
     }
 
 
-def _ids(_: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
+def _ids(_: Dump, inventory: Inventory) -> system.Keys:
     return {"ids": list(inventory.ids)}
 
 
-def _needs(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
+def _needs(dump: Dump, inventory: Inventory) -> system.Keys:
     return {
         "needs": [
             {"kind": need.kind.value, "what": need.what, "users": _users(need.users)}
@@ -290,7 +290,7 @@ def _needs(dump: Dump, inventory: Inventory) -> dict[str, Iterable[Json]]:
     }
 
 
-_KEYS: dict[Section, Callable[[Dump, Inventory], dict[str, Iterable[Json]]]] = {
+_KEYS: dict[Section, Callable[[Dump, Inventory], system.Keys]] = {
     Section.TASK: _tasks,
     Section.DESCRIPTOR: system.descriptors,
     Section.MAPPING: system.mappings,

@@ -8,10 +8,10 @@ from typing import TypeAlias
 from llmux.criu_images._enums import NamespaceKind
 from llmux.criu_images._ids import NamespaceId
 from llmux.criu_images._inventory import Inventory
-from llmux.criu_images._record_json import Json, record_json, record_object
+from llmux.criu_images._record_json import Json, Written, record_json, record_object, write_numbers
 from llmux.criu_images._records import Dump, RegularFile, Task
 
-Keys: TypeAlias = "dict[str, Iterable[Json]]"
+Keys: TypeAlias = "dict[str, Iterable[Json] | Written]"
 """Under each key a list, or an object."""
 
 
@@ -40,15 +40,21 @@ def _of_tasks(dump: Dump, parts: Callable[[Task], Iterable[object]]) -> Iterator
 def descriptors(dump: Dump, _: Inventory) -> Keys:
     """Write each descriptor, and each regular file as it was opened: a path may be open in several ways."""
     return {
-        "descriptors": (
-            {"pid": task.pid, "fd": found.fd, "file": found.file, "flags": found.flags}
-            for task in dump.tasks
-            for found in task.descriptors
+        "descriptors": write_numbers(
+            ("pid", "fd", "file", "flags"),
+            (
+                (task.pid, found.fd, found.file, found.flags)
+                for task in dump.tasks
+                for found in task.descriptors
+            ),
         ),
-        "open_files": (
-            {"file": file.id, "flags": file.flags, "pos": file.pos}
-            for file in dump.files.values()
-            if isinstance(file, RegularFile)
+        "open_files": write_numbers(
+            ("file", "flags", "pos"),
+            (
+                (file.id, file.flags, file.pos)
+                for file in dump.files.values()
+                if isinstance(file, RegularFile)
+            ),
         ),
     }
 

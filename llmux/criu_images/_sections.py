@@ -28,6 +28,8 @@ class Section(enum.Enum):
     ID = "id"
     NEED = "need"
 
+    __hash__ = object.__hash__  # That of Enum is a function of Python; each path is looked up by its section.
+
 
 _SECTION_OF = {
     PathKind.LINK_REMAP: Section.REMAP,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import itemgetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,6 @@ def plain_lines(tables: Iterable[Table]) -> Iterator[str]:
 
 
 def _rows(table: Table) -> Iterator[str]:
-    filled = table.filled()
-    widths = [max(len(row[number]) for row in table.rows) for number in filled]
-    line = "  " + "  ".join(f"{{:{width}}}" for width in widths)
-    for row in table.rows:
-        yield line.format(*(row[number] for number in filled)).rstrip()
+    columns = [[*map(itemgetter(number), table.rows)] for number in table.filled()]
+    padded = [map(str.ljust, column, repeat(max(map(len, column)))) for column in columns]
+    return ("  " + "  ".join(row).rstrip() for row in zip(*padded, strict=True))

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from llmux.criu_images._cli_tables import write_lines
 from llmux.criu_images._table import Table, plain_lines
 
 _MOST_ROWS = 2000
@@ -35,7 +36,7 @@ def print_tables(tables: Iterable[Table]) -> None:
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     for table in tables:
         if len(table.rows) > _MOST_ROWS:
-            sys.stdout.writelines(f"{line}\n" for line in plain_lines([table]))
+            write_lines(plain_lines([table]), sys.stdout)
         elif table.rows:
             note = Text(f": {table.note}", "dim") if table.note else Text()
             console.print(Text(table.heading, "bold") + note, overflow="fold")

@@ -135,7 +135,8 @@ def holders(users: Sequence[User], comms: Mapping[Pid, str]) -> str:
     """Write who refers to a file, each task once: `python3(1000) fd 3 4, mapping; sleep(1004) cwd`."""
     if len(users) == 1:  # As with nearly all files of a large dump.
         only = users[0]
-        return f"{comms.get(only.pid, '?')}({only.pid}) {_role(only.role, [only.number])}"
+        number = f" {only.number}" if only.role in _NUMBERED else ""
+        return f"{comms.get(only.pid, '?')}({only.pid}) {_ROLES[only.role]}{number}"
     by_task: dict[Pid, dict[Role, list[int]]] = {}
     for user in users:
         by_task.setdefault(user.pid, {}).setdefault(user.role, []).append(user.number)
@@ -151,12 +152,13 @@ _ORDER = list(Role)
 
 
 def _role(role: Role, numbers: list[int]) -> str:
-    return " ".join((role.value, *map(str, numbers))) if _numbered(role) else role.value
+    name = _ROLES[role]
+    return " ".join((name, *map(str, numbers))) if role in _NUMBERED else name
 
 
-def _numbered(role: Role) -> bool:
-    """Tell whether a role's number says something to people; a mapping's address does not."""
-    return role is Role.FD or role is Role.IN_FLIGHT
+_ROLES = {role: role.value for role in Role}
+_NUMBERED = {Role.FD, Role.IN_FLIGHT}
+"""The roles whose number says something to people; a mapping's address does not."""
 
 
 _ACCESS = {0: "O_RDONLY", 1: "O_WRONLY", 2: "O_RDWR"}

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from llmux.criu_images._enums import RemapType
 from llmux.criu_images._ids import FileId
-from llmux.criu_images._record_json import record_json, record_object
+from llmux.criu_images._record_json import record_json, record_object, write_numbers
 from llmux.criu_images._records import EpollTarget, Remap
 from llmux.criu_images._records_files import Epoll
 
@@ -31,3 +33,8 @@ def test_records_within_records():
 def test_what_is_no_record_is_refused():
     with pytest.raises(TypeError, match="object is no record"):
         record_json(object())
+
+
+def test_objects_of_numbers_are_those_that_json_would_write():
+    written = write_numbers(("fd", "file"), [(3, 4), (5, 1 << 60)])
+    assert list(written.texts) == [json.dumps({"fd": 3, "file": 4}), json.dumps({"fd": 5, "file": 1 << 60})]

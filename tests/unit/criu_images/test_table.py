@@ -21,3 +21,7 @@ def test_tables_without_rows_are_left_out_and_an_empty_line_parts_the_others():
 
 def test_braces_in_a_path_are_only_braces():
     assert list(plain_lines([Table("One", "", ("a",), [("{0}",)])]))[1] == "  {0}"
+
+
+def test_a_table_with_nothing_in_its_rows_is_its_heading_alone():
+    assert list(plain_lines([Table("One", "", ("a",), [("",)])])) == ["One (1)"]
