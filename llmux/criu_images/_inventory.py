@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from llmux.criu_images._details import details_of
-from llmux.criu_images._enums import NamespaceKind, RemapType
+from llmux.criu_images._enums import NamespaceKind, RemapType, SocketType
 from llmux.criu_images._needs import (
     Caution,
     HostDemands,
@@ -315,7 +315,8 @@ def _socket_references(dump: Dump, users: Users) -> Iterator[SocketReference]:
 
 
 def _binds_port(socket: InetSocket) -> bool:
-    return socket.source_port != 0 and not connected(socket)
+    """Tell whether a restore binds the port; a raw socket's is its protocol (`inet_create`)."""
+    return socket.source_port != 0 and socket.type is not SocketType.RAW and not connected(socket)
 
 
 def _other_references(dump: Dump, users: Users) -> Iterator[FileReference]:

@@ -15,6 +15,7 @@ from llmux.criu_images._enums import (
     NamespaceKind,
     NetDeviceType,
     SocketState,
+    SocketType,
     TerminalType,
 )
 from llmux.criu_images._ids import NamespaceId, Pid
@@ -196,6 +197,8 @@ def _needs_of_socket(file: InetSocket | PacketSocket | NetlinkSocket) -> Iterato
         yield NeedKind.CAPABILITY, f"CAP_NET_ADMIN, to set SO_MARK {file.options.mark:#x}"
     if isinstance(file, PacketSocket):
         yield NeedKind.CAPABILITY, "CAP_NET_RAW, for a packet socket"
+    elif isinstance(file, InetSocket) and file.type is SocketType.RAW:
+        yield NeedKind.CAPABILITY, "CAP_NET_RAW, for a raw socket"
 
 
 def _needs_of_terminal(file: Terminal, masters: frozenset[int]) -> Iterator[tuple[NeedKind, str]]:

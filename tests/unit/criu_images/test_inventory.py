@@ -177,6 +177,14 @@ def test_ports_and_connections(maker, inventory):
     assert taken.needs == (Need(NeedKind.ESTABLISHED_TCP, "127.0.0.1:80 to 0.0.0.0:4000", ()),)
 
 
+def test_a_raw_socket_has_a_protocol_and_no_port(maker, inventory):
+    maker.whole(maker.inet(3, state=7, proto=1, type=3, src_port=1))
+    taken = inventory()
+    assert (taken.ports, taken.connections) == ((), ())
+    assert [item.file.id for item in taken.others] == [3]
+    assert taken.needs == (Need(NeedKind.CAPABILITY, "CAP_NET_RAW, for a raw socket", ()),)
+
+
 def test_watched_paths_but_for_ghosts(maker, inventory):
     watches = [
         {
