@@ -10,11 +10,14 @@ from llmux.criu_images._records import (
     Fifo,
     InetSocket,
     Memfd,
+    NamespaceFile,
     NetlinkSocket,
+    PacketSocket,
     Pid,
     Pipe,
     RegularFile,
     Terminal,
+    TunFile,
     UnixSocket,
 )
 from llmux.criu_images._users import Role, User
@@ -27,12 +30,14 @@ from .live import dump_of, inventory_of
 TASK_STATES = {"Z": TaskState.DEAD, "T": TaskState.STOPPED}
 OF_FILES = {MappingKind.FILE_PRIVATE, MappingKind.FILE_SHARED}
 STREAMS = {SocketType.STREAM, SocketType.SEQPACKET}
+UNCONNECTED = {SocketState.LISTEN.value, SocketState.CLOSE.value}
 ANONYMOUS = {
     "anon_inode:[eventfd]": "eventfd",
     "anon_inode:[eventpoll]": "eventpoll",
     "anon_inode:[signalfd]": "signalfd",
     "anon_inode:[timerfd]": "timerfd",
     "anon_inode:inotify": "inotify",
+    "anon_inode:[fanotify]": "fanotify",
     "anon_inode:[pidfd]": "pidfd",
 }
 
@@ -84,23 +89,33 @@ def check_file(dump, file, link):
     target = link["path"]
     match file:
         case RegularFile():
-            assert file.name == live.path(target)
+            assert file.name == live.path(target) or file.external
             assert (file.mode, file.pos) == (link["mode"], link["pos"])
             assert file.size in {None, link["size"]}
             assert file.flags == link["flags"] & ~0o2000000  # O_CLOEXEC is the descriptor's, not the file's
-        case UnixSocket() | InetSocket():
-            assert target == f"socket:[{file.inode}]"
-        case Pipe():
-            assert target == f"pipe:[{file.pipe_id}]"
         case Memfd():
             assert b"/memfd:" + file.name == live.path(target)
             assert file.size == link["size"]
         case Terminal():
-            assert target.startswith("/dev/pt")
-        case NetlinkSocket():
-            assert target == f"socket:[{file.inode}]"
+            assert target.startswith(("/dev/pt", "/dev/tty"))
+        case TunFile():
+            assert (target, link["info"]["iff"].encode()) == ("/dev/net/tun", file.device)
+        case NamespaceFile():
+            assert target.startswith(("uts:[", "ipc:["))
         case Fifo():
             check_file(dump, dump.files[file.regular_file], {**link, "size": None})
+        case _:
+            check_nameless(file, target)
+
+
+def check_nameless(file, target):
+    match file:
+        case UnixSocket() | InetSocket() | NetlinkSocket():
+            assert target == f"socket:[{file.inode}]"
+        case PacketSocket():
+            assert target.startswith("socket:[")
+        case Pipe():
+            assert target == f"pipe:[{file.pipe_id}]"
         case _:
             assert file_kind(file) == ANONYMOUS[target]
 
@@ -134,7 +149,7 @@ def protection_of(area):
 
 
 def is_file(area):
-    return not area["path"].startswith(("/memfd:", "/dev/zero", "/SYSV"))
+    return not area["path"].startswith(("/memfd:", "/dev/zero", "/SYSV", "/[aio]", "socket:["))
 
 
 def test_unix_sockets(name):
@@ -194,7 +209,8 @@ def test_inet_sockets(name):
     sockets = {file.inode: file for file in dump_of(name).files.values() if isinstance(file, InetSocket)}
     seen = {each["inode"]: each for each in live.live(name)["inet"] if each["inode"]}
     # A socket that is neither bound nor connected is in no table of /proc/net.
-    assert seen.keys() == {inode for inode, socket in sockets.items() if socket.source_port}
+    named = {inode for inode, each in sockets.items() if each.source_port and each.type is not SocketType.RAW}
+    assert seen.keys() == named
     for inode, told in seen.items():
         socket = sockets[inode]
         assert (socket.source, socket.source_port) == live.address(told["local"])
@@ -205,13 +221,16 @@ def test_inet_sockets(name):
 
 def test_bytes_waiting_in_tcp_connections(name):
     queues = {queue.inode: queue for queue in dump_of(name).tcp_queues}
-    established = [
+    connected = [
         each
         for each in live.live(name)["inet"]
-        if each["protocol"].startswith("tcp") and each["state"] == SocketState.ESTABLISHED.value
+        if each["inode"] and each["protocol"].startswith("tcp") and each["state"] not in UNCONNECTED
     ]
-    assert queues.keys() == {each["inode"] for each in established}
-    for each in established:
+    closed = dump_of(name).tcp_close
+    assert queues.keys() == (set() if closed else {each["inode"] for each in connected})
+    for each in connected:
+        if closed or each["state"] != SocketState.ESTABLISHED.value:
+            continue  # The kernel counts the ends of streams, too.
         assert (queues[each["inode"]].received, queues[each["inode"]].unsent) == (
             each["receive"],
             each["send"],
@@ -224,6 +243,9 @@ def test_ids(name):
         for task in live.live(name)["tasks"]
         for number in (task["pid"], task["pgid"], task["sid"], *task["threads"])
     }
+    if "pid" in live.owned(name):  # No other process can have them.
+        assert inventory_of(name).ids == ()
+        return
     assert ids <= set(inventory_of(name).ids)
     threads = {tid for task in live.live(name)["tasks"] for tid in task["threads"] if tid != task["pid"]}
     assert set(inventory_of(name).threads) == threads
@@ -233,11 +255,30 @@ def test_each_path_in_use_is_in_the_inventory_with_its_users(name):
     users = {}
     for reference in inventory_of(name).paths:
         users.setdefault(reference.path, set()).update(reference.users)
-    names = names_by_inode(name)
+    names, handed_in = names_by_inode(name), descriptors_handed_in(name)
     for task in live.live(name)["tasks"]:
         for link, user in uses(task):
+            if user in handed_in:
+                continue
             known_as = {live.path(link["path"]), *names.get(link["inode"], ())}
             assert any(user in users.get(path, ()) for path in known_as)
+
+
+def descriptors_handed_in(name):
+    """Collect the descriptors of what a restore is given (`--external`), of which the dump knows no path."""
+    dump = dump_of(name)
+    return {
+        User(task.pid, Role.FD, descriptor.fd)
+        for task in dump.tasks
+        for descriptor in task.descriptors
+        if is_handed_in(dump.files[descriptor.file])
+    }
+
+
+def is_handed_in(file):
+    return (isinstance(file, RegularFile) and file.external) or (
+        isinstance(file, Terminal) and file.regular_file is None
+    )
 
 
 def uses(task):
