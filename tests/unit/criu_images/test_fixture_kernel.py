@@ -35,7 +35,7 @@ def test_namespaces_are_the_trees_own_where_the_kernel_says_so(name):
     own = {kind.value for kind, number in dump.outer_namespaces if inner.get(kind, number) != number}
     assert own == live.owned(name)
     assert (not dump.mounts) == ("mnt" not in own)
-    assert (not dump.net_devices) == ("net" not in own or bool(dump.external_namespaces))
+    assert not dump.net_devices or "net" in own  # runc asks for an empty one: `--empty-ns net`.
 
 
 @pytest.mark.parametrize("name", TOLD)

@@ -266,3 +266,22 @@ def test_a_process_carries_its_state():
     assert filters[root.thread_details[0].seccomp_filter].previous == 0
     assert locked_in.seccomp is SeccompMode.STRICT
     assert (child.thread_details[0].parent_death_signal, child.thread_details[0].policy) == (15, 3)
+
+
+def test_a_container_of_runc_owns_what_it_was_given_and_names_what_it_was_not():
+    assert {each.kind for each in inventory_of("container").namespaces} == {
+        NamespaceKind.PID,
+        NamespaceKind.NET,
+        NamespaceKind.IPC,
+        NamespaceKind.UTS,
+        NamespaceKind.MNT,
+    }
+    mounts = {mount.mountpoint: mount.external for mount in dump_of("container").mounts}
+    assert mounts[b"/"] is None
+    assert mounts[b"/proc/keys"] == b"/dev/null"
+    assert kinds_of_paths("container").keys() == {b"/dev/shm/ring", b"/var/log/app.log"}
+    (task,) = dump_of("container").tasks
+    (group,) = (
+        each for each in dump_of("container").cgroups.sets if each.id == task.thread_details[0].cgroup_set
+    )
+    assert b"/container" in {member.path for member in group.members}
