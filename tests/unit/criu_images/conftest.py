@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import struct
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from worlds import World
 
 from llmux.criu_images._wire import load_schema
 
@@ -184,3 +187,15 @@ class DumpMaker:
 @pytest.fixture
 def maker(tmp_path: Path) -> DumpMaker:
     return DumpMaker(tmp_path)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def in_memory() -> Iterator[World]:
+    """Yield a world whose `here` is on a tmpfs."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield World(Path(directory))

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from worlds import regular
 
-from llmux.criu_images import _capture, capture, read_manifest
+from llmux.criu_images import _capture, capture, read_manifest, verify
+from llmux.criu_images._inventory import PathKind
 from llmux.criu_images._policy_parse import parse_policy
 from llmux.criu_images.errors import (
     CaptureFailed,
@@ -20,6 +22,7 @@ from llmux.criu_images.errors import (
     ManifestMissing,
     ManifestVersion,
     NotADump,
+    RebuildRefused,
 )
 from llmux.criu_images.manifest import MANIFEST_NAME, Manifest, Origin, seal_of
 
@@ -146,3 +149,51 @@ def test_side_files_are_written_into_no_linked_directory(dump, tmp_path):
 def test_what_is_no_directory_is_no_dump(tmp_path):
     with pytest.raises(NotADump, match="No such file"):
         capture(tmp_path / "nothing")
+
+
+def test_a_file_of_the_image_is_recorded_and_not_carried(world):
+    (world.there / "lib.so").write_text("library")
+    far_future = 2**62
+    manifest = world.capture(regular("/lib.so", 7), started_ns=far_future)
+    assert manifest.files[0].carried is None
+    assert manifest.files[0].digest.startswith("sha256-sampled:")
+    assert not list((world.images / "llmux").iterdir())
+    with pytest.raises(RebuildRefused, match=r"Can't open file lib\.so on restore"):
+        world.rebuild()
+
+
+@pytest.mark.demand("hard-links", "link-remap-device")
+def test_hard_links_out_of_reach_are_a_warning(world):
+    (world.there / "one").write_text("x")
+    (world.there.parent / "two").hardlink_to(world.there / "one")
+    manifest = world.capture(regular("/one", 1))
+    assert manifest.warnings == ("/one has 1 more hard link out of reach, which a restore does not join",)
+
+
+def test_a_ghosts_lost_directory_is_not_asked_for(world):
+    (world.there / "tmp").mkdir()
+    manifest = world.capture(regular("/tmp/lost/ghost", kind=PathKind.GHOST_NAME))
+    assert [entry.path for entry in manifest.directories] == [b"/", b"/tmp"]
+
+
+@pytest.mark.parametrize("kind", [PathKind.REGULAR, PathKind.DIRECTORY, PathKind.FIFO, PathKind.LINK_REMAP])
+def test_what_the_dump_needs_and_is_not_there_fails_the_capture(world, kind):
+    with pytest.raises(CaptureFailed, match="/none"):
+        world.capture(regular("/none", kind=kind))
+    assert not (world.images / "llmux-manifest.json").exists()
+
+
+def test_a_file_shorter_than_the_dump_says_fails_the_capture(world):
+    (world.there / "cut").write_text("abc")
+    with pytest.raises(CaptureFailed, match="shorter than the 4 bytes"):
+        world.capture(regular("/cut", 4))
+    assert not (world.images / "llmux-manifest.json").exists()
+
+
+def test_a_second_capture_replaces_the_first(world):
+    for name in "ab":
+        (world.there / name).write_text(name)
+    world.capture(regular("/a", 1), regular("/b", 1))
+    world.capture(regular("/b", 1))
+    assert [path.name for path in (world.images / "llmux").iterdir()] == ["0"]
+    verify(world.images)
