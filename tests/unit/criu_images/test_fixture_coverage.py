@@ -27,12 +27,9 @@ from .live import dump_of
 
 OLD = "CRIU no longer writes it"
 NO_DEVICE = "a container is given no such device"
-NO_MODULE = "it takes a Linux security module, which the machines that capture have switched off"
-NO_MODEL = (
-    "the machines that capture have no such device: OpenVZ alone has it, or their kernels lack the module"
-)
+NO_MODULE = "the kernels that capture have no such security module"
 NO_DESCRIPTOR = "no descriptor leads to a socket in this state"
-PLUGIN = "only a plugin of CRIU writes it, for a GPU"
+PLUGIN = "only a plugin of CRIU writes it"
 REFUSED = "CRIU refuses the dump here: the integration tests of kinds have its words"
 LEFT_OUT = "left out of the fixtures: memory"
 OF_THE_MACHINE = "registering one would change the machine that captures"
@@ -58,12 +55,12 @@ MEMBERS = {
     TerminalType.CONSOLE: NO_DEVICE,
     TerminalType.VT: NO_DEVICE,
     TerminalType.SERIAL: NO_DEVICE,
-    NetDeviceType.EXTLINK: NO_MODEL,
-    NetDeviceType.VENET: NO_MODEL,
-    NetDeviceType.SIT: NO_MODEL,
+    NetDeviceType.EXTLINK: PLUGIN,
+    NetDeviceType.VENET: "OpenVZ's kernels alone have it",
+    NetDeviceType.SIT: "the kernels that capture have no such device",
     LsmType.SELINUX: NO_MODULE,
     LsmType.APPARMOR: NO_MODULE,
-    MappingKind.ANONYMOUS_SHARED: "CRIU dumps it as a memfd, but on kernels before 3.17",
+    MappingKind.ANONYMOUS_SHARED: "CRIU 4.2 dumps it as a memfd",
     MappingKind.HUGE_PAGES: REFUSED,
     MappingKind.PLUGIN: PLUGIN,
     TaskState.ZOMBIE: "CRIU writes a zombie as dead",
