@@ -116,13 +116,17 @@ def _memfd(file: Memfd) -> list[str]:
 def _network(file: NetlinkSocket | PacketSocket | TunFile) -> str:
     match file:
         case NetlinkSocket():
-            protocol = _NETLINK.get(file.protocol, f"protocol {file.protocol}")
-            return f"{protocol}, port {file.port}"
+            return f"{netlink_protocol(file)}, port {file.port}"
         case PacketSocket():
             where = f"device {file.interface}" if file.interface else "all devices"
             return f"protocol {file.protocol:#06x}, {where}"
         case TunFile():
             return "" if file.device is None else f"device {escape(file.device)}"
+
+
+def netlink_protocol(file: NetlinkSocket) -> str:
+    """Name the part of the kernel that a netlink socket talks to."""
+    return _NETLINK.get(file.protocol, f"protocol {file.protocol}")
 
 
 def _terminal(file: Terminal) -> str:

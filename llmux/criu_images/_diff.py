@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from llmux.criu_images import _diff_state as state
 from llmux.criu_images import _words as words
 from llmux.criu_images._counted import counted
 from llmux.criu_images._details import details_of
+from llmux.criu_images._diff_side import Side, sides_of
+from llmux.criu_images._enums import Shutdown
 from llmux.criu_images._inventory import Inventory, PathReference, PortReference, SocketReference
 from llmux.criu_images._paths import escape
-from llmux.criu_images._records import Dump, File, InetSocket, Pid, Pipe, RegularFile, Task, UnixSocket
+from llmux.criu_images._records import Dump, File, InetSocket, Pipe, RegularFile, UnixSocket
 
 VERSION = 1
 
@@ -27,18 +30,6 @@ class Change:
     """How many more of it there are: negative where the first has more."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One of the two dumps, and what its processes are called."""
-
-    dump: Dump
-    inventory: Inventory
-    names: dict[Pid, str]
-
-    def called(self, pid: Pid) -> str:
-        return self.names.get(pid, "nobody")
-
-
 def find_changes(
     first: tuple[Dump, Inventory], second: tuple[Dump, Inventory], *, ignore_pids: bool = False
 ) -> tuple[Change, ...]:
@@ -47,7 +38,7 @@ def find_changes(
     With `ignore_pids`, processes are told apart by their places in the tree and ids are not compared: a program that was
     started again has others.
     """
-    before_all, after_all = (_side(*found, ignore_pids=ignore_pids) for found in (first, second))
+    before_all, after_all = sides_of(first, second, ignore_pids=ignore_pids)
     return tuple(
         Change(kind, what, after[what] - before[what])
         for kind, describe in _KINDS.items()
@@ -56,23 +47,6 @@ def find_changes(
         for what in sorted(before.keys() | after.keys())
         if before[what] != after[what]
     )
-
-
-def _side(dump: Dump, inventory: Inventory, *, ignore_pids: bool) -> _Side:
-    return _Side(
-        dump, inventory, _places(dump) if ignore_pids else {task.pid: str(task.pid) for task in dump.tasks}
-    )
-
-
-def _places(dump: Dump) -> dict[Pid, str]:
-    """Call each process by its place below its parent: 1, and its children 1.1 and 1.2."""
-    children: Counter[Pid] = Counter()
-    places: dict[Pid, str] = {}
-    for task in dump.tasks:  # Parents come before their children.
-        children[task.ppid] += 1
-        above = f"{places[task.ppid]}." if task.ppid in places else ""
-        places[task.pid] = f"{above}{children[task.ppid]}"
-    return places
 
 
 def render_changes(changes: tuple[Change, ...]) -> str:
@@ -93,20 +67,16 @@ def render_changes_json(changes: tuple[Change, ...]) -> str:
     return json.dumps({"version": VERSION, "changes": found}, indent=2)
 
 
-def _tasks(side: _Side) -> Iterator[str]:
+def _tasks(side: Side) -> Iterator[str]:
     for task in side.dump.tasks:
         threads = counted(len(task.threads), "thread")
         parent = f"parent {side.called(task.ppid)}, " if task.ppid else ""
-        yield f"{_named(side, task)} {parent}{threads}, {words.task_state(task.state)}"
+        yield f"{side.named(task)} {parent}{threads}, {words.task_state(task.state)}"
 
 
-def _named(side: _Side, task: Task) -> str:
-    return f"{task.comm}({side.called(task.pid)})"
-
-
-def _descriptors(side: _Side) -> Iterator[str]:
+def _descriptors(side: Side) -> Iterator[str]:
     for task in side.dump.tasks:
-        name = _named(side, task)
+        name = side.named(task)
         for found in task.descriptors:
             yield f"{name} fd {found.fd}  {_open(side.dump.files[found.file])}"
 
@@ -126,7 +96,7 @@ def _open(file: File) -> str:
             return f"{words.file_kind(file)} {details_of(file, {})}".rstrip()
 
 
-def _paths(side: _Side) -> Iterator[str]:
+def _paths(side: Side) -> Iterator[str]:
     return map(_path, side.inventory.paths)
 
 
@@ -140,17 +110,24 @@ def _path(item: PathReference) -> str:
     return f"{escape(item.path)}  {', '.join(filter(None, facts))}"
 
 
-def _sockets(side: _Side) -> Iterator[str]:
+def _sockets(side: Side) -> Iterator[str]:
     return map(_socket, side.inventory.sockets)
 
 
 def _socket(item: SocketReference) -> str:
     socket = item.socket
-    state = "EXTERN" if socket.external else words.socket_state(socket.state)
-    return f"{words.socket_type(socket.type)} {state} {words.unix_address(socket)}"
+    called = "EXTERN" if socket.external else words.socket_state(socket.state)
+    facts = (
+        "" if socket.shutdown is Shutdown.NONE else f"shut down {words.member(socket.shutdown)}",
+        counted(item.queued_bytes, "byte") + " queued" if item.queued_bytes else "",
+        f"mode 0{socket.mode:o}" if socket.mode else "",
+        f"owner {socket.uid}:{socket.gid}" if socket.uid or socket.gid else "",
+    )
+    said = ", ".join(filter(None, facts))
+    return f"{words.socket_type(socket.type)} {called} {words.unix_address(socket)}{said and f'  {said}'}"
 
 
-def _inet(side: _Side) -> Iterator[str]:
+def _inet(side: Side) -> Iterator[str]:
     return map(_port, (*side.inventory.ports, *side.inventory.connections))
 
 
@@ -163,41 +140,40 @@ def _port(item: PortReference) -> str:
         "reuseport": socket.reuseport,
         "freebind": socket.freebind,
     }
-    device, mark = socket.options.device, socket.options.mark
     facts = (
         *(name for name, given in options.items() if given),
-        "" if device is None else f"device {escape(device)}",
-        "" if mark is None else f"mark {mark:#x}",
-        f"filter of {socket.options.filter_length}" if socket.options.filter_length else "",
+        "" if socket.shutdown is Shutdown.NONE else f"shut down {words.member(socket.shutdown)}",
+        state.socket_options(socket.options),
     )
     said = ", ".join(filter(None, facts))
-    return f"{words.protocol(socket)} {words.socket_state(socket.state)} {address}{said and f'  {said}'}"
+    to = (
+        f" to {words.inet_address(socket.destination, socket.destination_port)}"
+        if socket.destination_port
+        else ""
+    )
+    return f"{words.protocol(socket)} {words.socket_state(socket.state)} {address}{to}{said and f'  {said}'}"
 
 
-def _namespaces(side: _Side) -> Iterator[str]:
-    for found in side.inventory.namespaces:
-        yield f"{found.kind.value} of {', '.join(map(side.called, found.tasks))}"
-    for mount in side.dump.mounts:
-        yield f"mount {escape(mount.mountpoint)} from {escape(mount.source)}"
-    for name in side.dump.host_names:
-        yield f"host name {name.node}"
-
-
-def _ids(side: _Side) -> Iterator[str]:
+def _ids(side: Side) -> Iterator[str]:
     return map(str, side.inventory.ids)
 
 
-def _needs(side: _Side) -> Iterator[str]:
+def _needs(side: Side) -> Iterator[str]:
     return (f"{need.kind.value}  {need.what}" for need in side.inventory.needs)
 
 
-_KINDS: dict[str, Callable[[_Side], Iterator[str]]] = {
+_KINDS: dict[str, Callable[[Side], Iterator[str]]] = {
     "task": _tasks,
     "descriptor": _descriptors,
     "path": _paths,
     "unix": _sockets,
     "inet": _inet,
-    "namespace": _namespaces,
+    "socket": state.raw_sockets,
+    "right": state.rights,
+    "limit": state.limits,
+    "timer": state.timers,
+    "cgroup": state.control_groups,
+    "namespace": state.namespaces,
     "id": _ids,
     "need": _needs,
 }

@@ -17,6 +17,7 @@ from llmux.criu_images._records import (
     Dump,
     FileId,
     IdRange,
+    IntervalTimer,
     Limit,
     Mapping,
     Mount,
@@ -106,7 +107,9 @@ def _what(dump: Dump, number: FileId) -> str:
 
 
 def rights(dump: Dump, alone: bool) -> Iterator[Table]:  # noqa: FBT001
-    credentials = [(*_credentials(owner), _pids(pids)) for owner, pids in _grouped(dump, _owners).items()]
+    credentials = [
+        (*credentials_in_words(owner), _pids(pids)) for owner, pids in _grouped(dump, _owners).items()
+    ]
     yield Table("Credentials", "CRIU gives them back", (*_CREDENTIALS, "processes"), credentials)
     threads = [row for task in dump.tasks for thread in task.thread_details if (row := _thread(task, thread))]
     yield Table("Threads out of the ordinary", "", ("tid", "name", "what"), threads)
@@ -115,7 +118,7 @@ def rights(dump: Dump, alone: bool) -> Iterator[Table]:  # noqa: FBT001
         "Seccomp filters", "in the images", ("number", "instructions", "flags", "after", "processes"), filters
     )
     limits = _grouped(dump, lambda task: task.limits) if alone else {}
-    rows = [(*_limit(limit), _pids(pids)) for limit, pids in sorted(limits.items(), key=_by_resource)]
+    rows = [(*limit_in_words(limit), _pids(pids)) for limit, pids in sorted(limits.items(), key=_by_resource)]
     yield Table("Limits", "soft and hard", ("resource", "soft", "hard", "processes"), rows)
 
 
@@ -128,7 +131,8 @@ def _owners(task: Task) -> dict[Credentials, None]:
 _CREDENTIALS = ("users", "groups", "more groups", "permitted", "effective", "other capabilities", "details")
 
 
-def _credentials(owner: Credentials) -> tuple[str, ...]:
+def credentials_in_words(owner: Credentials) -> tuple[str, ...]:
+    """Say who a thread is and what it may do, in the columns of the table."""
     users = (owner.uid, owner.euid, owner.suid, owner.fsuid)
     groups = (owner.gid, owner.egid, owner.sgid, owner.fsgid)
     others = {"inheritable": owner.inheritable, "bounding": owner.bounding, "ambient": owner.ambient}
@@ -155,6 +159,12 @@ def _same(numbers: tuple[int, ...]) -> str:
 
 
 def _thread(task: Task, thread: Thread) -> tuple[str, ...] | None:
+    found = thread_in_words(thread)
+    return (str(thread.tid), thread.comm or task.comm, found) if found else None
+
+
+def thread_in_words(thread: Thread) -> str:
+    """Say what sets a thread apart from one that was just started; empty where nothing does."""
     policy = _POLICIES.get(thread.policy or 0, str(thread.policy))
     facts = (
         f"policy {policy}" if thread.policy else "",
@@ -163,8 +173,7 @@ def _thread(task: Task, thread: Thread) -> tuple[str, ...] | None:
         f"signal {thread.parent_death_signal} when its parent ends" if thread.parent_death_signal else "",
         f"pending signals {thread.pending_signals:#x}" if thread.pending_signals else "",
     )
-    found = ", ".join(filter(None, facts))
-    return (str(thread.tid), thread.comm or task.comm, found) if found else None
+    return ", ".join(filter(None, facts))
 
 
 def _filter_row(dump: Dump, number: int) -> tuple[str, ...]:
@@ -183,7 +192,8 @@ def _by_resource(item: tuple[Limit, list[Pid]]) -> tuple[int, int, int]:
     return item[0].resource, item[0].soft, item[0].hard
 
 
-def _limit(limit: Limit) -> tuple[str, ...]:
+def limit_in_words(limit: Limit) -> tuple[str, str, str]:
+    """Name a resource with its soft and its hard limit."""
     known = limit.resource < len(_RESOURCES)
     name = _RESOURCES[limit.resource] if known else f"number {limit.resource}"
     soft, hard = ("unlimited" if value == _UNLIMITED else str(value) for value in (limit.soft, limit.hard))
@@ -194,9 +204,8 @@ def timers(dump: Dump, _: bool) -> Iterator[Table]:  # noqa: FBT001
     rows: list[tuple[str, ...]] = []
     for task in dump.tasks:
         for interval in task.interval_timers:
-            kind = _INTERVAL_TIMERS[interval.kind] if interval.kind < 3 else str(interval.kind)
             seconds = (interval.remaining / _MICROSECONDS, interval.interval / _MICROSECONDS)
-            rows.append((str(task.pid), f"interval timer {kind}", *_runs(*seconds), ""))
+            rows.append((str(task.pid), interval_timer_in_words(interval), *_runs(*seconds), ""))
         for timer in task.posix_timers:
             seconds = (timer.remaining / _SECOND, timer.interval / _SECOND)
             thread = "" if timer.thread is None else f" to thread {timer.thread}"
@@ -216,6 +225,13 @@ def timers(dump: Dump, _: bool) -> Iterator[Table]:  # noqa: FBT001
     ]
     note = "their requests must fit below fs.aio-max-nr"
     yield Table("Contexts of asynchronous input and output", note, ("pid", "address", "requests"), rings)
+
+
+def interval_timer_in_words(timer: IntervalTimer) -> str:
+    """Name the kind of timer."""
+    return (
+        f"interval timer {_INTERVAL_TIMERS[timer.kind] if timer.kind < len(_INTERVAL_TIMERS) else timer.kind}"
+    )
 
 
 def _runs(remaining: float, interval: float) -> tuple[str, str]:

@@ -84,7 +84,12 @@ def test_a_program_with_other_pids_is_the_same_where_they_are_ignored():
     one = read(IMAGES / "tasks")
     other = moved(one[0], 500)
     other = other, take_inventory(other)
-    assert {change.kind for change in find_changes(one, other)} == {"task", "descriptor", "id"}
+    assert {change.kind for change in find_changes(one, other)} == {
+        "task",
+        "descriptor",
+        "right",
+        "id",
+    }
     assert find_changes(one, other, ignore_pids=True) == ()
 
 
