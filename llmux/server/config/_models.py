@@ -9,6 +9,7 @@ from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, PlainValidator, field_validator, model_validator
 
 from llmux.server._rules import Rung
+from llmux.server.config import _arguments
 from llmux.server.config._eviction import EvictionConfig, LadderConfig, SleepLevel, ladder_fault, rungs
 from llmux.server.config._types import (
     AbsolutePath,
@@ -136,7 +137,7 @@ class ModelResources(Section):
     """What one replica of a model takes of the node. What is not said is measured, or read from `extra_args`."""
 
     gpus: Gpus | None = None
-    """How many GPUs, or which, by index; for vLLM its tensor times its pipeline parallel size where there are GPUs, else none."""
+    """How many GPUs, or which, by index; for vLLM its tensor times pipeline times data parallel size where there are GPUs, else none."""
     gpu_memory: Bytes | None = None
     """Memory that it takes of each of its GPUs."""
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
@@ -147,6 +148,8 @@ class ModelResources(Section):
     """Host memory when awake; measured where it is not said."""
     host_memory_asleep: Bytes | None = None
     """Host memory when asleep with its process alive; measured, or as much as awake, where it is not said."""
+    gpu_memory_asleep: Bytes | None = None
+    """What it keeps of each GPU when asleep with its process running and without its weights there; measured where it is not said."""
     disk: Bytes | None = None
     """Disk space of its checkpoint; measured, or as much as its host memory, where it is not said."""
 
@@ -156,24 +159,7 @@ class ModelResources(Section):
             raise ValueError(
                 "gpu_memory and gpu_memory_fraction say the same thing twice; leave one of them out"
             )
-        if self.tensor_parallel_size and self.gpus is not None and self.gpu_count % self.tensor_parallel_size:
-            raise ValueError(
-                f"tensor_parallel_size {self.tensor_parallel_size} does not divide {self.gpu_count} GPUs evenly"
-            )
         return self
-
-    @property
-    def gpu_count(self) -> int:
-        """How many GPUs are said; 0 where nothing is."""
-        match self.gpus:
-            case None:
-                return 0
-            case int(count):
-                return count
-            case tuple(indexes):
-                return len(indexes)
-            case _:
-                assert_never(self.gpus)
 
 
 class AdapterConfig(Section):
@@ -278,6 +264,55 @@ class ModelConfig(Section):
         if self.timeouts.drain is not None and "drain" in given:
             raise ValueError("timeouts.drain and drain say the same thing twice; leave timeouts.drain out")
         return self
+
+    @model_validator(mode="after")
+    def _gpus_fit(self) -> ModelConfig:
+        said, stated = self.resources.tensor_parallel_size, _arguments.tensor_parallel_size(self.extra_args)
+        if said and stated and said != stated:
+            raise ValueError(
+                f"resources.tensor_parallel_size is {said}, and extra_args say {stated}; leave it out of resources"
+            )
+        gpus, together = self.resources.gpus, self._parallel()
+        count = len(gpus) if isinstance(gpus, tuple) else gpus
+        if count and count % together:
+            raise ValueError(
+                f"resources.gpus: {count} cannot be shared evenly by engines that take {together} each (tensor times pipeline times "
+                f"data parallel size); say {-(-count // together) * together}"
+            )
+        return self
+
+    def _parallel(self) -> int:
+        """Return how many GPUs one engine is spread over."""
+        tensor = self.resources.tensor_parallel_size or _arguments.tensor_parallel_size(self.extra_args) or 1
+        return tensor * _arguments.copies_and_stages(self.extra_args)
+
+    def gpu_count(self, *, present: bool) -> int:
+        """Return how many GPUs one replica takes; `present` says whether the node has any."""
+        match self.resources.gpus:
+            case None:
+                return self._parallel() if self.engine == "vllm" and present else 0
+            case int(count):
+                return count
+            case tuple():
+                return len(self.gpus_of_replica(0))
+            case _:
+                assert_never(self.resources.gpus)
+
+    def gpus_of_replica(self, number: int) -> tuple[int, ...]:
+        """Return the GPUs that are said for one replica, counted from 0; none where only how many is said.
+
+        A list that has as many as all replicas take together is dealt out; any other is every replica's.
+        """
+        listed = self.resources.gpus
+        if not isinstance(listed, tuple):
+            return ()
+        each = self._parallel()
+        dealt = len(listed) == each * self.replicas
+        return listed[number * each : (number + 1) * each] if dealt else listed
+
+    def gpu_memory_fraction(self) -> float:
+        """Return the part of a GPU's memory that it takes, where bytes are not said."""
+        return self.resources.gpu_memory_fraction or _arguments.gpu_memory_fraction(self.extra_args) or 1.0
 
     def replica_ports(self) -> tuple[int, ...]:
         """Return each replica's port."""

@@ -27,7 +27,16 @@ def test_what_it_takes_is_read_with_units():
     ).resources
     assert taken.gpus == (1, 0)
     assert (taken.gpu_memory, taken.host_memory, taken.disk) == (20 << 30, 5, 1_500_000_000_000)
-    assert one(resources={"gpus": 2}).resources.gpu_count == 2
+
+
+def test_a_replica_has_as_many_gpus_as_are_said_or_as_the_engine_is_spread_over():
+    assert one(resources={"gpus": 2}).gpu_count(present=False) == 2
+    spread = one(extra_args=["-tp", "2", "-dp=2", "--pipeline-parallel-size", "3"])
+    assert (spread.gpu_count(present=True), spread.gpu_count(present=False)) == (12, 0)
+    assert one(engine="tiny").gpu_count(present=True) == 0
+    dealt = one(replicas=2, resources={"gpus": [2, 3]})
+    assert dealt.gpu_count(present=True) == 1
+    assert [dealt.gpus_of_replica(number) for number in range(2)] == [(2,), (3,)]
 
 
 def test_a_schedule_and_adapters_are_read():
@@ -67,7 +76,11 @@ def test_a_schedule_and_adapters_are_read():
         ),
         (
             {"resources": {"gpus": 3, "tensor_parallel_size": 2}},
-            "models.m.resources: tensor_parallel_size 2 does not divide 3 GPUs evenly",
+            "models.m: resources.gpus: 3 cannot be shared evenly by engines that take 2 each",
+        ),
+        (
+            {"resources": {"tensor_parallel_size": 2}, "extra_args": ["-tp", "4"]},
+            "models.m: resources.tensor_parallel_size is 2, and extra_args say 4; leave it out of resources",
         ),
         (
             {"resources": {"gpu_memory_fraction": 1.1}},

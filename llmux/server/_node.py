@@ -1,0 +1,125 @@
+"""What this machine has for models: host memory by its control group, disk by the file system of the images, GPUs by NVML."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+import pynvml
+
+from llmux.server._capacity import Found, Quantity
+
+_NO_LIMIT = 1 << 60
+"""A control group of version 1 without a limit has the most pages that fit a signed long (kernel: PAGE_COUNTER_MAX)."""
+
+
+def look(images_dir: Path, environ: Mapping[str, str] = os.environ) -> Found:
+    """Return what is here; `images_dir` is where checkpoints are, or will be."""
+    gpus, no_gpu = _gpus(environ)
+    return Found(_host_memory(Path("/")), _disk(images_dir), gpus, no_gpu)
+
+
+# ---- host memory ----
+
+
+def _host_memory(root: Path) -> Quantity:
+    """Return the smallest of the machine's memory and the limits of our control group and those above it."""
+    total = Quantity(_mem_total(root / "proc/meminfo"), "the machine's memory")
+    limits = (Quantity(limit, f"the control group's limit, {path}") for path, limit in _limits(root))
+    return min((total, *limits), key=lambda each: each.amount)
+
+
+def _mem_total(meminfo: Path) -> int:
+    fields = (line.split() for line in meminfo.read_text("ascii").splitlines())
+    return next(int(words[1]) * 1024 for words in fields if words[0] == "MemTotal:")
+
+
+def _limits(root: Path) -> Iterator[tuple[Path, int]]:
+    for path in _limit_files(root):
+        try:
+            text = path.read_text("ascii").strip()
+        except (
+            OSError
+        ):  # the group is shown by its path outside this container, or its file system is not mounted
+            continue
+        if text != "max" and int(text) < _NO_LIMIT:
+            yield path, int(text)
+
+
+def _limit_files(root: Path) -> Iterator[Path]:
+    """Yield where the limits of our control groups are, up to the topmost one that is seen here (man 7 cgroups)."""
+    mounts = root / "sys/fs/cgroup"
+    for line in (root / "proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            found = (mounts, "memory.max")
+        elif "memory" in controllers.split(","):
+            found = (mounts / "memory", "memory.limit_in_bytes")
+        else:
+            continue
+        for each in (PurePosixPath(group), *PurePosixPath(group).parents):
+            yield found[0] / str(each).lstrip("/") / found[1]
+
+
+# ---- disk ----
+
+
+def _disk(images_dir: Path) -> Quantity:
+    """Return what checkpoints may take there: what is free, and what they take already."""
+    there = next(path for path in (images_dir, *images_dir.parents) if path.is_dir())
+    facts = os.statvfs(there)
+    taken = sum(_sizes(images_dir)) if there == images_dir else 0
+    return Quantity(facts.f_bavail * facts.f_frsize + taken, f"the space for {images_dir}")
+
+
+def _sizes(directory: Path) -> Iterator[int]:
+    """Yield what each file takes on disk; what goes away meanwhile takes nothing."""
+    for where, _, names in os.walk(directory):
+        for name in names:
+            try:
+                facts = (Path(where) / name).lstat()
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(facts.st_mode):
+                yield facts.st_blocks * 512
+
+
+# ---- GPUs ----
+
+
+def _gpus(environ: Mapping[str, str]) -> tuple[Mapping[int, int], str]:
+    """Return each GPU's memory by its index, and why there is none where there is none."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return {}, str(error)
+    try:
+        found = {index: _gpu(index) for index in range(int(pynvml.nvmlDeviceGetCount()))}
+    except pynvml.NVMLError as error:
+        return {}, str(error)
+    finally:
+        pynvml.nvmlShutdown()
+    seen = _visible(found, environ.get("CUDA_VISIBLE_DEVICES"))
+    return {index: memory for index, (_, memory) in found.items() if index in seen}, (
+        "" if seen else "NVML finds none" if not found else "CUDA_VISIBLE_DEVICES names none of them"
+    )
+
+
+def _gpu(index: int) -> tuple[str, int]:
+    """Return a GPU's UUID and its memory."""
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    return str(pynvml.nvmlDeviceGetUUID(handle)), int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+
+
+def _visible(found: Mapping[int, tuple[str, int]], wanted: str | None) -> frozenset[int]:
+    """Return the indexes that CUDA_VISIBLE_DEVICES lets programs see: by index or by the beginning of a UUID."""
+    if wanted is None:
+        return frozenset(found)
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    return frozenset(
+        index
+        for index, (uuid, _) in found.items()
+        if any(name == str(index) or (len(name) > len("GPU-") and uuid.startswith(name)) for name in names)
+    )

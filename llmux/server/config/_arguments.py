@@ -1,0 +1,44 @@
+"""What an engine's own arguments say about GPUs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+_TENSOR = ("--tensor-parallel-size", "-tp")
+_PIPELINE = ("--pipeline-parallel-size", "-pp")
+_DATA = ("--data-parallel-size", "-dp")
+_MEMORY = ("--gpu-memory-utilization",)
+
+
+def tensor_parallel_size(extra_args: Sequence[str]) -> int | None:
+    """Return how many GPUs share a layer, where the arguments say it."""
+    return _count(_value(extra_args, _TENSOR))
+
+
+def copies_and_stages(extra_args: Sequence[str]) -> int:
+    """Return how many times as many GPUs an engine takes for its pipeline stages and its copies of the model."""
+    return (_count(_value(extra_args, _PIPELINE)) or 1) * (_count(_value(extra_args, _DATA)) or 1)
+
+
+def gpu_memory_fraction(extra_args: Sequence[str]) -> float | None:
+    """Return the part of a GPU's memory that the engine takes, where the arguments say it."""
+    try:
+        fraction = float(_value(extra_args, _MEMORY) or "")
+    except ValueError:
+        return None
+    return fraction if 0 < fraction <= 1 else None
+
+
+def _count(value: str | None) -> int | None:
+    return int(value) if value and value.isascii() and value.isdigit() and int(value) else None
+
+
+def _value(extra_args: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return the value of an option, the last one counting; vLLM takes --name value and --name=value, and _ for -."""
+    found = None
+    for word, after in zip_longest(extra_args, extra_args[1:]):
+        name, equals, value = word.partition("=")
+        if (name if name in names else name.replace("_", "-")) in names:
+            found = value if equals else after
+    return found
