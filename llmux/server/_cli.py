@@ -16,11 +16,11 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from llmux.server import _app, config
+from llmux.server import _app, _capacity, _node, config
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
 from llmux.server.config import Config
-from llmux.server.errors import AddressTaken, ConfigInvalid, ConfigUnreadable, ServerError, StartRefused
+from llmux.server.errors import AddressTaken, ConfigInvalid, ConfigUnreadable, NodeUnfit, ServerError
 
 log = logging.getLogger("llmux")
 
@@ -59,16 +59,17 @@ def serve(path: Path, verbose: bool) -> None:  # noqa: FBT001 - click's way of a
 
 
 async def _serve(settings: Config) -> None:
-    """Serve until a signal says stop. Raises StartRefused and AddressTaken."""
+    """Serve until a signal says stop. Raises NodeUnfit, StartRefused and AddressTaken."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stop, number)
-    for remark in config.remarks(settings):
+    node = await asyncio.to_thread(_node.look, settings.checkpoint.images_dir)
+    for remark in (*config.remarks(settings), *_capacity.told(settings, node)):
         log.info("%s", remark)
-    if faults := config.eviction_faults(settings):
-        raise StartRefused("; ".join(faults))
-    driver = make_driver(settings, await make_hands(settings))
+    if faults := (*config.eviction_faults(settings), *_capacity.faults(settings, node)):
+        raise NodeUnfit(faults)
+    driver = make_driver(settings, await make_hands(settings, _capacity.placement(settings, node)), node)
     runner = web.AppRunner(
         _app.build(driver),
         handler_cancellation=True,

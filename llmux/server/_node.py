@@ -50,8 +50,10 @@ def _limits(root: Path) -> Iterator[tuple[Path, int]]:
 
 def _limit_files(root: Path) -> Iterator[Path]:
     """Yield where the limits of our control groups are, up to the topmost one that is seen here (man 7 cgroups)."""
-    mounts = root / "sys/fs/cgroup"
-    for line in (root / "proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines():
+    mounts, groups = root / "sys/fs/cgroup", root / "proc/self/cgroup"
+    if not groups.exists():  # a kernel without control groups
+        return
+    for line in groups.read_text("utf-8", "surrogateescape").splitlines():
         _, controllers, group = line.split(":", 2)
         if controllers == "":
             found = (mounts, "memory.max")

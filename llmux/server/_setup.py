@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from llmux.server import _capacity
+from llmux.server._capacity import Found
 from llmux.server._driver import Driver
 from llmux.server._hands import Hands
 from llmux.server._model import NotStarted
@@ -12,13 +14,15 @@ from llmux.server._record import Model, Replica
 from llmux.server._rules import AfterDrain, Drain, Restart, Rules, Sizes
 from llmux.server.config import Config, ModelConfig, PolicyConfig, replica_names
 from llmux.server.scheduling.policies import PolicySettings, PolicyType, make_policy
-from llmux.server.scheduling.snapshot import Amounts, Costs, Policy
+from llmux.server.scheduling.snapshot import Costs, Policy
 
 
-def make_driver(config: Config, hands: Mapping[str, Hands]) -> Driver:
-    """Return a driver of the configured models; `hands` do each replica's work, by its name."""
-    models = [_model(name, config, hands) for name in config.models]
-    return Driver(models, _policy(config.policy), _capacity(config), config.queue.max_waiting)
+def make_driver(config: Config, hands: Mapping[str, Hands], found: Found) -> Driver:
+    """Return a driver of the configured models on a node with what is `found`; `hands` do each replica's work, by its name."""
+    sizes = _capacity.sizes(config, found, {})
+    models = [_model(name, model, hands, sizes) for name, model in config.models.items()]
+    capacity = _capacity.capacity(config, found)
+    return Driver(models, _policy(config.policy), capacity, config.queue.max_waiting)
 
 
 def _policy(policy: PolicyConfig) -> Policy:
@@ -33,19 +37,12 @@ def _policy(policy: PolicyConfig) -> Policy:
     return make_policy(settings)
 
 
-def _capacity(config: Config) -> Amounts:
-    groups = {f"exclusive:{group}": 1 for group in config.exclusive}
-    return groups if config.max_awake is None else {**groups, "awake": config.max_awake}
-
-
-def _model(name: str, config: Config, hands: Mapping[str, Hands]) -> Model:
-    groups = {f"exclusive:{group}": 1 for group, members in config.exclusive.items() if name in members}
-    sizes = Sizes({"awake": 1, **groups})
+def _model(name: str, model: ModelConfig, hands: Mapping[str, Hands], sizes: Mapping[str, Sizes]) -> Model:
     replicas = tuple(
-        Replica(replica, name, hands[replica], NotStarted(since=time.monotonic()), sizes)
-        for replica in replica_names(name, config.models[name].replicas)
+        Replica(replica, name, hands[replica], NotStarted(since=time.monotonic()), sizes[replica])
+        for replica in replica_names(name, model.replicas)
     )
-    return Model(name, make_rules(config.models[name]), replicas)
+    return Model(name, make_rules(model), replicas)
 
 
 def make_rules(model: ModelConfig) -> Rules:

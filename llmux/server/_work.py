@@ -220,8 +220,8 @@ class EngineHands:
         return tuple(path for path in wanted if path and path.is_absolute() and path.is_dir())
 
 
-async def make_hands(config: Config) -> Mapping[str, EngineHands]:
-    """Return the hands of every replica of the configured models, by its name.
+async def make_hands(config: Config, gpus: Mapping[str, tuple[int, ...]]) -> Mapping[str, EngineHands]:
+    """Return the hands of every replica of the configured models, by its name; `gpus` are each replica's.
 
     Raises what CRIU lacks here where a model is configured to sleep by it; otherwise that refuses such a sleep only.
     """
@@ -231,7 +231,7 @@ async def make_hands(config: Config) -> Mapping[str, EngineHands]:
     store = CheckpointStore(config.checkpoint.images_dir)
     return {
         replica: await asyncio.to_thread(
-            EngineHands, replica, (name, model.of_replica(number)), config, store, criu
+            EngineHands, replica, (name, model.of_replica(number, gpus[replica])), config, store, criu
         )
         for name, model in config.models.items()
         for number, replica in enumerate(replica_names(name, model.replicas))

@@ -19,6 +19,7 @@ __all__ = [
     "IllegalMove",
     "ModelUnavailable",
     "NoCheckpoint",
+    "NodeUnfit",
     "Problem",
     "QueueFull",
     "RequestInvalid",
@@ -101,6 +102,18 @@ class StartRefused(ServerError):
 
     def what(self) -> str:
         return self.reason
+
+
+@dataclass(eq=False)
+class NodeUnfit(ServerError):
+    """This machine cannot hold or do what the configuration asks for; `faults` holds every place, each with the path to its field."""
+
+    faults: tuple[str, ...]
+
+    def what(self) -> str:
+        return "this machine cannot serve the configuration:" + "".join(
+            f"\n  {fault}" for fault in self.faults
+        )
 
 
 @dataclass(eq=False)

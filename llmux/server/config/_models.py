@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, assert_never
 
@@ -318,11 +319,14 @@ class ModelConfig(Section):
         """Return each replica's port."""
         return self.ports or tuple(range(self.port, self.port + self.replicas))
 
-    def of_replica(self, number: int) -> ModelConfig:
-        """Return the same as this replica of it runs it, counted from 0."""
+    def of_replica(self, number: int, gpus: Sequence[int] = ()) -> ModelConfig:
+        """Return the same as this replica of it runs it, counted from 0, on these GPUs."""
         place = self.checkpoint_path if number == 0 else None
         port = self.replica_ports()[number]
-        return self.model_copy(update={"port": port, "ports": (), "replicas": 1, "checkpoint_path": place})
+        env = {**_seeing(gpus), **self.env}
+        return self.model_copy(
+            update={"port": port, "ports": (), "replicas": 1, "checkpoint_path": place, "env": env}
+        )
 
     def rungs(self, *, checkpoints: bool = True) -> tuple[Rung, ...]:
         """Return how deep it may sleep, the shallowest first; `checkpoints` says whether CRIU can work here."""
@@ -331,6 +335,13 @@ class ModelConfig(Section):
     def ladder_fault(self) -> str:
         """Return why its ladder does not go with its eviction; or an empty text."""
         return ladder_fault(self.eviction, self.ladder)
+
+
+def _seeing(gpus: Sequence[int]) -> Mapping[str, str]:
+    """Return the environment in which a program sees these GPUs alone, by NVML's indexes; all of them where none is given."""
+    if not gpus:
+        return {}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
 
 
 def replica_names(name: str, replicas: int) -> tuple[str, ...]:

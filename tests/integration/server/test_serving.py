@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from llmux.server import _app, config
+from llmux.server import _app, _capacity, _node, config
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
 
@@ -79,7 +79,8 @@ def configuration(tmp_path, trained, **model):
 @asynccontextmanager
 async def serving(document):
     settings = config.parse(json.dumps(document))
-    driver = make_driver(settings, await make_hands(settings))
+    node = _node.look(settings.checkpoint.images_dir)
+    driver = make_driver(settings, await make_hands(settings, _capacity.placement(settings, node)), node)
     async with (
         TestServer(_app.build(driver)) as server,
         aiohttp.ClientSession(server.make_url("/")) as session,

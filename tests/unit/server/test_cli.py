@@ -86,6 +86,18 @@ def test_what_this_machine_cannot_do_is_refused_at_start(tmp_path):
     assert "models.m.eviction: 'cuda_suspend'" in done.stderr
 
 
+def test_what_this_machine_cannot_hold_is_refused_at_start_all_together(tmp_path):
+    models = {
+        "a": {"model_path": "x", "port": 8001, "resources": {"host_memory": "900TiB"}},
+        "b": {"model_path": "x", "port": 8002, "resources": {"disk": "9PiB"}},
+    }
+    done = run("serve", "--config", write_config(tmp_path, models=models))
+    assert done.returncode == 1
+    assert "cannot serve the configuration:" in done.stderr
+    assert "\n  models.a.resources.host_memory: awake it takes 900 TiB of host memory" in done.stderr
+    assert "\n  models.b.resources.disk: asleep it takes" in done.stderr
+
+
 def test_a_taken_port_is_named(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

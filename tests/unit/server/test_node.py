@@ -51,6 +51,12 @@ def test_a_limit_of_version_1_counts(root):
     assert _node._host_memory(made).amount == 128 * MIB
 
 
+def test_a_kernel_without_control_groups_sets_no_limit(root):
+    made = root("x", "")
+    (made / "proc/self/cgroup").unlink()
+    assert _node._host_memory(made).source == "the machine's memory"
+
+
 def test_what_checkpoints_take_already_is_theirs(tmp_path):
     images = tmp_path / "images"
     before = _node._disk(images).amount  # not there yet: what is above it counts

@@ -82,9 +82,9 @@ async def test_a_configured_sleep_to_disk_needs_criu_at_the_start(monkeypatch, t
     monkeypatch.setattr(_work, "_prepare_criu", lacking)
     models = {"m": {"model_path": "org/name", "port": 8001}}
     with pytest.raises(CriuMissing):
-        await _work.make_hands(config.parse(json.dumps({"models": models})))
+        await _work.make_hands(config.parse(json.dumps({"models": models})), {"m": ()})
     models["m"]["eviction"] = {"process": "stop"}
-    assert set(await _work.make_hands(config.parse(json.dumps({"models": models})))) == {"m"}
+    assert set(await _work.make_hands(config.parse(json.dumps({"models": models})), {"m": ()})) == {"m"}
 
 
 class StandInChild:

@@ -21,6 +21,15 @@ def test_replicas_have_the_ports_after_the_first_or_their_own():
     assert replica_names("m", 3) == ("m", "m#2", "m#3")
 
 
+def test_each_replica_has_its_own_port_checkpoint_and_gpus():
+    stated = one(replicas=2, checkpoint_path="/seed/images", env={"A": "b"})
+    first, second = stated.of_replica(0), stated.of_replica(1, (1, 3))
+    assert (first.port, str(first.checkpoint_path), first.env) == (8001, "/seed/images", {"A": "b"})
+    assert (second.port, second.checkpoint_path) == (8002, None)
+    assert second.env == {"A": "b", "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1,3"}
+    assert one(env={"CUDA_VISIBLE_DEVICES": "7"}).of_replica(0, (1,)).env["CUDA_VISIBLE_DEVICES"] == "7"
+
+
 def test_what_it_takes_is_read_with_units():
     taken = one(
         resources={"gpus": [1, 0], "gpu_memory": "20GiB", "host_memory": 5, "disk": "1.5 TB"}

@@ -1,0 +1,48 @@
+"""From the configuration to a driver: each replica with its rules, what it takes, and what the node has."""
+
+from __future__ import annotations
+
+import json
+
+from llmux.server import config
+from llmux.server._capacity import Found, Quantity
+from llmux.server._rules import AfterDrain
+from llmux.server._setup import make_driver, make_rules
+
+GIB = 1 << 30
+NODE = Found(Quantity(64 * GIB, "here"), Quantity(400 * GIB, "there"))
+
+
+def parsed(**models):
+    models = {
+        name: {"model_path": "x", "port": 8001 + 10 * number} | fields
+        for number, (name, fields) in enumerate(models.items())
+    }
+    return config.parse(json.dumps({"models": models}))
+
+
+async def test_each_replica_is_there_with_what_it_takes(make_hands):
+    stated = parsed(a={"replicas": 2, "resources": {"host_memory": "3GiB"}}, b={})
+    driver = make_driver(stated, {name: make_hands() for name in ("a", "a#2", "b")}, NODE)
+    assert {name: [each.name for each in model.replicas] for name, model in driver.models.items()} == {
+        "a": ["a", "a#2"],
+        "b": ["b"],
+    }
+    assert driver.models["a"].replicas[1].sizes.awake == {"awake": 1, "host_memory": 3 * GIB}
+
+
+def test_the_rules_are_as_configured():
+    model = parsed(
+        m={
+            "eviction": {"weights": "retain", "process": "keep_running", "escalate": ["stop"]},
+            "drain": {"seconds": 7, "then": "wait"},
+            "queue": {"max_waiting": 3},
+            "weight": 2,
+            "ttl": 60,
+        }
+    ).models["m"]
+    rules = make_rules(model)
+    assert [str(each.process) for each in rules.escalation] == ["stop"]
+    assert [str(rung.eviction.process) for rung in rules.rungs] == ["keep_running", "checkpoint", "stop"]
+    assert (rules.drain.seconds, rules.drain.then, rules.costs.drain) == (7, AfterDrain.WAIT, 7)
+    assert (rules.max_waiting, rules.weight, rules.ttl, rules.pinned) == (3, 2, 60, False)
