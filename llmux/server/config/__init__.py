@@ -3,12 +3,14 @@
     load(path), parse(text, source) -> Config      what the top says for all models is in each model already
     remarks(config)                                what is allowed but worth saying
     eviction_faults(config)                        what this machine cannot do of it
+    changes(before, after)                         what a reload is to do
 
 docs/configuration.md has every field.
 """
 
 from __future__ import annotations
 
+from llmux.server.config._changes import Changes, ModelChange, changes
 from llmux.server.config._eviction import EvictionConfig, LadderConfig
 from llmux.server.config._machine import NVIDIA_DRIVER, eviction_fault, eviction_faults
 from llmux.server.config._models import (
@@ -30,12 +32,14 @@ from llmux.server.config._top import CheckpointConfig, Config, NodeResources, Po
 __all__ = [
     "NVIDIA_DRIVER",
     "AdapterConfig",
+    "Changes",
     "CheckpointConfig",
     "Config",
     "DrainConfig",
     "EvictionConfig",
     "IsolationConfig",
     "LadderConfig",
+    "ModelChange",
     "ModelConfig",
     "ModelQueueConfig",
     "ModelResources",
@@ -45,6 +49,7 @@ __all__ = [
     "RestartConfig",
     "ScheduleConfig",
     "Timeouts",
+    "changes",
     "eviction_fault",
     "eviction_faults",
     "load",
