@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -14,6 +15,9 @@ from llmux.server._web import DRIVER, STARTED, errors_as_json
 LARGEST_BODY = 256 << 20
 """Bytes of one request; images travel in bodies as text."""
 
+BACK_AFTER = 10
+"""Seconds after which a client that comes while llmux ends may find the next one."""
+
 
 def build(driver: Driver) -> web.Application:
     """Return the application that serves `driver`'s models, having opened it, and closes it in the end."""
@@ -21,15 +25,27 @@ def build(driver: Driver) -> web.Application:
     app[DRIVER] = driver
     app[STARTED] = int(time.time())
     app.add_routes([web.get("/health", _health), *_control.routes(), *_proxy.routes()])
+    app.on_response_prepare.append(_part_company)
     app.cleanup_ctx.append(_open_and_close)
     # Before the server waits for its open requests: those that are held or in flight end with their engines.
     app.on_shutdown.append(_close)
     return app
 
 
-async def _health(_request: web.Request) -> web.Response:
-    """Say that llmux itself serves; /control/status tells of the models."""
+async def _health(request: web.Request) -> web.Response:
+    """Say that llmux itself serves, or ends; /control/status tells of the models."""
+    if request.app[DRIVER].stopping:
+        return web.json_response({"status": "stopping"}, status=HTTPStatus.SERVICE_UNAVAILABLE)
     return web.json_response({"status": "ok"})
+
+
+async def _part_company(request: web.Request, response: web.StreamResponse) -> None:
+    """Tell a client that is answered while llmux ends to come back later, over another connection."""
+    if request.app[DRIVER].stopping:
+        response.force_close()
+        response.headers["Connection"] = "close"
+        if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            response.headers.setdefault("Retry-After", str(BACK_AFTER))
 
 
 async def _open_and_close(app: web.Application) -> AsyncIterator[None]:

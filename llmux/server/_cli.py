@@ -17,6 +17,7 @@ import click
 from aiohttp import web
 
 from llmux.server import _app, _capacity, _node, config
+from llmux.server._leaving import CLOSING, leave
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
 from llmux.server.config import Config
@@ -27,7 +28,7 @@ log = logging.getLogger("llmux")
 _CANNOT_SERVE = 1
 _WRONG_USE = 2
 _OPEN_REQUESTS_GRACE = 2.0
-"""Seconds that answers still under way get when llmux stops; their engines are gone by then."""
+"""Seconds that answers still under way get when llmux has closed the driver; their engines are gone by then."""
 
 
 @click.group()
@@ -60,10 +61,7 @@ def serve(path: Path, verbose: bool) -> None:  # noqa: FBT001 - click's way of a
 
 async def _serve(settings: Config) -> None:
     """Serve until a signal says stop. Raises NodeUnfit, StartRefused and AddressTaken."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, stop, number)
+    told = _Told()
     node = await asyncio.to_thread(_node.look, settings.checkpoint.images_dir)
     for remark in (*config.remarks(settings), *_capacity.told(settings, node)):
         log.info("%s", remark)
@@ -79,7 +77,9 @@ async def _serve(settings: Config) -> None:
     try:
         await runner.setup()
         await _listen(runner, settings)
-        await stop.wait()
+        await told.to_stop
+        sleep = settings.engines_at_exit == "sleep"
+        await leave(driver, max(0.0, settings.shutdown_timeout - CLOSING), told.to_hurry, sleep=sleep)
     finally:
         await runner.cleanup()
     log.info("stopped")
@@ -98,9 +98,23 @@ async def _listen(runner: web.AppRunner, settings: Config) -> None:
     log.info("serving %s on %s:%d", ", ".join(settings.models), settings.host, settings.port)
 
 
-def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
-    log.info("%s: stopping", number.name)
-    stop.set()
+class _Told:
+    """What signals have said: the first says stop, the second hurry."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.to_stop: asyncio.Future[None] = loop.create_future()
+        self.to_hurry: asyncio.Future[None] = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if not self.to_stop.done():
+            log.info("%s: stopping; once more makes haste", number.name)
+            self.to_stop.set_result(None)
+        elif not self.to_hurry.done():
+            log.info("%s again: making haste", number.name)
+            self.to_hurry.set_result(None)
 
 
 def _log_to_stderr(*, verbose: bool) -> None:

@@ -106,15 +106,25 @@ class Driver:
                 self._feed(replica, CheckpointFound(found.eviction))
         self._scheduler.poke()
 
-    async def close(self) -> None:
-        """End every operation and every engine; refuse whoever waits. May be called again."""
+    @property
+    def stopping(self) -> bool:
+        """Say whether llmux ends: nobody is admitted any more."""
+        return self._stopping
+
+    def refuse_all(self) -> None:
+        """Admit nobody any more, wake nobody, and refuse whoever waits; what runs goes on."""
         self._stopping = True
         self._scheduler.close()
         for model in self.models.values():
             self._admissions.refuse(model, _STOPPING)
+
+    async def close(self) -> None:
+        """End every operation and every engine; refuse whoever waits, cut off who is answered. May be called again."""
+        self.refuse_all()
         for replica in self.replicas:
             self._stop_drain_timer(replica)
             _settle(replica, _STOPPING)
+            _cut(replica, _STOPPING)
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -150,10 +160,24 @@ class Driver:
             raise EvictionRefused(refusal)
         model.at_rest_by_hand = True
         awake = [each for each in model.replicas if not _at_rest(each.state)] or model.replicas[:1]
-        for problem in await asyncio.gather(*(self._sleep(replica, eviction) for replica in awake)):
+        for problem in await asyncio.gather(*(self.sleep_replica(replica, eviction) for replica in awake)):
             if problem:
                 raise ModelUnavailable(name, problem)
         return model
+
+    async def sleep_replica(self, replica: Replica, eviction: Eviction) -> Problem | None:
+        """Put one replica to sleep, or one that sleeps deeper; return why that failed. Raises IllegalMove."""
+        if isinstance(replica.state, Asleep) and deeper_than(eviction, replica.state.eviction):
+            self._feed(replica, DeepenAsked(eviction))
+        else:
+            self._feed(replica, SleepAsked(eviction))
+        return None if isinstance(replica.state, Asleep) else await self.until_asleep(replica)
+
+    async def until_asleep(self, replica: Replica) -> Problem | None:
+        """Wait for the end of a sleep that is under way; return why it failed."""
+        outcome: asyncio.Future[Problem | None] = asyncio.get_running_loop().create_future()
+        replica.sleepers.append(outcome)
+        return await outcome
 
     async def wake(self, name: str) -> Model:
         """Bring a model to serve and return once it does: a wake is a request that asks nothing of the engine."""
@@ -195,17 +219,6 @@ class Driver:
         self._admissions.refuse(self.models[name], Problem("no_room", f"no room for {name}: {why}", hint))
 
     # ---- the machine ----
-
-    async def _sleep(self, replica: Replica, eviction: Eviction) -> Problem | None:
-        if isinstance(replica.state, Asleep) and deeper_than(eviction, replica.state.eviction):
-            self._feed(replica, DeepenAsked(eviction))
-        else:
-            self._feed(replica, SleepAsked(eviction))
-        if isinstance(replica.state, Asleep):
-            return None
-        outcome: asyncio.Future[Problem | None] = asyncio.get_running_loop().create_future()
-        replica.sleepers.append(outcome)
-        return await outcome
 
     def _feed(self, replica: Replica, event: Event) -> None:
         before = replica.state
@@ -283,7 +296,9 @@ class Driver:
         problem = Problem(
             "drain_timeout", message, "Ask again later, or raise the time that a drain may take"
         )
-        self._feed(replica, DrainTimedOut(problem, give_up=drain.then is AfterDrain.GIVE_UP))
+        # Where llmux ends, no model serves on.
+        give_up = drain.then is AfterDrain.GIVE_UP and not self._stopping
+        self._feed(replica, DrainTimedOut(problem, give_up=give_up))
 
     def _stop_drain_timer(self, replica: Replica) -> None:
         if replica.drain_timer:

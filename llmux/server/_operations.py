@@ -38,6 +38,9 @@ from llmux.server.errors import EngineGone, EvictionRefused, Problem, ServerErro
 
 log = logging.getLogger(__name__)
 
+DUMPS_AT_ONCE = 4
+"""Engines that are written to disk together: more would only freeze each other for longer."""
+
 Operation = StartEngine | PutToSleep | Deepen | WakeEngine | EndEngine
 
 
@@ -50,6 +53,7 @@ class Operations:
         """`feed` takes the outcome; `watch` has `until_lost` run for an engine that has come to serve."""
         self._feed = feed
         self._watch = watch
+        self._dumping = asyncio.Semaphore(DUMPS_AT_ONCE)
 
     async def run(self, replica: Replica, operation: Operation) -> None:
         """Do what a move of the machine asks for."""
@@ -148,9 +152,7 @@ class Operations:
                 await life.quieten(eviction.weights)
             case Process.CHECKPOINT:
                 await life.quieten(eviction.weights)
-                replica.stored = await replica.hands.dump(life, eviction, began)
-                replica.checkpoint_problem = None
-                await self.end(replica)
+                await self._to_disk(replica, life, eviction, began)
             case Process.STOP:
                 await self.end(replica)
             case Process.CUDA_SUSPEND:
@@ -158,12 +160,16 @@ class Operations:
             case _:
                 assert_never(eviction.process)
 
+    async def _to_disk(self, replica: Replica, life: Life, eviction: Eviction, began: float) -> None:
+        async with self._dumping:
+            replica.stored = await replica.hands.dump(life, eviction, began)
+        replica.checkpoint_problem = None
+        await self.end(replica)
+
     async def _sink(self, replica: Replica, eviction: Eviction, to: Eviction) -> None:
         match to.process:
             case Process.CHECKPOINT:
-                replica.stored = await replica.hands.dump(_living(replica), to, time.monotonic())
-                replica.checkpoint_problem = None
-                await self.end(replica)
+                await self._to_disk(replica, _living(replica), to, time.monotonic())
             case Process.STOP:
                 await self.end(replica)
                 if eviction.process is Process.CHECKPOINT:

@@ -48,3 +48,18 @@ async def test_its_end_closes_the_driver(serve, make_driver, make_hands):
         pass
     await app.shutdown()
     assert hands.lives[0].closed
+
+
+async def test_while_it_ends_it_says_so_and_closes_each_connection(client):
+    client.app_[_web.DRIVER].refuse_all()
+    chat = client.post("/v1/completions", json={"model": "m"})
+    for asked, status, code in ((client.get("/health"), 503, None), (chat, 503, "stopping")):
+        async with asked as response:
+            body = await response.json()
+            assert response.status == status
+            assert response.headers["Connection"] == "close"
+            assert int(response.headers["Retry-After"]) > 0
+            assert code is None or body["error"]["code"] == code
+    async with client.get("/control/status") as response:
+        assert response.status == 200
+        assert "Retry-After" not in response.headers

@@ -116,3 +116,19 @@ def test_it_serves_until_it_is_told_to_stop(tmp_path, number):
         process.send_signal(number)
         assert process.wait(5) == 0
         assert "stopped" in process.stderr.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_while_it_still_imports_it_ends(number):
+    script = (
+        "import builtins, signal\n"
+        "real = builtins.__import__\n"
+        "def told(name, *rest):\n"
+        f"    if name == 'llmux.server._cli': signal.raise_signal({int(number)})\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = told\n"
+        "import llmux.server.__main__\n"
+        "raise SystemExit('not ended')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,88 @@
+"""The end of llmux: requests in flight are answered, and every model comes to lie where its rules let it stay.
+
+What is not done when the time is over, or when somebody hurries, is left to `Driver.close`: it gives up unfinished dumps
+and ends what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import assert_never
+
+from llmux.server._driver import Driver
+from llmux.server._model import (
+    Asleep,
+    Deepening,
+    Draining,
+    Eviction,
+    Failed,
+    GoingToSleep,
+    NotStarted,
+    Process,
+    Running,
+    Starting,
+    Waking,
+    Weights,
+)
+from llmux.server._record import Replica
+from llmux.server._rules import Rules, deeper_than
+
+log = logging.getLogger(__name__)
+
+_ENDED = Eviction(Weights.DISCARD, Process.STOP)
+_OUTLASTS_LLMUX = frozenset({Process.CHECKPOINT, Process.STOP})
+CLOSING = 5.0
+"""Seconds of the whole time that are kept for ending what still runs."""
+
+
+async def leave(driver: Driver, seconds: float, hurried: asyncio.Future[None], *, sleep: bool = True) -> None:
+    """Take no more requests, let those in flight be answered, and put the models to sleep; return before `seconds` are over.
+
+    It returns at once when `hurried` is done. Without `sleep`, engines are ended once their requests are answered.
+    """
+    driver.refuse_all()
+    resting = asyncio.gather(*(_lay_down(driver, replica, sleep=sleep) for replica in driver.replicas))
+    await asyncio.wait((resting, hurried), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    if not resting.done():
+        why = "somebody hurries" if hurried.done() else f"{seconds:g} s are over"
+        log.warning("%s: the models that are not yet at rest are ended", why)
+        resting.cancel()
+        await asyncio.wait((resting,))
+
+
+def last_sleep(rules: Rules, eviction: Eviction) -> Eviction:
+    """Return the lightest sleep that outlasts llmux, from one so deep on: no process that is kept does."""
+    if eviction.process in _OUTLASTS_LLMUX:
+        return eviction
+    return rules.deeper(eviction) or _ENDED
+
+
+async def _lay_down(driver: Driver, replica: Replica, *, sleep: bool) -> None:
+    """Bring a replica to rest; one that is in the middle of something first ends that."""
+    while True:
+        match replica.state:
+            case Running():
+                to = _depth(driver, replica, driver.models[replica.model].rules.eviction, sleep=sleep)
+            case Asleep(eviction=eviction):
+                to = _depth(driver, replica, eviction, sleep=sleep)
+                if to.process is not Process.CHECKPOINT or not deeper_than(to, eviction):
+                    return
+            case Draining() | GoingToSleep() | Deepening():
+                await driver.until_asleep(replica)
+                continue
+            case Waking(eviction=eviction) if eviction.process not in _OUTLASTS_LLMUX and replica.operation:
+                await asyncio.wait((replica.operation,))
+                continue
+            case Waking() | NotStarted() | Starting() | Failed():
+                return
+            case _:
+                assert_never(replica.state)
+        if problem := await driver.sleep_replica(replica, to):
+            log.warning("%s: it could not be put to sleep (%s), and is ended: %s", replica.name, to, problem)
+            return
+
+
+def _depth(driver: Driver, replica: Replica, eviction: Eviction, *, sleep: bool) -> Eviction:
+    to = last_sleep(driver.models[replica.model].rules, eviction) if sleep else _ENDED
+    return _ENDED if replica.hands.refusal(to) else to
