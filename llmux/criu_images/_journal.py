@@ -12,18 +12,23 @@ import fcntl
 import json
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llmux.criu_images._facts import Born, Claim, Inode
+from llmux.criu_images._lock_users import FLOCKS, name_users
 from llmux.criu_images._paths import RawPath, escape, unescape
 from llmux.criu_images.errors import JournalInvalid
 
 _REMOVE = "Remove it if no restore of this dump is under way"
 
 
+LOCK_SECONDS = 600.0
+"""How long one rebuild waits for another, which may be copying large files."""
+_TICK = 0.02
 OF_TASK = ".task-"
 """In the name of a journal whose paths are those of a tree with a mount namespace of its own."""
 
@@ -81,10 +86,10 @@ class Made:
 
 
 @contextmanager
-def locked(journal: Path) -> Iterator[None]:
+def locked(journal: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Let one rebuild or undo at a time run beside `journal`; make its directory, root's alone.
 
-    Two models that wake at once may need the same directories. Raises JournalInvalid.
+    Two models that wake at once may need the same directories. Raises JournalInvalid, also where another has not ended after `seconds`.
     """
     with _named(journal.parent):
         journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -92,10 +97,26 @@ def locked(journal: Path) -> Iterator[None]:
     try:
         _check_private(journal.parent, os.fstat(fd))
         with _named(journal.parent):
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            _lock(fd, journal.parent, seconds)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, directory: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() >= deadline:
+            who = name_users(fd, FLOCKS) or "a process that is not seen from here"
+            raise JournalInvalid(
+                os.fsencode(directory),
+                f"locked by another rebuild, undo or finish that has not ended after {seconds:g} seconds: {who}",
+                hint="End that one if it hangs, then run this again",
+            )
+        time.sleep(_TICK)
 
 
 def _check_private(directory: Path, status: os.stat_result) -> None:

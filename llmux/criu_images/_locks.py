@@ -13,12 +13,11 @@ import signal
 import stat
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import assert_never
 
-from llmux.criu_images._counted import counted
+from llmux.criu_images._lock_users import FLOCKS, RANGES, name_users
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import UnsafeLink
@@ -26,15 +25,9 @@ from llmux.criu_images.manifest import LockEntry, LockKind, Manifest
 
 _FLOCK = struct.Struct("hhqqi4x")
 """struct flock of fcntl(2) on 64-bit machines."""
-_IN_FDINFO = {
-    LockKind.POSIX: (b"POSIX", b"OFDLCK"),
-    LockKind.OFD: (b"POSIX", b"OFDLCK"),
-    LockKind.FLOCK: (b"FLOCK",),
-    LockKind.LEASE: (b"LEASE",),
-}
-"""Locks that rival one of a kind, as proc_pid_fdinfo(5) calls them."""
+_RIVALS = {LockKind.POSIX: RANGES, LockKind.OFD: RANGES, LockKind.FLOCK: FLOCKS, LockKind.LEASE: None}
+"""What stands in the way of a lock; of a lease, that the file is open at all."""
 _UNSEEN = "a process that is not seen from here, of another container perhaps,"
-_MOST_NAMED = 3
 
 
 def find_holders(manifest: Manifest, tree: Tree) -> Mapping[int, str]:
@@ -52,7 +45,7 @@ def find_holders(manifest: Manifest, tree: Tree) -> Mapping[int, str]:
         with suppress(OSError, UnsafeLink), _open(tree, paths) as fd:
             for number in numbers:
                 if is_taken(fd, locks[number]):
-                    found[number] = _holders(fd, locks[number].kind)
+                    found[number] = name_users(fd, _RIVALS[locks[number].kind]) or _UNSEEN
     return found
 
 
@@ -114,40 +107,3 @@ def _is_range_taken(fd: int, lock: LockEntry) -> bool:
     asked = _FLOCK.pack(kind, os.SEEK_SET, lock.start, lock.length, 0)
     found = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))
     return bool(found[0] != fcntl.F_UNLCK)
-
-
-def _holders(fd: int, kind: LockKind) -> str:
-    """Name the processes that hold such a lock on the file, as far as /proc shows them; whose file merely is open may stand in a lease's way."""
-    status = os.fstat(fd)
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or may not be looked at
-            if process.name != str(os.getpid()) and _has_lock(process, status, kind):
-                name = (process / "comm").read_text(errors="replace").strip()
-                found.append(f"process {process.name} ({name})")
-    return _list(sorted(found)) or _UNSEEN
-
-
-def _list(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    rest = [f"{counted(more, 'more process', 'more processes')}"] if more > 0 else []
-    return ", ".join([*names[:_MOST_NAMED], *rest])
-
-
-def _has_lock(process: Path, status: os.stat_result, kind: LockKind) -> bool:
-    return any(
-        kind is LockKind.LEASE or _is_told(process / "fdinfo" / fd.name, kind)
-        for fd in _same(process / "fd", status)
-    )
-
-
-def _same(descriptors: Path, status: os.stat_result) -> Iterable[Path]:
-    for fd in descriptors.iterdir():
-        with suppress(OSError):
-            if os.path.samestat(fd.stat(), status):
-                yield fd
-
-
-def _is_told(fdinfo: Path, kind: LockKind) -> bool:
-    lines = (line.split() for line in fdinfo.read_bytes().splitlines() if line.startswith(b"lock:"))
-    return any(words[2] in _IN_FDINFO[kind] for words in lines if len(words) > 2)

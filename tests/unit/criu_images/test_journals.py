@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess  # noqa: TID251 - a process in a namespace of its own
 import time
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from llmux.criu_images import _journals as journals
 from llmux.criu_images import _observe
-from llmux.criu_images._journal import Kind, Made, format_line, read_claims
+from llmux.criu_images._journal import Kind, Made, format_line, locked, read_claims
 from llmux.criu_images._journals import find_journal, journal_to_undo, own_journal
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images.errors import JournalInvalid
@@ -106,3 +108,15 @@ def test_names_in_a_mount_namespace_of_its_own_are_nobody_elses(directory):
     shared = {(b"/srv/log", (1, 2, 3)): f"{SEAL}.task-12.json"}
     assert read_claims(own_journal(SEAL)) == shared
     assert read_claims(own_journal(SEAL, 13)) == shared
+
+
+def test_one_that_does_not_end_is_named_and_not_waited_for_without_end(tmp_path):
+    tmp_path.chmod(0o700)
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    with pytest.raises(JournalInvalid) as caught, locked(tmp_path / "one.json", seconds=0.1):
+        pass
+    assert f"has not ended after 0.1 seconds: process {os.getpid()} (" in str(caught.value)
+    os.close(fd)
+    with locked(tmp_path / "one.json", seconds=0):
+        pass
