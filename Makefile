@@ -2,13 +2,15 @@
 PYTHON ?= python3
 ENGINE ?= tiny
 K ?=
+NAME ?=
+OPTIONS ?=
 
 SETUP := $(PYTHON) docker/setup.py
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit integration coverage lock clean
+.PHONY: help setup demo test fmt lint unit integration storm coverage bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +42,9 @@ unit: ## unit and property tests: seconds, without root, CRIU or Docker (K=expre
 
 integration: ## tests with real engines, and real CRIU in real containers (K=expression chooses)
 	$(SETUP) run --programs -- $(PYTEST) tests/integration $(if $(K),-k "$(K)")
+
+storm: ## storms against real engines at full length: all of them, or NAME="burst flood"; OPTIONS=--short as in make test
+	$(SETUP) run -- env PYTHONPATH=docker:tests:.cache/pycriu $(BIN)/python -m storms $(OPTIONS) $(NAME)
 
 coverage: ## docs/coverage.md anew, from the rows in tests/demands/ and the tests that prove them
 	$(SETUP) dev

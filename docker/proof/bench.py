@@ -70,6 +70,8 @@ class Settings:
     port: int = PORT
     checkpoint: Fields = field(default_factory=dict)
     """What is added to, or put in place of, the README's `checkpoint`."""
+    fields: Fields = field(default_factory=dict)
+    """What is added beside the README's `models`, `checkpoint` and `port`."""
 
     def document(self) -> Document:
         added = ENGINE_FIELDS[self.engine]
@@ -84,6 +86,7 @@ class Settings:
                 **self.checkpoint,
             },
             "port": self.port,
+            **self.fields,
         }
 
     def model(self, name: str) -> Model:
@@ -160,7 +163,7 @@ class Bench:
 
         Where the block fails, the logs are printed first.
         """
-        shared = self._mounts(label, settings)
+        shared = self.mounts_for(label, settings)
         replaced = {mount.target for mount in mounts}
         kept = tuple(mount for mount in (*shared, *self.mounts) if mount.target not in replaced)
         options = Run(self.image, (*kept, *mounts), network, flags, command)
@@ -175,11 +178,11 @@ class Bench:
 
     def refusal(self, settings: Settings, **options: Any) -> tuple[int, str]:
         """Start llmux where it can't serve, and return its exit code and its words. `options` are those of `Run`."""
-        mounts = (*self._mounts("refused", settings), *options.pop("mounts", ()))
+        mounts = (*self.mounts_for("refused", settings), *options.pop("mounts", ()))
         with started(Run(self.image, mounts, **options), "refused") as container:
             return container.wait(30), container.logs()
 
-    def _mounts(self, label: str, settings: Settings) -> tuple[Mount, ...]:
+    def mounts_for(self, label: str, settings: Settings) -> tuple[Mount, ...]:
         config = self.directory / f"config-{label}.json"
         config.write_text(json.dumps(settings.document(), indent=2))
         self.checkpoints.mkdir(exist_ok=True)

@@ -1,0 +1,53 @@
+"""`python -m storms NAME...`: run storms at full length and print what became of every request."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from proof.bench import bench
+from proof.containers import check_image
+from proof.traces import Traces
+from storms.catalogue import STORMS
+from storms.report import render
+from storms.storm import Storm, break_loose
+
+_SHOWN = 20
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """Return 0 if no storm did harm."""
+    parser = argparse.ArgumentParser(prog="storms", description=__doc__)
+    parser.add_argument("name", nargs="*", help=", ".join(STORMS) + "; none: all of them")
+    parser.add_argument("--short", action="store_true", help="in the short forms that `make test` runs")
+    parser.add_argument("--length", type=int, help="instead of the storm's own length")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--image", default="llmux:tiny")
+    options = parser.parse_args()
+    if unknown := set(options.name) - set(STORMS):
+        parser.error(f"no storm is called {', '.join(sorted(unknown))}")
+    check_image(options.image)
+    return max([_run(STORMS[name], options) for name in options.name or STORMS])
+
+
+def _run(storm: Storm, options: argparse.Namespace) -> int:
+    length = options.length or (storm.short if options.short else storm.full)
+    before = Traces.seen()
+    with bench(options.image, ROOT / ".cache" / "models" / "tiny") as here:
+        outcome = break_loose(storm, here, length, options.seed)
+    # Containers have shared memory of their own; the host's is others'.
+    left = replace(Traces.seen() - before, shared_memory=frozenset())
+    faults = [*outcome.faults(), *([f"left behind on this machine: {left}"] if left else [])]
+    console = Console(width=110, soft_wrap=True)
+    console.print(render(outcome))
+    console.print(*faults[:_SHOWN], sep="\n", style="red", markup=False)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""What became of a request: one whole answer of its own, one honest error, or a fault of whoever stands between. Pure.
+
+Honest are 429, 502, 503 and 504 in OpenAI's form with a code and a hint, and an answer that is broken off so that the
+client can tell: the connection ends before the answer does, the stream holds an error, or says it was aborted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from llmux.tiny_engine._signature import digest, prompt_digest
+
+HONEST = frozenset({429, 502, 503, 504})
+Json = dict[str, Any]
+"""A JSON object as it came."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request."""
+
+    nonce: str
+    model: str
+    prompt: str
+    stream: bool = False
+    tokens: int = 8
+
+
+class Ending(StrEnum):
+    """How a reply ended, as the client's HTTP library tells it."""
+
+    WHOLE = "whole"  # as HTTP says that an answer ends
+    BROKEN = "broken"  # the connection ended first
+    REFUSED = "refused"  # there was no connection to be had
+    LATE = "late"  # the client's patience ended first
+    LEFT = "left"  # the client left by its own will
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back. `waited` is seconds until the head of the answer, `took` until its end."""
+
+    ending: Ending
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    waited: float = 0
+    took: float = 0
+
+
+class Kind(StrEnum):
+    """What a reply amounts to."""
+
+    ANSWERED = "answered"
+    HONEST = "honest error"
+    LEFT = "left"
+    LOST = "lost"
+    DOUBLED = "doubled"
+    CROSSED = "crossed"
+    CUT = "cut"
+    WRONG = "wrong"
+
+
+GOOD = frozenset({Kind.ANSWERED, Kind.HONEST, Kind.LEFT})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`code` names an honest error; `why` says what is wrong."""
+
+    kind: Kind
+    code: str = ""
+    why: str = ""
+
+
+def judge(ask: Ask, reply: Reply) -> Verdict:
+    """Say what a reply to a request amounts to."""
+    match reply.ending:
+        case Ending.LEFT:
+            return Verdict(Kind.LEFT)
+        case Ending.LATE:
+            return Verdict(
+                Kind.LOST, why=f"no end of an answer after {reply.took:.0f} s, status {reply.status}"
+            )
+        case Ending.REFUSED:
+            return Verdict(Kind.HONEST, "unreachable")
+        case Ending.BROKEN:
+            return Verdict(Kind.HONEST, "broken off")
+        case Ending.WHOLE:
+            return _judge_whole(ask, reply)
+
+
+def _judge_whole(ask: Ask, reply: Reply) -> Verdict:
+    try:
+        if reply.status != 200:
+            return _judge_error(reply)
+        return _judge_stream(ask, reply.body) if ask.stream else _judge_object(ask, json.loads(reply.body))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        return Verdict(Kind.WRONG, why=f"{reply.status} with {reply.body[:300]!r}: {error!r}")
+
+
+def _judge_error(reply: Reply) -> Verdict:
+    error = json.loads(reply.body)["error"]
+    if reply.status not in HONEST:
+        return Verdict(Kind.WRONG, why=f"status {reply.status}: {error}")
+    if not (error["message"] and error["code"] and error["hint"]):
+        return Verdict(Kind.WRONG, why=f"{reply.status} without message, code or hint: {error}")
+    return Verdict(Kind.HONEST, f"{reply.status} {error['code']}")
+
+
+def _judge_object(ask: Ask, body: Json) -> Verdict:
+    choice = body["choices"][0]
+    text = choice["message"]["content"]
+    if "signature" in body:
+        return _judge_signature(ask, body["signature"], text)
+    if choice["finish_reason"] == "abort":
+        return Verdict(Kind.HONEST, "aborted")
+    return Verdict(Kind.CUT, why=f"an answer without a signature: {body}")
+
+
+def _judge_stream(ask: Ask, body: str) -> Verdict:
+    events = list(_events(body))
+    chunks = [json.loads(event) for event in events if event != "[DONE]"]
+    if any("error" in chunk for chunk in chunks):
+        return Verdict(Kind.HONEST, "broken off by an event")
+    if any(choice["finish_reason"] == "abort" for chunk in chunks for choice in chunk["choices"]):
+        return Verdict(Kind.HONEST, "aborted")
+    signatures = [chunk["signature"] for chunk in chunks if "signature" in chunk]
+    if not signatures or events[-1] != "[DONE]":
+        return Verdict(Kind.CUT, why=f"a stream that ends well after {len(chunks)} events, unsigned")
+    if len(signatures) > 1 or events.count("[DONE]") > 1:
+        return Verdict(Kind.DOUBLED, why=f"a stream with {len(signatures)} signatures")
+    text = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
+    return _judge_signature(ask, signatures[0], text)
+
+
+def _judge_signature(ask: Ask, signature: Json, text: str) -> Verdict:
+    told = (signature["nonce"], signature["model"], signature["prompt_sha256"])
+    if told != (ask.nonce, ask.model, prompt_digest(messages(ask))):
+        return Verdict(Kind.CROSSED, why=f"{ask} got the answer to {signature}")
+    if signature["text_sha256"] != digest(text):
+        return Verdict(Kind.CUT, why=f"{ask} got another text than was signed: {text!r}")
+    if signature["times"] > 1:
+        return Verdict(Kind.DOUBLED, why=f"{ask} was asked of its engine {signature['times']} times")
+    return Verdict(Kind.ANSWERED)
+
+
+def messages(ask: Ask) -> list[Json]:
+    """Return the messages of a request's body."""
+    return [{"role": "user", "content": ask.prompt}]
+
+
+def _events(body: str) -> Iterator[str]:
+    for line in body.split("\n"):
+        name, _, value = line.partition(":")
+        if name == "data":
+            yield value.strip()

@@ -1,0 +1,108 @@
+"""Storms in which an engine or llmux is killed in every state that a model can be in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from storms.storm import DEEP, SHALLOW, Storm, Weather
+
+Blow = Callable[[Weather, str], Awaitable[object]]
+Situation = Callable[[Weather, str, Blow], Awaitable[None]]
+
+
+async def _after(weather: Weather, model: str, state: str, blow: Blow) -> None:
+    """Strike as soon as a model is in a state; where that has passed before it was seen, strike anyway."""
+    with suppress(TimeoutError):
+        await weather.until(lambda states: states[model] == state, 3)
+    await blow(weather, model)
+
+
+async def _starting(weather: Weather, model: str, blow: Blow) -> None:
+    await weather.client.control("sleep", {"model": model, "eviction": {"process": "stop"}})
+    await weather.at_once(weather.client.ask(model), _after(weather, model, "starting", blow))
+
+
+async def _running(weather: Weather, model: str, blow: Blow) -> None:
+    await weather.client.answered(model)
+    await blow(weather, model)
+
+
+async def _answering(weather: Weather, model: str, blow: Blow) -> None:
+    await weather.client.answered(model)
+
+    async def soon() -> None:
+        await asyncio.sleep(0.2)
+        await blow(weather, model)
+
+    streams = (weather.client.ask(model, stream=each % 2 == 0, tokens=60) for each in range(6))
+    await weather.at_once(*streams, soon())
+
+
+async def _going_to_sleep(weather: Weather, model: str, blow: Blow) -> None:
+    await weather.client.answered(model)
+    await weather.at_once(
+        weather.order("sleep", {"model": model, "eviction": DEEP}),
+        _after(weather, model, "going_to_sleep", blow),
+        weather.client.ask(model),
+    )
+
+
+async def _asleep(weather: Weather, model: str, blow: Blow) -> None:
+    await weather.client.answered(model)
+    await weather.client.control("sleep", {"model": model, "eviction": SHALLOW})
+    await blow(weather, model)
+
+
+async def _waking(weather: Weather, model: str, blow: Blow) -> None:
+    await weather.client.answered(model)
+    await weather.client.control("sleep", {"model": model, "eviction": DEEP})
+    await weather.at_once(weather.client.ask(model), _after(weather, model, "waking", blow))
+
+
+_SITUATIONS: tuple[Situation, ...] = (_starting, _running, _answering, _going_to_sleep, _asleep, _waking)
+
+
+async def _kill_engines(weather: Weather) -> None:
+    await _strike(weather, lambda here, model: here.kill_engine(model))
+
+
+async def _kill_llmux(weather: Weather) -> None:
+    async def blow(here: Weather, _model: str) -> None:
+        await here.kill_llmux()
+        await here.until_it_answers()
+
+    await _strike(weather, blow)
+
+
+async def _strike(weather: Weather, blow: Blow) -> None:
+    (model,) = weather.models
+    for number in range(weather.length):
+        await _SITUATIONS[number % len(_SITUATIONS)](weather, model, blow)
+        await weather.client.answered(model)
+
+
+_DYING = ("502", "503", "broken off")
+KILLED_ENGINE = Storm(
+    "killed-engine",
+    "an engine is killed in every state",
+    _kill_engines,
+    len(_SITUATIONS),
+    len(_SITUATIONS) * 8,
+    models=1,
+    options=("--token-delay", "0.02"),
+    excused=_DYING,
+)
+KILLED_LLMUX = Storm(
+    "killed-llmux",
+    "llmux is killed in every state, and started again",
+    _kill_llmux,
+    len(_SITUATIONS),
+    len(_SITUATIONS) * 8,
+    models=1,
+    options=("--token-delay", "0.02"),
+    excused=(*_DYING, "unreachable"),
+    # Of engines that are killed together with llmux: nobody is left who would know whose they were.
+    may_leave=("socket /tmp/",),
+)

@@ -1,0 +1,191 @@
+"""A storm, its course, and what is known after it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from proof.bench import CHECKPOINTS, Bench, Model, Settings
+from proof.containers import Memory
+from storms.client import Book, Client, Record, open_session
+from storms.judge import GOOD, Json, Kind
+from storms.place import Place, is_engine_of, is_llmux, place
+
+DEEP = {"weights": "discard", "process": "checkpoint"}
+SHALLOW = {"weights": "offload", "process": "keep_running"}
+STOPPED = {"weights": "discard", "process": "stop"}
+_SERVES = re.compile(r": \S.* -> running$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What a storm's course works with."""
+
+    client: Client
+    place: Place
+    models: tuple[str, ...]
+    length: int
+    """How much of it there is to be: rounds or seconds, as the storm says."""
+    dice: random.Random
+
+    async def at_once(self, *work: Coroutine[None, None, object]) -> None:
+        """Do several things together."""
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+    async def order(self, call: str, body: Json) -> None:
+        """Make a call below /control that may fail in every way."""
+        with contextlib.suppress(aiohttp.ClientError, ValueError, ConnectionError):
+            await self.client.control(call, body)
+
+    async def in_container(self, *argv: str) -> None:
+        """Run a program in the container that may fail."""
+        await asyncio.to_thread(self.place.container.attempt, *argv)
+
+    async def until_it_answers(self) -> None:
+        """Wait until llmux answers again."""
+        await asyncio.to_thread(self.place.llmux.wait_until_it_answers)
+
+    async def until(self, true: Callable[[Mapping[str, str]], bool], seconds: float = 60) -> None:
+        """Wait until something is true of the models' states. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while not true(await self.states()):  # noqa: ASYNC110 - llmux has no event to wait for
+                await asyncio.sleep(0.01)
+
+    async def states(self) -> Mapping[str, str]:
+        """Return each model's state."""
+        return {name: model["state"] for name, model in (await self.client.states()).items()}
+
+    async def kill_engine(self, model: str) -> bool:
+        """Kill a model's engine by SIGKILL; return whether there was one."""
+        return bool(await self._signal(signal.SIGKILL, is_engine_of(model)))
+
+    async def kill_llmux(self) -> None:
+        """Kill llmux by SIGKILL; it is started again."""
+        await self._signal(signal.SIGKILL, is_llmux)
+
+    async def reload(self) -> None:
+        """Tell llmux by SIGHUP to read its configuration anew."""
+        await self._signal(signal.SIGHUP, is_llmux)
+
+    async def _signal(self, number: signal.Signals, which: Callable[[str], bool]) -> int:
+        return await asyncio.to_thread(self.place.signal, number, which)
+
+
+Course = Callable[[Weather], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Storm:
+    """A course, what it needs, and which honest errors it excuses: beginnings of their codes; otherwise none are."""
+
+    name: str
+    about: str
+    course: Course
+    short: int
+    full: int
+    models: int = 2
+    awake: int = 1
+    eviction: Mapping[str, str] = field(default_factory=lambda: DEEP)
+    options: tuple[str, ...] = ()
+    """Of each engine's command line."""
+    excused: tuple[str, ...] = ()
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """Of the configuration."""
+    model_fields: Mapping[str, object] = field(default_factory=dict)
+    may_leave: tuple[str, ...] = ()
+    """Beginnings of what may be left behind in the container."""
+    disk: int = 0
+    """Bytes of the file system for checkpoints; 0: the host's."""
+
+    def settings(self) -> Settings:
+        """Return llmux's configuration for it."""
+        fields = {"eviction": self.eviction, "extra_args": ["--allow-faults", *self.options]}
+        models = tuple(
+            Model(f"m{number}", 8001 + number, {**fields, **self.model_fields})
+            for number in range(self.models)
+        )
+        return Settings(models=models, fields={"max_awake": self.awake, **self.fields})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a storm leaves."""
+
+    storm: Storm
+    book: Book
+    seconds: float
+    switches: int
+    traces: frozenset[str]
+    """What can be seen in the container after llmux has ended, and could not before it began."""
+
+    @property
+    def kinds(self) -> Counter[Kind]:
+        return Counter(record.verdict.kind for record in self.book.records)
+
+    @property
+    def errors(self) -> Counter[str]:
+        """Honest errors by their code."""
+        return Counter(each.verdict.code for each in self.book.records if each.verdict.kind is Kind.HONEST)
+
+    def waits(self) -> list[float]:
+        """Return the seconds until each answer's head, sorted."""
+        answered = (each for each in self.book.records if each.verdict.kind is Kind.ANSWERED)
+        return sorted(each.reply.waited for each in answered)
+
+    def faults(self) -> list[str]:
+        """Return all that is not as it should be."""
+        wrong = [each for each in self.book.records if each.verdict.kind not in GOOD]
+        return [
+            *(f"{each.verdict.kind}: {each.verdict.why}" for each in wrong),
+            *(f"not to be excused: {_told(each)}" for each in self.book.records if self._unexcused(each)),
+            *([f"{self.book.lost} requests of which nothing is known"] if self.book.lost else []),
+            *([] if self.waits() else ["not a single answer"]),
+            *(f"left behind: {trace}" for trace in sorted(self.traces)),
+        ]
+
+    def _unexcused(self, record: Record) -> bool:
+        excused = record.verdict.code.startswith(self.storm.excused or ("\0",))
+        return record.verdict.kind is Kind.HONEST and not excused
+
+
+def _told(record: Record) -> str:
+    return f"{record.verdict.code} for {record.ask}: {record.reply.body[:500]}"
+
+
+def break_loose(storm: Storm, here: Bench, length: int, seed: int = 0) -> Outcome:
+    """Let a storm take its course, end llmux, and return what is known then. Raises what its course raises."""
+    mounts = (Memory(CHECKPOINTS, storm.disk),) if storm.disk else ()
+    settings = storm.settings()
+    with place(here, settings, mounts) as there:
+        before = there.look()
+        there.start()
+        book = Book()
+
+        async def course() -> float:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            async with open_session() as session:
+                client = Client(session, f"http://127.0.0.1:{settings.port}", book)
+                names = tuple(model.name for model in settings.models)
+                await storm.course(Weather(client, there, names, length, random.Random(seed)))
+            return loop.time() - began
+
+        seconds = there.run(course)
+        there.stop()
+        switches = len(_SERVES.findall(there.container.logs()))
+        left = (each for each in there.look() - before if not each.startswith(storm.may_leave or ("\0",)))
+        return Outcome(storm, book, seconds, switches, frozenset(left))

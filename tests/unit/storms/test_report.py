@@ -1,0 +1,68 @@
+"""What a storm's table and its list of faults say."""
+
+from rich.console import Console
+
+from storms.client import Book, Record
+from storms.judge import Ask, Ending, Kind, Reply, Verdict
+from storms.report import percentile, render
+from storms.storm import Outcome, Storm
+
+
+async def _nothing(_weather):
+    pass
+
+
+def record(kind, code="", waited=0.5):
+    return Record(Ask("n", "m", "p"), Reply(Ending.WHOLE, 200, waited=waited), Verdict(kind, code, "why"))
+
+
+def outcome(*records, sent=None, excused=(), traces=()):
+    storm = Storm("gale", "much wind", _nothing, 1, 10, excused=excused)
+    book = Book(len(records) if sent is None else sent, list(records))
+    return Outcome(storm, book, 2.0, 3, frozenset(traces))
+
+
+def test_a_storm_without_faults_has_none():
+    assert outcome(record(Kind.ANSWERED), record(Kind.LEFT)).faults() == []
+
+
+def test_each_kind_of_fault_is_named():
+    found = outcome(
+        record(Kind.ANSWERED),
+        record(Kind.CROSSED),
+        record(Kind.HONEST, "503 no_room"),
+        sent=4,
+        traces=["port 0BB8"],
+    ).faults()
+    assert [fault.split(":")[0] for fault in found] == [
+        "crossed",
+        "not to be excused",
+        "1 requests of which nothing is known",
+        "left behind",
+    ]
+
+
+def test_a_storm_without_an_answer_proves_nothing():
+    assert outcome(record(Kind.HONEST, "503 x"), excused=("503",)).faults() == ["not a single answer"]
+
+
+def test_the_table_counts_all_and_names_the_errors():
+    console = Console(width=80, record=True, quiet=False, file=None)
+    with console.capture() as captured:
+        records = [record(Kind.ANSWERED, waited=each / 100) for each in range(1, 101)]
+        console.print(render(outcome(*records, record(Kind.HONEST, "429 queue_full"))))
+    rows = [line.strip("│ ").split("│") for line in captured.get().splitlines() if "│" in line]
+    said = {what.strip(): count.strip() for what, count in rows}
+    assert said["requests"] == "101"
+    assert said["answers"] == "100"
+    assert said["honest error: 429 queue_full"] == "1"
+    assert said["wait, median"] == "0.50 s"
+    assert said["wait, p99"] == "0.99 s"
+    assert said["switches"] == "3"
+
+
+def test_a_percentile_is_one_of_the_values():
+    assert percentile([], 99) == 0
+    assert percentile([1.0], 50) == 1
+    assert percentile([1.0, 2.0, 3.0, 4.0], 50) == 2
+    assert percentile([1.0, 2.0, 3.0, 4.0], 99) == 4
