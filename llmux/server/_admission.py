@@ -40,22 +40,32 @@ class Admissions:
         feed: Callable[[Replica, Event], None],
         poke: Callable[[], None],
         max_waiting: int,
+        outlook: Callable[[str | None], float],
     ) -> None:
-        """`feed` tells a replica's machine of a request; `poke` tells the scheduler that somebody waits or has gone."""
+        """`feed` tells a replica's machine of a request; `poke` tells the scheduler that somebody waits or has gone.
+
+        `outlook` estimates how long until a model serves, or any model that somebody waits for.
+        """
         self._models = models
         self._feed = feed
         self._poke = poke
         self._max_waiting = max_waiting
+        self._outlook = outlook
 
     @asynccontextmanager
-    async def admit(self, model: Model, arrived: float) -> AsyncIterator[Admission]:
-        """Give an engine to a request that came at `arrived`, by the monotonic clock.
+    async def admit(self, model: Model, arrived: float | None) -> AsyncIterator[Admission]:
+        """Give an engine to one request: a new one, or one that came at `arrived` and has its place in the queue already.
 
         Raises QueueFull, RequestTimedOut and ModelUnavailable.
         """
-        self._check_room(model)
-        _check_hope(model)
-        ticket = Ticket(arrived, model.rules.priority, asyncio.get_running_loop().create_future())
+        if arrived is None:
+            self._check_room(model)
+        self._check_hope(model)
+        ticket = Ticket(
+            time.monotonic() if arrived is None else arrived,
+            model.rules.priority,
+            asyncio.get_running_loop().create_future(),
+        )
         model.at_rest_by_hand = False
         model.queue.add(ticket)
         self.dispatch(model)
@@ -75,10 +85,13 @@ class Admissions:
 
     def refuse(self, model: Model, problem: Problem) -> None:
         """Tell everybody who waits for the model why it cannot be had."""
+        if not model.queue:
+            return
+        retry_after = self._outlook(model.name)
         while model.queue:
             ticket = model.queue.take()
             if not ticket.admitted.done():
-                ticket.admitted.set_exception(ModelUnavailable(model.name, problem))
+                ticket.admitted.set_exception(ModelUnavailable(model.name, problem, retry_after))
 
     def refuse_unless_served(self, model: Model, problem: Problem) -> None:
         """Do so unless another replica of it is there, or on its way."""
@@ -88,10 +101,25 @@ class Admissions:
     def _check_room(self, model: Model) -> None:
         waiting = len(model.queue)
         if waiting >= model.rules.max_waiting:
-            raise QueueFull(model.name, waiting, "it", model.rules.costs.wake)
+            raise QueueFull(model.name, waiting, "it", self._outlook(model.name))
         waiting = sum(len(each.queue) for each in self._models.values())
         if waiting >= self._max_waiting:
-            raise QueueFull(model.name, waiting, "the models of this node", model.rules.costs.wake)
+            raise QueueFull(model.name, waiting, "the models of this node", self._outlook(None))
+
+    def _check_hope(self, model: Model) -> None:
+        """Refuse at once where no replica is started again by itself. Raises ModelUnavailable."""
+        failed = [
+            each.state
+            for each in model.replicas
+            if isinstance(each.state, Failed) and given_up(each.state, model.rules.restart)
+        ]
+        if len(failed) == len(model.replicas):
+            last = failed[-1]
+            message = f"it has failed {last.failures} times in a row: {last.why.message}"
+            hint = "POST /control/wake starts it once more"
+            raise ModelUnavailable(
+                model.name, Problem(last.why.code, message, hint), self._outlook(model.name)
+            )
 
     def _take(self, replica: Replica, ticket: Ticket) -> None:
         if ticket.admitted.done() or replica.life is None:  # its client has gone in this very moment
@@ -102,7 +130,9 @@ class Admissions:
         wake = _WAKES[waited_for.kind] if waited_for else "warm"
         replica.flights[ticket] = cut
         replica.last_used = now
-        ticket.admitted.set_result(Admission(replica.name, replica.life, now - ticket.arrived, wake, cut))
+        ticket.admitted.set_result(
+            Admission(replica.name, replica.life, now - ticket.arrived, wake, ticket.arrived, cut)
+        )
         self._feed(replica, Taken())
 
     def _give_back(self, model: Model, ticket: Ticket) -> None:
@@ -125,18 +155,3 @@ async def _admitted(model: Model, ticket: Ticket) -> Admission:
         states = ", ".join(name_of(replica.state) for replica in model.replicas)
         hint = "Ask again later, or raise its time-out for requests"
         raise RequestTimedOut(model.name, seconds, states, hint=hint) from None
-
-
-def _check_hope(model: Model) -> None:
-    """Refuse at once where no replica is started again by itself. Raises ModelUnavailable."""
-    failed = [
-        each.state
-        for each in model.replicas
-        if isinstance(each.state, Failed) and given_up(each.state, model.rules.restart)
-    ]
-    if len(failed) == len(model.replicas):
-        last = failed[-1]
-        message = f"it has failed {last.failures} times in a row: {last.why.message}"
-        raise ModelUnavailable(
-            model.name, Problem(last.why.code, message, "POST /control/wake starts it once more")
-        )

@@ -83,7 +83,9 @@ class Driver:
         """`capacity` is what the node has for the models; `max_waiting` bounds the requests that wait for any of them."""
         self.models: Mapping[str, Model] = {model.name: model for model in models}
         self._scheduler = Scheduler(self.models, policy, capacity, self._act, self._refuse_hopeless)
-        self._admissions = Admissions(self.models, self._feed, self._scheduler.poke, max_waiting)
+        self._admissions = Admissions(
+            self.models, self._feed, self._scheduler.poke, max_waiting, self._scheduler.outlook
+        )
         self._operations = Operations(self._feed, self._watch)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -135,15 +137,13 @@ class Driver:
     async def admit(self, name: str, arrived: float | None = None) -> AsyncIterator[Admission]:
         """Give an engine that serves the model to one request, having had one started or woken if need be.
 
-        `arrived` is when the request came, where that was before now: it then waits in its old place.
+        `arrived` is when the request came, where it had been admitted before: it then waits in its old place.
         Raises UnknownModel, QueueFull, RequestTimedOut, and ModelUnavailable where the model cannot be had.
         """
         model = self.find(name)
         if self._stopping:
             raise ModelUnavailable(name, _STOPPING)
-        async with self._admissions.admit(
-            model, time.monotonic() if arrived is None else arrived
-        ) as admission:
+        async with self._admissions.admit(model, arrived) as admission:
             yield admission
 
     async def sleep(self, name: str, eviction: Eviction | None = None) -> Model:

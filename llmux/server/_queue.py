@@ -24,6 +24,8 @@ class Admission:
     """Seconds that the request has waited."""
     wake: str
     """How the engine came to serve, if the request had to wait for that: `restored` or `cold`; otherwise `warm`."""
+    arrived: float
+    """When the request came, by the monotonic clock."""
     cut: asyncio.Future[Problem]
     """Done when the answer is to be ended, with the reason."""
 
@@ -39,9 +41,9 @@ class Ticket:
     number: int = field(default_factory=lambda: next(_numbers))
 
     @property
-    def order(self) -> tuple[int, int]:
-        """Return what waiting requests are sorted by."""
-        return (-self.priority, self.number)
+    def order(self) -> tuple[int, float, int]:
+        """Return what waiting requests are sorted by: one that comes back has the place that it had."""
+        return (-self.priority, self.arrived, self.number)
 
 
 class Queue:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import assert_never
 
-from llmux.server import _view
+from llmux.server import _estimate, _view
 from llmux.server._record import Model
 from llmux.server.scheduling.snapshot import Action, Amounts, Deepen, Policy, Sleep, Wake
 
@@ -43,6 +43,14 @@ class Scheduler:
         """Decide before long: something has changed."""
         if self._soon is None and not self._closed:
             self._soon = asyncio.get_running_loop().call_soon(self._decide)
+
+    def outlook(self, name: str | None) -> float:
+        """Estimate the seconds until a model serves; without a name, any of those that somebody waits for."""
+        models, now = self._models.values(), time.monotonic()
+        snapshot, pauses = _view.view(models, self._capacity, now), _view.pauses(models, now)
+        if name is None:
+            return _estimate.until_any_served(snapshot, pauses)
+        return _estimate.until_served(snapshot, name, pauses)
 
     def close(self) -> None:
         """Decide nothing any more."""

@@ -50,6 +50,16 @@ def next_change(models: Iterable[Model], now: float) -> float | None:
     return min(times, default=None)
 
 
+def pauses(models: Iterable[Model], now: float) -> dict[str, float]:
+    """Return how many seconds those replicas that have failed are not started again, by name."""
+    return {
+        each.name: max(0.0, at - now)
+        for model in models
+        for each in model.replicas
+        if (at := _started_again_at(each.state, model.rules.restart)) is not None
+    }
+
+
 def given_up(state: State, restart: Restart) -> bool:
     """Say whether a replica has failed so often that it is not started again by itself."""
     return isinstance(state, Failed) and state.failures > restart.limit

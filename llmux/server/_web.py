@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -64,12 +65,29 @@ async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamR
 def error_response(error: ServerError) -> web.Response:
     """Return the answer that tells of `error`."""
     status = _STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
-    kind = "invalid_request_error" if status < 500 else "server_error"
+    body = _routing.error_body(error.problem(), _kind(error, status), _param(error))
+    return web.json_response(body, status=status, headers=_retry_after(error))
+
+
+def _kind(error: ServerError, status: int) -> str:
+    if isinstance(error, QueueFull):
+        return "rate_limit_error"
+    return "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+
+
+def _param(error: ServerError) -> str | None:
     match error:
         case RequestInvalid(param=param):
-            pass
+            return param
         case UnknownModel():
-            param = "model"
+            return "model"
         case _:
-            param = None
-    return web.json_response(_routing.error_body(error.problem(), kind, param), status=status)
+            return None
+
+
+def _retry_after(error: ServerError) -> dict[str, str]:
+    match error:
+        case QueueFull(retry_after=float(seconds)) | ModelUnavailable(retry_after=float(seconds)):
+            return {"Retry-After": str(max(1, math.ceil(seconds)))}
+        case _:
+            return {}

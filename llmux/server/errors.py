@@ -166,6 +166,7 @@ class EvictionRefused(ServerError):
 class QueueFull(ServerError):
     """So many requests wait already that this one is not let in. `retry_after` is an estimate in seconds."""
 
+    code: ClassVar[str] = "rate_limit_exceeded"  # what OpenAI's clients know a full queue by
     model: str
     waiting: int
     limit_of: str
@@ -200,10 +201,14 @@ class IllegalMove(ServerError):
 
 @dataclass(eq=False)
 class ModelUnavailable(ServerError):
-    """The model could not be brought to serve, or to sleep; `cause` says why."""
+    """The model could not be brought to serve, or to sleep; `cause` says why.
+
+    `retry_after` is an estimate of the seconds until it can be had, where there is one.
+    """
 
     model: str
     cause: Problem
+    retry_after: float | None = None
 
     def what(self) -> str:
         return f"{self.model}: {self.cause.message}"

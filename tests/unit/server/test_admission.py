@@ -68,6 +68,33 @@ async def test_the_queues_of_all_models_together_are_bounded(make_driver, make_h
         await asyncio.gather(*waiting)
 
 
+async def test_who_comes_back_is_let_in_in_its_old_place_however_full_it_is(make_driver, make_hands):
+    hands = make_hands(gates={"cold_start": asyncio.Event()})
+    async with opened(make_driver({"m": hands}, max_waiting_each=1)) as driver:
+        order = []
+
+        async def ask(arrived):
+            async with driver.admit("m", arrived) as admission:
+                order.append(admission.arrived)
+
+        new = soon(ask(None))
+        queue = driver.models["m"].queue
+        await until(lambda: len(queue) == 1)
+        old = soon(ask(queue.oldest - 1))
+        await until(lambda: len(queue) == 2)
+        hands.gates["cold_start"].set()
+        await asyncio.gather(new, old)
+        assert order == sorted(order)
+
+
+async def test_who_is_refused_is_told_when_to_come_again(make_driver, make_hands):
+    hands = make_hands(broken={"cold_start"})
+    async with opened(make_driver({"m": hands})) as driver:
+        with pytest.raises(ModelUnavailable) as caught:
+            await admitted(driver)
+        assert caught.value.retry_after > 0
+
+
 async def test_who_waits_too_long_is_told_and_forgotten(make_driver, make_hands):
     hands = make_hands(gates={"cold_start": asyncio.Event()})
     async with opened(make_driver({"m": hands}, request_timeout=0.02)) as driver:

@@ -64,3 +64,12 @@ def test_within_a_priority_the_order_is_that_of_arrival(priorities):
         )
     finally:
         loop.close()
+
+
+async def test_one_that_comes_back_has_its_old_place(ticket):
+    queue = Queue()
+    first, second = ticket(1.0), ticket(2.0)
+    queue.add(second)
+    queue.add(ticket(1.0, priority=-1))
+    queue.add(first)
+    assert (queue.take(), queue.take()) == (first, second)

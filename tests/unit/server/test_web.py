@@ -13,7 +13,9 @@ from llmux.server.errors import (
     IllegalMove,
     ModelUnavailable,
     Problem,
+    QueueFull,
     RequestInvalid,
+    RequestTimedOut,
     UnknownModel,
 )
 
@@ -26,6 +28,8 @@ from llmux.server.errors import (
         (UnknownModel("x", ("m",)), 404, "invalid_request_error", "model"),
         (IllegalMove("asleep", "be put to sleep"), 409, "invalid_request_error", None),
         (ModelUnavailable("m", Problem("stopping", "llmux is stopping")), 503, "server_error", None),
+        (QueueFull("m", 7, "it", 3.0), 429, "rate_limit_error", None),
+        (RequestTimedOut("m", 600, "waking"), 504, "server_error", None),
         (EngineRefused("http://x", 500, "boom"), 500, "server_error", None),
     ],
     ids=lambda each: type(each).__name__,
@@ -36,3 +40,17 @@ def test_an_error_has_its_status_and_form(error, status, kind, param):
     assert (response.status, body["type"], body["param"]) == (status, kind, param)
     assert body["code"] == error.problem().code
     assert error.what() in body["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (QueueFull("m", 7, "it", 3.2), "4"),
+        (QueueFull("m", 7, "it", 0.0), "1"),
+        (ModelUnavailable("m", Problem("x", "y"), 61.0), "61"),
+        (ModelUnavailable("m", Problem("stopping", "llmux is stopping")), None),
+        (UnknownModel("m"), None),
+    ],
+)
+def test_who_may_come_again_is_told_when(error, seconds):
+    assert error_response(error).headers.get("Retry-After") == seconds
