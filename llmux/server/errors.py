@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 
+_LOOK = "GET /control/status says how the model is; ask again, or see the engine's log"
+
+
 @dataclass(frozen=True)
 class Problem:
     """Why something did not work, as a value that a state can keep: a stable code, one line, and what to do."""
@@ -215,7 +218,7 @@ class ModelUnavailable(ServerError):
 
     def problem(self) -> Problem:
         """Return the cause's code, which says more than this error's own."""
-        return Problem(self.cause.code, self.what(), self.hint or self.cause.hint)
+        return Problem(self.cause.code, self.what(), self.hint or self.cause.hint or _LOOK)
 
 
 @dataclass(eq=False)

@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="in the short forms that `make test` runs")
     parser.add_argument("--length", type=int, help="instead of the storm's own length")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", type=Path, help="a file for llmux's log")
     parser.add_argument("--image", default="llmux:tiny")
     options = parser.parse_args()
     if unknown := set(options.name) - set(STORMS):
@@ -43,6 +44,8 @@ def _run(storm: Storm, options: argparse.Namespace) -> int:
     # Containers have shared memory of their own; the host's is others'.
     left = replace(Traces.seen() - before, shared_memory=frozenset())
     faults = [*outcome.faults(), *([f"left behind on this machine: {left}"] if left else [])]
+    if options.log:
+        options.log.write_text(outcome.log)
     console = Console(width=110, soft_wrap=True)
     console.print(render(outcome))
     console.print(*faults[:_SHOWN], sep="\n", style="red", markup=False)

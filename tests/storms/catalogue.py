@@ -16,6 +16,7 @@ STORMS: dict[str, Storm] = {
         leaving.ABANDONED,
         leaving.FLOOD,
         killing.KILLED_ENGINE,
+        killing.DISTURBED,
         killing.KILLED_LLMUX,
         mishaps.FULL_DISK,
         mishaps.ENDURANCE,

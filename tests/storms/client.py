@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 import time
@@ -89,6 +90,13 @@ class Client:
         """Make a call below /control; its errors are the caller's to judge."""
         async with self._session.post(f"{self._url}/control/{call}", json=body) as answer:
             return answer.status, await answer.json()
+
+    async def fault(self, port: int, kind: str, amount: float = 1) -> None:
+        """Let a fault of the tiny engine at a port happen, now or at its moment; it may take the answer along."""
+        with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+            url = f"http://127.0.0.1:{port}/fault"
+            async with self._session.post(url, json={"kind": kind, "amount": amount}) as answer:
+                assert answer.status == 200, await answer.text()
 
     async def states(self) -> Mapping[str, Json]:
         """Return each model's part of the status."""

@@ -1,6 +1,6 @@
 """What became of a request: one whole answer of its own, one honest error, or a fault of whoever stands between. Pure.
 
-Honest are 429, 502, 503 and 504 in OpenAI's form with a code and a hint, and an answer that is broken off so that the
+Honest are 429, 502, 503 and 504 in OpenAI's form with a code and a hint, the same from the engine itself (it knows no hint), and an answer that is broken off so that the
 client can tell: the connection ends before the answer does, the stream holds an error, or says it was aborted.
 """
 
@@ -107,6 +107,8 @@ def _judge_error(reply: Reply) -> Verdict:
     error = json.loads(reply.body)["error"]
     if reply.status not in HONEST:
         return Verdict(Kind.WRONG, why=f"status {reply.status}: {error}")
+    if "hint" not in error and error["type"]:
+        return Verdict(Kind.HONEST, f"{reply.status} {error['type']} of the engine")
     if not (error["message"] and error["code"] and error["hint"]):
         return Verdict(Kind.WRONG, why=f"{reply.status} without message, code or hint: {error}")
     return Verdict(Kind.HONEST, f"{reply.status} {error['code']}")

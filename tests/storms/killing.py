@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from storms.storm import DEEP, SHALLOW, Storm, Weather
+from storms.storm import DEEP, FORGIVING, SHALLOW, Storm, Weather
 
 Blow = Callable[[Weather, str], Awaitable[object]]
 Situation = Callable[[Weather, str, Blow], Awaitable[None]]
@@ -33,7 +32,7 @@ async def _answering(weather: Weather, model: str, blow: Blow) -> None:
     await weather.client.answered(model)
 
     async def soon() -> None:
-        await asyncio.sleep(0.2)
+        await weather.pause(0.2)
         await blow(weather, model)
 
     streams = (weather.client.ask(model, stream=each % 2 == 0, tokens=60) for each in range(6))
@@ -83,7 +82,38 @@ async def _strike(weather: Weather, blow: Blow) -> None:
         await weather.client.answered(model)
 
 
+async def _kill_trees(weather: Weather) -> None:
+    await _strike(weather, lambda here, _model: here.kill_tree())
+
+
+async def _disturb(weather: Weather) -> None:
+    """Let each of the engine's own faults happen at its moment; requests after it are to be answered all the same."""
+    (model,) = weather.models
+    for number in range(weather.length):
+        await weather.client.answered(model)
+        match number % 4:
+            case 0:
+                await weather.fault(model, "exit_at_sleep")
+                await weather.order("sleep", {"model": model, "eviction": SHALLOW})
+            case 1:
+                await weather.fault(model, "exit_at_wake")
+                await weather.order("sleep", {"model": model, "eviction": SHALLOW})
+            case 2:
+                await weather.fault(model, "garbage_http", 3)
+            case _:
+                streams = (weather.client.ask(model, stream=each % 2 == 0, tokens=40) for each in range(4))
+                await weather.at_once(*streams, _soon(weather, model))
+        await weather.at_once(*(weather.client.ask(model, stream=each % 2 == 0) for each in range(4)))
+
+
+async def _soon(weather: Weather, model: str) -> None:
+    await weather.pause(0.2)
+    await weather.fault(model, "crash_worker")
+
+
 _DYING = ("502", "503", "broken off")
+# Of engines that are killed with all that is around them: nobody is left who would know whose they were.
+_SOCKETS = ("socket /tmp/",)
 KILLED_ENGINE = Storm(
     "killed-engine",
     "an engine is killed in every state",
@@ -93,6 +123,30 @@ KILLED_ENGINE = Storm(
     models=1,
     options=("--token-delay", "0.02"),
     excused=_DYING,
+    model_fields={"restart": FORGIVING},
+)
+KILLED_TREE = Storm(
+    "killed-tree",
+    "an engine, its worker and its sandbox are killed together in every state",
+    _kill_trees,
+    len(_SITUATIONS),
+    len(_SITUATIONS) * 8,
+    models=1,
+    options=("--token-delay", "0.02"),
+    excused=_DYING,
+    may_leave=_SOCKETS,
+    model_fields={"restart": FORGIVING},
+)
+DISTURBED = Storm(
+    "disturbed",
+    "an engine exits at a sleep or a wake, answers garbage, loses its worker",
+    _disturb,
+    4,
+    40,
+    models=1,
+    options=("--token-delay", "0.02"),
+    excused=_DYING,
+    model_fields={"restart": FORGIVING},
 )
 KILLED_LLMUX = Storm(
     "killed-llmux",
@@ -103,6 +157,6 @@ KILLED_LLMUX = Storm(
     models=1,
     options=("--token-delay", "0.02"),
     excused=(*_DYING, "unreachable"),
-    # Of engines that are killed together with llmux: nobody is left who would know whose they were.
-    may_leave=("socket /tmp/",),
+    may_leave=_SOCKETS,
+    model_fields={"restart": FORGIVING},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from proof.bench import CHECKPOINTS
-from storms.storm import DEEP, SHALLOW, Storm, Weather
+from storms.storm import DEEP, FORGIVING, SHALLOW, Storm, Weather
 
 
 async def _full_disk(weather: Weather) -> None:
@@ -72,5 +72,7 @@ ENDURANCE = Storm(
     models=4,
     awake=2,
     options=("--token-delay", "0.005"),
+    fields={},
+    model_fields={"restart": FORGIVING},
     excused=("429", "502", "503", "broken off"),
 )

@@ -111,6 +111,11 @@ def is_llmux(line: str) -> bool:
     return LLMUX in line and "sh -c" not in line
 
 
+def is_shell(line: str) -> bool:
+    """Tell whether a command line is that of the container's init, or of what it waits with."""
+    return line.startswith(("sh -c", "sleep"))
+
+
 def is_engine_of(model: str) -> Callable[[str], bool]:
     """Return what picks the processes of a model's engine: its API process, whose end takes the others along."""
     return lambda line: "llmux.tiny_engine serve" in line and f" {model} " in f"{line} "

@@ -17,11 +17,16 @@ from proof.bench import CHECKPOINTS, Bench, Model, Settings
 from proof.containers import Memory
 from storms.client import Book, Client, Record, open_session
 from storms.judge import GOOD, Json, Kind
-from storms.place import Place, is_engine_of, is_llmux, place
+from storms.place import Place, is_engine_of, is_llmux, is_shell, place
 
 DEEP = {"weights": "discard", "process": "checkpoint"}
 SHALLOW = {"weights": "offload", "process": "keep_running"}
-STOPPED = {"weights": "discard", "process": "stop"}
+EAGER: Mapping[str, object] = {
+    "policy": {"amortization_factor": 0, "min_quantum_ms": 0, "min_active_secs": 0}
+}
+"""Models switch as soon as anybody waits, so that there are many switches in a short time."""
+FORGIVING = {"limit": 10_000, "backoff": 0, "backoff_max": 0}
+"""An engine is started again at once, however often it has ended."""
 _SERVES = re.compile(r": \S.* -> running$", re.MULTILINE)
 
 
@@ -73,6 +78,14 @@ class Weather:
         """Kill a model's engine by SIGKILL; return whether there was one."""
         return bool(await self._signal(signal.SIGKILL, is_engine_of(model)))
 
+    async def kill_tree(self) -> None:
+        """Kill everything that llmux has started: its engines, their workers and their sandboxes, all at once."""
+        await self._signal(signal.SIGKILL, lambda line: not is_llmux(line) and not is_shell(line))
+
+    async def fault(self, model: str, kind: str, amount: float = 1) -> None:
+        """Let a fault of a model's engine happen, now or at its moment."""
+        await self.client.fault(self.place.settings.model(model).port, kind, amount)
+
     async def kill_llmux(self) -> None:
         """Kill llmux by SIGKILL; it is started again."""
         await self._signal(signal.SIGKILL, is_llmux)
@@ -103,7 +116,7 @@ class Storm:
     options: tuple[str, ...] = ()
     """Of each engine's command line."""
     excused: tuple[str, ...] = ()
-    fields: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=lambda: EAGER)
     """Of the configuration."""
     model_fields: Mapping[str, object] = field(default_factory=dict)
     may_leave: tuple[str, ...] = ()
@@ -128,9 +141,15 @@ class Outcome:
     storm: Storm
     book: Book
     seconds: float
-    switches: int
     traces: frozenset[str]
     """What can be seen in the container after llmux has ended, and could not before it began."""
+    log: str
+    """Of llmux."""
+
+    @property
+    def switches(self) -> int:
+        """How often a model came to serve."""
+        return len(_SERVES.findall(self.log))
 
     @property
     def kinds(self) -> Counter[Kind]:
@@ -186,6 +205,5 @@ def break_loose(storm: Storm, here: Bench, length: int, seed: int = 0) -> Outcom
 
         seconds = there.run(course)
         there.stop()
-        switches = len(_SERVES.findall(there.container.logs()))
         left = (each for each in there.look() - before if not each.startswith(storm.may_leave or ("\0",)))
-        return Outcome(storm, book, seconds, switches, frozenset(left))
+        return Outcome(storm, book, seconds, frozenset(left), there.container.logs())

@@ -80,4 +80,5 @@ ZIPF = Storm(
     models=20,
     awake=3,
     eviction=SHALLOW,
+    fields={"policy": {"min_active_secs": 1, "min_quantum_ms": 500}},
 )

@@ -52,6 +52,13 @@ def test_an_honest_error_has_message_code_and_hint(status):
         assert kind(PLAIN, refusal(status, **{missing: ""})) is Kind.WRONG
 
 
+def test_an_engines_own_refusal_is_honest_without_a_hint():
+    own = Reply(
+        Ending.WHOLE, 503, body='{"error": {"message": "dead", "type": "EngineDeadError", "code": 503}}'
+    )
+    assert judge(PLAIN, own) == Verdict(Kind.HONEST, "503 EngineDeadError of the engine")
+
+
 @pytest.mark.parametrize("status", [400, 404, 500])
 def test_other_errors_are_not_honest(status):
     assert kind(PLAIN, refusal(status)) is Kind.WRONG
