@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from llmux.server._model import (
+    CutInFlight,
     Draining,
     Event,
     Failed,
@@ -125,14 +126,17 @@ class Admissions:
         if ticket.admitted.done() or replica.life is None:  # its client has gone in this very moment
             return
         now = time.monotonic()
-        cut: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
-        waited_for = replica.last_wake if ticket.arrived < replica.state.since else None
+        cut: asyncio.Future[CutInFlight] = asyncio.get_running_loop().create_future()
+        waited_for = replica.last_wake if ticket.arrived < replica.served_since else None
         wake = _WAKES[waited_for.kind] if waited_for else "warm"
+        if not replica.flights:
+            replica.heard_at = now
         replica.flights[ticket] = cut
         replica.last_used = now
-        ticket.admitted.set_result(
-            Admission(replica.name, replica.life, now - ticket.arrived, wake, ticket.arrived, cut)
+        admission = Admission(
+            replica.name, replica.life, now - ticket.arrived, wake, ticket.arrived, cut, replica.heard
         )
+        ticket.admitted.set_result(admission)
         self._feed(replica, Taken())
 
     def _give_back(self, model: Model, ticket: Ticket) -> None:

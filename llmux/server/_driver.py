@@ -56,6 +56,7 @@ from llmux.server._queue import Admission
 from llmux.server._record import Model, Replica
 from llmux.server._rules import AfterDrain, deeper_than
 from llmux.server._scheduler import Scheduler
+from llmux.server._vigil import Vigil
 from llmux.server.errors import (
     EvictionRefused,
     ModelUnavailable,
@@ -87,6 +88,7 @@ class Driver:
             self.models, self._feed, self._scheduler.poke, max_waiting, self._scheduler.outlook
         )
         self._operations = Operations(self._feed, self._watch)
+        self._vigil = Vigil(self.models, self._feed, self._spawn)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -106,6 +108,7 @@ class Driver:
             elif found:
                 replica.stored = found
                 self._feed(replica, CheckpointFound(found.eviction))
+        self._spawn(self._vigil.keep())
         self._scheduler.poke()
 
     @property
@@ -126,7 +129,7 @@ class Driver:
         for replica in self.replicas:
             self._stop_drain_timer(replica)
             _settle(replica, _STOPPING)
-            _cut(replica, _STOPPING)
+            _cut(replica, CutInFlight(_STOPPING))
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -145,6 +148,11 @@ class Driver:
             raise ModelUnavailable(name, _STOPPING)
         async with self._admissions.admit(model, arrived) as admission:
             yield admission
+
+    def suspect(self, admission: Admission, *, silent: bool) -> asyncio.Task[None]:
+        """Have the engine examined that a request was given to: it failed, or was `silent` until the answer's time was over."""
+        replica = next(each for each in self.replicas if each.name == admission.replica)
+        return self._vigil.suspect(replica, admission.life, silent=silent)
 
     async def sleep(self, name: str, eviction: Eviction | None = None) -> Model:
         """Put a model to sleep, as deep as configured or as `eviction` says; return once all its replicas sleep.
@@ -251,12 +259,12 @@ class Driver:
                 self._start_drain_timer(replica)
             case StopDrainTimer():
                 self._stop_drain_timer(replica)
-            case CutInFlight(problem):
-                _cut(replica, problem)
+            case CutInFlight():
+                _cut(replica, effect)
             case RefuseWaiting(problem):
                 self._admissions.refuse_unless_served(self.models[replica.model], problem)
             case RememberWake(wake):
-                replica.last_wake = wake
+                replica.last_wake, replica.served_since = wake, replica.state.since
             case _:
                 assert_never(effect)
 
@@ -329,10 +337,10 @@ def _settle(replica: Replica, outcome: Problem | None) -> None:
     replica.sleepers.clear()
 
 
-def _cut(replica: Replica, problem: Problem) -> None:
+def _cut(replica: Replica, why: CutInFlight) -> None:
     for cut in replica.flights.values():
         if not cut.done():
-            cut.set_result(problem)
+            cut.set_result(why)
 
 
 async def _after(

@@ -5,6 +5,7 @@ Interface:
     open_session() -> aiohttp.ClientSession   keeps no connection open, so that none is in a dump
     Engine: .url, .command(environ) -> Command, and over a session
         await .healthy(session) -> bool       whether /health is 200 now
+        await .ask_health(session)            the same as an error
         await .sleep(session, weights)        let go of the weights as far as `weights` says
         await .wake(session, weights)         take them back; `weights` as they were put to sleep
 
@@ -59,6 +60,9 @@ class Engine(Protocol):
     async def healthy(self, session: aiohttp.ClientSession) -> bool:
         """Say whether it is ready to serve."""
 
+    async def ask_health(self, session: aiohttp.ClientSession) -> None:
+        """Do nothing if it is. Raises EngineUnreachable and EngineRefused."""
+
     async def sleep(self, session: aiohttp.ClientSession, weights: Weights) -> None:
         """Make it let go of its weights."""
 
@@ -104,10 +108,13 @@ class VllmEngine:
 
     async def healthy(self, session: aiohttp.ClientSession) -> bool:
         try:
-            await self._call(session, "GET", "/health", self._timeouts.health)
+            await self.ask_health(session)
         except (EngineUnreachable, EngineRefused):
             return False
         return True
+
+    async def ask_health(self, session: aiohttp.ClientSession) -> None:
+        await self._call(session, "GET", "/health", self._timeouts.health)
 
     async def sleep(self, session: aiohttp.ClientSession, weights: Weights) -> None:
         match weights:

@@ -61,6 +61,12 @@ class Life(Protocol):
     async def wait(self) -> Problem:
         """Wait until its process is gone; say why, as far as its log tells."""
 
+    async def fault(self) -> str:
+        """Ask its /health once; say what is wrong, or nothing."""
+
+    async def post_mortem(self, fault: str) -> Problem:
+        """Say why it is lost that has this fault, as far as its log tells."""
+
     async def quieten(self, weights: Weights) -> None:
         """Make it let go of its weights, as far as `weights` says."""
 

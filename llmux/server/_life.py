@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from yarl import URL
 
 from llmux.server import _criu, _engine
 from llmux.server._criu import CriuSettings
+from llmux.server._effect_errors import EngineRefused, EngineUnreachable
 from llmux.server._engine import Engine
 from llmux.server._log_tail import last_lines
 from llmux.server._model import Weights
 from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
-from llmux.server.errors import EngineEnded, EngineNotHealthy, Problem
+from llmux.server.errors import EngineEnded, EngineHung, EngineNotHealthy, Problem
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ _TERM_GRACE = 2.0
 """Seconds between asking an engine to end and ending its sandbox."""
 _POLL_LEAST, _POLL_MOST = 0.01, 0.5
 """Seconds between two looks at /health: a restored engine answers at once, a cold one after a minute."""
+_DYING = 1.0
+"""Seconds for an engine that answers nothing any more to turn out to have ended."""
 _DISCONNECT = 2.0
 """Seconds for the engine to close its ends of connections that are over."""
 
@@ -83,6 +87,20 @@ class EngineLife:
     async def wait(self) -> Problem:
         await self.child.wait()
         return (await self._ending()).problem()
+
+    async def fault(self) -> str:
+        try:
+            await self.engine.ask_health(self.control)
+        except (EngineUnreachable, EngineRefused) as error:
+            return error.what()
+        return ""
+
+    async def post_mortem(self, fault: str) -> Problem:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DYING):
+                return await self.wait()
+        hint = "The next request starts it again"
+        return EngineHung(fault, str(self.log), await self._last_words(), hint=hint).problem()
 
     async def until_healthy(self, seconds: float) -> None:
         """Return once /health is good. Raises EngineEnded and EngineNotHealthy."""

@@ -24,6 +24,7 @@ from llmux.server._model import (
     Deepening,
     Draining,
     DrainTimedOut,
+    Effect,
     EndEngine,
     EngineLost,
     Event,
@@ -137,7 +138,7 @@ def _running(state: Running, event: Event, now: float) -> Move:
             return _go_to_sleep(eviction, escalation, now)
         case EngineLost(problem):
             before = 0 if now - state.since > STABLE_AFTER else state.failures
-            return Move(Failed(since=now, why=problem, failures=before + 1), (EndEngine(),))
+            return Move(Failed(since=now, why=problem, failures=before + 1), _lose(problem))
         case _:
             raise _illegal(state, event)
 
@@ -156,7 +157,7 @@ def _draining(state: Draining, event: Event, now: float) -> Move:
         case SleepAsked(eviction) if eviction == state.eviction:
             return Move(state)
         case EngineLost(problem):
-            return Move(Failed(since=now, why=problem), (StopDrainTimer(), EndEngine()))
+            return Move(Failed(since=now, why=problem), (StopDrainTimer(), *_lose(problem)))
         case _:
             raise _illegal(state, event)
 
@@ -240,6 +241,10 @@ def _go_to_sleep(
 ) -> Move:
     going = GoingToSleep(since=now, eviction=eviction, escalation=escalation, failed=failed)
     return Move(going, (PutToSleep(eviction),))
+
+
+def _lose(problem: Problem) -> tuple[Effect, ...]:
+    return (CutInFlight(problem, engine_lost=True), EndEngine())
 
 
 def _illegal(state: State, event: Event) -> IllegalMove:

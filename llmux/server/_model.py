@@ -341,9 +341,10 @@ class StopDrainTimer:
 
 @dataclass(frozen=True)
 class CutInFlight:
-    """End the answers in flight with this error: their time is over."""
+    """End the answers in flight with this error: their time is over, or their engine is lost."""
 
     problem: Problem
+    engine_lost: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,24 @@
-"""The OpenAI-compatible front: finds the model, brings it to serve, and passes bytes on, untouched, both ways."""
+"""The OpenAI-compatible front: finds the model of a request, and has it answered by an engine."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
+from functools import partial
 
-import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
-from yarl import URL
 
 from llmux.server import _routing
-from llmux.server._hands import Life
+from llmux.server._relay import Relay, Unanswered
 from llmux.server._web import DRIVER, STARTED
-from llmux.server.errors import Problem, RequestInvalid
+from llmux.server.errors import RequestInvalid
 
 log = logging.getLogger(__name__)
 
 _PARSED_AT_ONCE = 1 << 20
 """Bytes; parsing a longer body would keep other answers waiting for milliseconds."""
+_TRIES = 3
+"""How many engines that fail a request may meet."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -53,8 +52,26 @@ async def forward(request: web.Request) -> web.StreamResponse:
         name = _model_of(request, body)
     else:
         name = await asyncio.to_thread(_model_of, request, body)
-    async with request.app[DRIVER].admit(name) as admission:
-        return await _pass_on(request, body, admission.life)
+    return await _answer(request, body, name)
+
+
+async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamResponse:
+    """Ask until there is an answer: an engine that was put to sleep meanwhile, or failed, is asked again or replaced."""
+    driver = request.app[DRIVER]
+    model = driver.find(name)
+    arrived: float | None = None
+    tries_left = _TRIES
+    while True:
+        async with driver.admit(name, arrived) as admission:
+            suspect = partial(driver.suspect, admission)
+            outcome = await Relay(request, body, model, admission, suspect).run()
+        if not isinstance(outcome, Unanswered):
+            return outcome
+        log.info("%s %s: asked again: %s", request.method, request.path, outcome.why.message)
+        arrived = admission.arrived
+        tries_left -= outcome.engine_failed
+        if not tries_left:
+            return web.json_response(_routing.error_body(outcome.why, "server_error"), status=502)
 
 
 def _model_of(request: web.Request, body: bytes) -> str:
@@ -69,52 +86,3 @@ def _model_of(request: web.Request, body: bytes) -> str:
     raise RequestInvalid(
         "the request names no model", "model", hint='Send a JSON body with "model", or ?model=NAME'
     )
-
-
-async def _pass_on(request: web.Request, body: bytes, life: Life) -> web.StreamResponse:
-    if life.session.closed:
-        return _gone("it has just ended")
-    asked = life.session.request(
-        request.method,
-        URL(f"{life.url.origin()}{request.rel_url.raw_path_qs}", encoded=True),
-        headers=CIMultiDict(_routing.request_headers(request.headers.items())),
-        data=io.BytesIO(body) if body else None,
-        allow_redirects=False,
-    )
-    try:
-        answer = await asked
-    except aiohttp.ClientError as error:
-        return _gone(str(error))
-    # Left by an exception or a cancellation, this closes the connection: that is how the engine learns of it.
-    async with answer:
-        return await _stream(request, answer)
-
-
-def _gone(why: str) -> web.Response:
-    hint = "Ask again: an engine that has ended is started again for the next request"
-    problem = Problem("engine_gone", f"the engine did not answer: {why}", hint)
-    return web.json_response(_routing.error_body(problem, "server_error"), status=502)
-
-
-async def _stream(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    headers = CIMultiDict(_routing.response_headers(answer.headers.items()))
-    response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
-    await response.prepare(request)
-    try:
-        async for chunk in answer.content.iter_any():
-            await response.write(chunk)
-    except aiohttp.ClientConnectionResetError:
-        log.info("%s %s: the client has gone", request.method, request.path)
-    except aiohttp.ClientError as error:
-        _break_off(request, response, error)
-    else:
-        await response.write_eof()
-    return response
-
-
-def _break_off(request: web.Request, response: web.StreamResponse, error: aiohttp.ClientError) -> None:
-    """End an answer that the engine did not finish so that the client can tell: without a proper end."""
-    log.warning("%s %s: the engine broke off its answer: %s", request.method, request.path, error)
-    response.force_close()
-    if request.transport:
-        request.transport.close()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from llmux.server._hands import Life
-from llmux.server.errors import Problem
+from llmux.server._model import CutInFlight
 
 _numbers = itertools.count()
 
@@ -26,8 +26,10 @@ class Admission:
     """How the engine came to serve, if the request had to wait for that: `restored` or `cold`; otherwise `warm`."""
     arrived: float
     """When the request came, by the monotonic clock."""
-    cut: asyncio.Future[Problem]
+    cut: asyncio.Future[CutInFlight]
     """Done when the answer is to be ended, with the reason."""
+    heard: Callable[[], None]
+    """To be called when the engine has sent something of the answer."""
 
 
 @dataclass(eq=False)

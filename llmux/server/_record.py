@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 from llmux.server._hands import Hands, Life, Stored
-from llmux.server._model import State, Wake, name_of
+from llmux.server._model import CutInFlight, State, Wake, name_of
 from llmux.server._queue import Queue, Ticket
 from llmux.server._rules import Rules, Sizes
 from llmux.server.errors import Problem
@@ -26,16 +27,25 @@ class Replica:
     checkpoint_problem: Problem | None = None
     """Why what lies where its checkpoint should be is none."""
     last_wake: Wake | None = None
+    served_since: float = 0.0
+    """When its engine last came to serve, by the monotonic clock, as all these times."""
     last_used: float = 0.0
-    """By the monotonic clock."""
+    heard_at: float = 0.0
+    """When its engine last sent something of an answer, or was given a request while it had none."""
+    silences: int = 0
+    """How many answers have stopped since, without a byte from the engine in all their time."""
     asleep_since: float = 0.0
     """When it fell asleep, however much deeper it has gone since."""
-    flights: dict[Ticket, asyncio.Future[Problem]] = field(default_factory=dict)
+    flights: dict[Ticket, asyncio.Future[CutInFlight]] = field(default_factory=dict)
     """The requests in flight, each with what ends it."""
     sleepers: list[asyncio.Future[Problem | None]] = field(default_factory=list)
     """Those who wait for the end of a sleep: its problem, or None."""
     operation: asyncio.Task[None] | None = None
     drain_timer: asyncio.TimerHandle | None = None
+
+    def heard(self) -> None:
+        """Note that its engine has sent something."""
+        self.heard_at, self.silences = time.monotonic(), 0
 
     def __str__(self) -> str:
         return f"{self.name} ({name_of(self.state)})"

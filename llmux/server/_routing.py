@@ -89,6 +89,12 @@ def response_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     return _end_to_end(headers)
 
 
+def way_headers(queued: float, wake: str, replica: str | None) -> Headers:
+    """Return what tells a client of its request's way: seconds waited, what for, and where there are several, which replica."""
+    told = [("x-llmux-queue-ms", str(round(queued * 1000))), ("x-llmux-wake", wake)]
+    return told if replica is None else [*told, ("x-llmux-replica", replica)]
+
+
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
     pairs = list(headers)
     named = {
@@ -111,6 +117,11 @@ def error_body(problem: Problem, kind: str, param: str | None = None) -> dict[st
         "hint": problem.hint,
     }
     return {"error": error}
+
+
+def error_event(problem: Problem) -> bytes:
+    """Return the event that tells a stream's client that no more comes, in the form that OpenAI's clients raise as an error."""
+    return b"data: " + json.dumps(error_body(problem, "server_error")).encode() + b"\n\n"
 
 
 def models_body(names: Iterable[str], created: int) -> dict[str, object]:

@@ -82,6 +82,8 @@ class Rules:
     restart: Restart = Restart()
     request_timeout: float = 600.0
     """How long a request waits for the first byte of its answer."""
+    stall: float | None = 120.0
+    """How long an answer that has begun may bring nothing; None: for ever."""
     max_waiting: int = 1000
     """How many requests may wait for it."""
     priority: int = 0

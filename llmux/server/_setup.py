@@ -55,6 +55,7 @@ def make_rules(model: ModelConfig) -> Rules:
         drain=drain,
         restart=Restart(model.restart.limit, model.restart.backoff, model.restart.backoff_max),
         request_timeout=model.timeouts.request,
+        stall=model.timeouts.stall,
         max_waiting=model.queue.max_waiting,
         priority=model.priority,
         weight=model.weight,

@@ -13,6 +13,7 @@ __all__ = [
     "ConfigUnreadable",
     "EngineEnded",
     "EngineGone",
+    "EngineHung",
     "EngineNotHealthy",
     "EnginePortTaken",
     "EvictionRefused",
@@ -246,6 +247,18 @@ class EngineGone(ServerError):
 
     def what(self) -> str:
         return f"the engine of {self.model} has ended"
+
+
+@dataclass(eq=False)
+class EngineHung(ServerError):
+    """An engine runs and does not answer any more."""
+
+    fault: str
+    log: str
+    last_words: str
+
+    def what(self) -> str:
+        return f"the engine hangs: {self.fault}; the end of {self.log}: {self.last_words or '(nothing)'}"
 
 
 @dataclass(eq=False)

@@ -81,7 +81,7 @@ class Timeouts(Section):
     wake: Seconds = 300
     """Each of the engine's own steps on the way back."""
     request: Seconds = 600
-    """One request, from its arrival to the end of its answer, waiting for the model included."""
+    """From the arrival of a request to the first byte of its answer, waiting for the model included."""
     stall: Seconds | None = 120
     """A streamed answer that brings no byte for so long is taken for dead, and ended with an error; null: never."""
 

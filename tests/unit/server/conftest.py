@@ -44,6 +44,8 @@ class FakeLife:
     log: Path = Path("/log")
     closed: bool = False
     asleep: bool = False
+    deaf: bool = False
+    """It answers nothing, /health neither."""
     _exit: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -57,6 +59,13 @@ class FakeLife:
         await self._exit.wait()
         await self.hands.step("wait")
         return Problem("engine_exited", "the engine ended with exit code 1", "its last lines: boom")
+
+    async def fault(self) -> str:
+        await self.hands.step("fault")
+        return "no answer" if self.deaf or self.ended or self.session.closed else ""
+
+    async def post_mortem(self, fault: str) -> Problem:
+        return await self.wait() if self.ended else Problem("engine_hung", f"the engine hangs: {fault}")
 
     async def quieten(self, _weights: Weights) -> None:
         await self.hands.step("quieten")

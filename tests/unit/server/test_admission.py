@@ -159,8 +159,8 @@ async def test_answers_that_outlast_the_drain_are_cut_off_and_the_model_sleeps(m
     async with opened(make_driver({"m": hands}, then=AfterDrain.END)) as driver:
         async with driver.admit("m") as admission:
             sleeping = soon(driver.sleep("m"))
-            problem = await admission.cut
-            assert problem.code == "drain_timeout"
+            cut = await admission.cut
+            assert (cut.problem.code, cut.engine_lost) == ("drain_timeout", False)
             assert isinstance(driver.models["m"].replicas[0].state, Draining)
         await sleeping
 

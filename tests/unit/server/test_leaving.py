@@ -130,7 +130,7 @@ async def test_requests_that_take_longer_than_the_drain_may_are_cut_off(driving,
     async with driving(rules={"then": then}, m=make_hands(drain_timeout=0.01)) as driver:
         async with driver.admit("m") as admission:
             leaving = soon(leave(driver, LONG, nobody()))
-            assert (await admission.cut).code == "drain_timeout"
+            assert (await admission.cut).problem.code == "drain_timeout"
         await leaving
         assert asleep(driver) == DISK
 
@@ -146,7 +146,7 @@ async def test_hurried_it_waits_for_nobody_and_gives_up_the_dumps(driving, make_
             hurried.set_result(None)
             await leaving
             await driver.close()
-            assert (await admission.cut).code == "stopping"
+            assert (await admission.cut).problem.code == "stopping"
         assert hands.stored is None
         assert hands.lives[0].closed
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from llmux.server import _engine, config
+from llmux.server import _engine, _life, config
 from llmux.server._criu import CriuSettings
 from llmux.server._life import EngineLife
 from llmux.server._model import Weights
@@ -114,6 +114,31 @@ async def test_its_end_is_told_with_the_exit_code(living):
     problem = await life.wait()
     assert problem.code == "engine_ended"
     assert "ended with code 3" in problem.message
+
+
+@pytest.mark.parametrize("healthy_after", [0, 10_000])
+async def test_its_fault_is_what_health_says(living, healthy_after):
+    life = await living(Api(healthy_after))
+    fault = await life.fault()
+    assert fault.endswith("/health answers 503: ") if healthy_after else fault == ""
+
+
+async def test_why_a_hung_one_is_lost_is_told_with_its_last_words(living, monkeypatch):
+    monkeypatch.setattr(_life, "_DYING", 0.01)
+    life = await living(Api())
+    say(life, "waiting for worker 1\n")
+    problem = await life.post_mortem("no answer within 5 s")
+    assert problem.code == "engine_hung"
+    assert "hangs: no answer within 5 s; the end of" in problem.message
+    assert "waiting for worker 1" in problem.message
+
+
+async def test_one_that_answers_nothing_because_it_has_ended_is_told_to_have_ended(living):
+    life = await living(Api())
+    life.child.exit.set_result(-11)
+    problem = await life.post_mortem("connection refused")
+    assert problem.code == "engine_ended"
+    assert "was killed by signal 11" in problem.message
 
 
 async def test_discarded_weights_come_back_in_vllms_order(living):

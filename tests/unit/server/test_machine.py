@@ -65,6 +65,7 @@ WHY = Problem("test", "it broke", "mend it")
 OTHER = Problem("test", "and that too", "mend that")
 RESTORED = Wake(WakeKind.RESTORED, 1.5, 9)
 THEN, NOW = 10.0, 20.0
+LOSE = (CutInFlight(WHY, engine_lost=True), EndEngine())
 
 STATES: tuple[State, ...] = (
     NotStarted(since=THEN),
@@ -114,11 +115,11 @@ LEGAL: dict[tuple[type, type], tuple[State, tuple[Effect, ...]]] = {
         Draining(since=NOW, in_flight=2, eviction=DISK, escalation=(STOP,)),
         (StartDrainTimer(),),
     ),
-    (Running, EngineLost): (Failed(since=NOW, why=WHY, failures=2), (EndEngine(),)),
+    (Running, EngineLost): (Failed(since=NOW, why=WHY, failures=2), LOSE),
     (Draining, Finished): (replace(_draining, in_flight=1), ()),
     (Draining, SleepAsked): (_draining, ()),
     (Draining, DrainTimedOut): (Running(since=NOW, in_flight=2, sleep_failed=WHY), ()),
-    (Draining, EngineLost): (Failed(since=NOW, why=WHY), (StopDrainTimer(), EndEngine())),
+    (Draining, EngineLost): (Failed(since=NOW, why=WHY), (StopDrainTimer(), *LOSE)),
     (GoingToSleep, SleepAsked): (_to_sleep, ()),
     (GoingToSleep, Slept): (Asleep(since=NOW, eviction=DISK), ()),
     (GoingToSleep, SleepFailed): (Running(since=NOW, sleep_failed=WHY), ()),
@@ -251,6 +252,8 @@ class AnyLife(RuleBasedStateMachine):
             case StartEngine() | PutToSleep() | WakeEngine() | Deepen():
                 assert self.operation is None
                 self.operation = effect
+            case CutInFlight(engine_lost=True):
+                pass
             case CutInFlight():
                 while self.in_flight:
                     self.finish()

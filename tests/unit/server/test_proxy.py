@@ -154,13 +154,13 @@ async def test_head_and_get_pass_without_a_body(client, upstream):
     ]
 
 
-async def test_a_request_to_an_engine_that_ends_at_its_admission_is_a_502(client):
+async def test_a_request_to_an_engine_that_ends_at_its_admission_is_answered_by_the_next(client):
     async with asking(client, CHAT):
         pass
     await client.driver_.models["m"].replicas[0].life.session.close()
     async with asking(client, CHAT) as response:
-        assert response.status == 502
-        assert (await response.json())["error"]["code"] == "engine_gone"
+        assert response.status == 418
+        assert response.headers["x-llmux-wake"] == "cold"
 
 
 async def test_a_stream_comes_piece_by_piece(client, upstream):

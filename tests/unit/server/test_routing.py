@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 
 import pytest
@@ -99,6 +100,24 @@ def test_an_error_has_the_form_that_openai_clients_parse():
             "hint": "list them",
         }
     }
+
+
+def test_a_streams_error_is_an_event_that_openai_clients_raise():
+    event = _routing.error_event(Problem("engine_stalled", "it is\nsilent"))
+    assert event.startswith(b"data: {")
+    assert event.endswith(b"}\n\n")
+    error = json.loads(event.removeprefix(b"data: "))["error"]
+    assert (error["message"], error["code"], error["type"]) == (
+        "it is\nsilent",
+        "engine_stalled",
+        "server_error",
+    )
+
+
+def test_an_answer_tells_of_its_requests_way():
+    told = [("x-llmux-queue-ms", "1235"), ("x-llmux-wake", "cold")]
+    assert _routing.way_headers(1.2346, "cold", None) == told
+    assert _routing.way_headers(1.2346, "cold", "m@2") == [*told, ("x-llmux-replica", "m@2")]
 
 
 def test_the_list_of_models():

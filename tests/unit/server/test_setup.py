@@ -37,6 +37,7 @@ def test_the_rules_are_as_configured():
             "eviction": {"weights": "retain", "process": "keep_running", "escalate": ["stop"]},
             "drain": {"seconds": 7, "then": "wait"},
             "queue": {"max_waiting": 3},
+            "timeouts": {"request": 9, "stall": None},
             "weight": 2,
             "ttl": 60,
         }
@@ -45,4 +46,5 @@ def test_the_rules_are_as_configured():
     assert [str(each.process) for each in rules.escalation] == ["stop"]
     assert [str(rung.eviction.process) for rung in rules.rungs] == ["keep_running", "checkpoint", "stop"]
     assert (rules.drain.seconds, rules.drain.then, rules.costs.drain) == (7, AfterDrain.WAIT, 7)
+    assert (rules.request_timeout, rules.stall) == (9, None)
     assert (rules.max_waiting, rules.weight, rules.ttl, rules.pinned) == (3, 2, 60, False)

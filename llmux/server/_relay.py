@@ -1,0 +1,218 @@
+"""One try at an answer: asks an engine, and passes its bytes on as they come, untouched.
+
+A client is sent nothing before the first byte of the answer's body is there; until then the request can be asked again,
+of another engine too. An answer that has begun and cannot be finished is ended so that no client takes it for whole: a
+stream of events by an error event in OpenAI's form, and every answer without its proper end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import aiohttp
+from aiohttp import HttpVersion11, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from llmux.server import _routing
+from llmux.server._model import CutInFlight
+from llmux.server._queue import Admission
+from llmux.server._record import Model
+from llmux.server.errors import Problem, RequestTimedOut
+
+log = logging.getLogger(__name__)
+
+_SECOND_LOOK = 1.0
+"""Seconds for bytes that came while llmux itself stood still, when it finds that an engine's time is over."""
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_RESET = struct.pack("ii", 1, 0)
+"""A linger of no time: closing the connection then resets it."""
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """The engine gave no answer, and the client has been sent nothing."""
+
+    why: Problem
+    engine_failed: bool
+    """It was not just put to sleep."""
+
+
+class Suspect(Protocol):
+    """Has an engine examined."""
+
+    def __call__(self, *, silent: bool) -> asyncio.Task[None]:
+        """Begin that; `silent` says that the engine has brought nothing in an answer's time."""
+
+
+class _ClientGoneError(Exception):
+    """The client takes no more."""
+
+
+class Relay:
+    """A request on its way to the engine that it was given, and the answer on its way back."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        body: bytes,
+        model: Model,
+        admission: Admission,
+        suspect: Suspect,
+    ) -> None:
+        self._request = request
+        self._body = body
+        self._model = model
+        self._admission = admission
+        self._suspect = suspect
+        self._response: web.StreamResponse | None = None
+        self._sent = b""
+        """The end of what has been sent."""
+
+    async def run(self) -> web.StreamResponse | Unanswered:
+        """Return the answer, sent, or why there is none. Raises RequestTimedOut."""
+        if self._admission.life.session.closed:
+            return await self._ended_by_engine(_gone("it has just ended"))
+        try:
+            async with self._cuttable() as bound, self._asked() as answer:
+                return await self._pass_back(answer, bound)
+        except _ClientGoneError:
+            log.info("%s %s: the client has gone", self._request.method, self._request.path)
+            return self._response or web.Response()
+        except aiohttp.ClientError as error:
+            return await self._ended_by_engine(_gone(str(error) or type(error).__name__))
+        except TimeoutError:
+            return await self._ended_by_time()
+
+    @asynccontextmanager
+    async def _cuttable(self) -> AsyncIterator[asyncio.Timeout]:
+        """Raise TimeoutError inside when the answer is cut off, and when its first byte is not there in time."""
+        cut, deadline = self._admission.cut, self._admission.arrived + self._model.rules.request_timeout
+        async with asyncio.timeout(deadline - time.monotonic()) as bound:
+            inside = True
+
+            def end(_cut: asyncio.Future[CutInFlight]) -> None:
+                if inside and not bound.expired():
+                    bound.reschedule(asyncio.get_running_loop().time())
+
+            cut.add_done_callback(end)
+            try:
+                yield bound
+            finally:
+                inside = False
+                cut.remove_done_callback(end)
+
+    def _asked(self) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        # Left by an exception or a cancellation, this closes the connection: that is how the engine learns of it.
+        request, life = self._request, self._admission.life
+        return life.session.request(
+            request.method,
+            URL(f"{life.url.origin()}{request.rel_url.raw_path_qs}", encoded=True),
+            headers=CIMultiDict(_routing.request_headers(request.headers.items())),
+            data=io.BytesIO(self._body) if self._body else None,
+            allow_redirects=False,
+        )
+
+    async def _pass_back(self, answer: aiohttp.ClientResponse, bound: asyncio.Timeout) -> web.StreamResponse:
+        chunk = await answer.content.readany()
+        self._admission.heard()
+        if not self._admission.cut.done():
+            bound.reschedule(None)
+        self._response = response = web.StreamResponse(
+            status=answer.status, reason=answer.reason, headers=self._headers(answer)
+        )
+        await _to_client(response.prepare(self._request))
+        while chunk:
+            self._sent = (self._sent + chunk)[-4:]
+            await _to_client(response.write(chunk))
+            chunk = await self._next(answer)
+            self._admission.heard()
+        await _to_client(response.write_eof())
+        return response
+
+    def _headers(self, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
+        headers = CIMultiDict(_routing.response_headers(answer.headers.items()))
+        replica = self._admission.replica if len(self._model.replicas) > 1 else None
+        headers.update(_routing.way_headers(self._admission.queued, self._admission.wake, replica))
+        return headers
+
+    async def _next(self, answer: aiohttp.ClientResponse) -> bytes:
+        """Return what the engine sends next, nothing at the end. Raises TimeoutError where it stalls."""
+        try:
+            async with asyncio.timeout(self._model.rules.stall):
+                return await answer.content.readany()
+        except TimeoutError:
+            async with asyncio.timeout(_SECOND_LOOK):
+                return await answer.content.readany()
+
+    # ---- ends ----
+
+    async def _ended_by_engine(self, why: Problem) -> web.StreamResponse | Unanswered:
+        if self._response:
+            self._suspect(silent=False)
+            return await self._break_off(self._response, why)
+        await asyncio.wait((self._suspect(silent=False),))
+        return Unanswered(why, engine_failed=True)
+
+    async def _ended_by_time(self) -> web.StreamResponse | Unanswered:
+        if self._admission.cut.done():
+            cut = self._admission.cut.result()
+            if self._response:
+                return await self._break_off(self._response, cut.problem)
+            return Unanswered(cut.problem, cut.engine_lost)
+        self._suspect(silent=True)
+        if self._response:
+            return await self._break_off(self._response, _stalled(self._model.rules.stall or 0.0))
+        hint = "Raise timeouts.request, or ask for a stream: only its first piece has to come in this time"
+        seconds = self._model.rules.request_timeout
+        raise RequestTimedOut(self._model.name, seconds, "answering", hint=hint)
+
+    async def _break_off(self, response: web.StreamResponse, why: Problem) -> web.StreamResponse:
+        """End an answer that has begun so that the client can tell, and can read why where it is a stream of events."""
+        log.warning("%s %s: broken off: %s", self._request.method, self._request.path, why)
+        response.force_close()
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            return response
+        if transport.get_write_buffer_size():  # it does not read: there is no telling it anything
+            transport.abort()
+        elif response.content_type == "text/event-stream" and self._sent.endswith(_EVENT_ENDS):
+            await _to_client(response.write(_routing.error_event(why)))
+            transport.close()
+        else:
+            self._close_without_end(transport, response)
+        return response
+
+    def _close_without_end(self, transport: asyncio.Transport, response: web.StreamResponse) -> None:
+        by_its_end_only = self._request.version < HttpVersion11 and response.content_length is None
+        if by_its_end_only and (connection := transport.get_extra_info("socket")):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            transport.abort()
+        else:
+            transport.close()
+
+
+async def _to_client(sending: Awaitable[object]) -> None:
+    try:
+        await sending
+    except aiohttp.ClientConnectionResetError as error:
+        raise _ClientGoneError from error
+
+
+def _gone(why: str) -> Problem:
+    hint = "Ask again: an engine that has ended is started again for the next request"
+    return Problem("engine_gone", f"the engine did not answer: {why}", hint)
+
+
+def _stalled(seconds: float) -> Problem:
+    hint = "Ask again, or raise timeouts.stall where such pauses are usual"
+    return Problem("engine_stalled", f"the engine has sent nothing for {seconds:g} s", hint)
