@@ -10,7 +10,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit integration storm coverage bench lock clean
+.PHONY: help setup demo test fmt lint unit integration storm coverage configuration bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,10 @@ storm: ## storms against real engines at full length: all of them, or NAME="burs
 coverage: ## docs/coverage.md anew, from the rows in tests/demands/ and the tests that prove them
 	$(SETUP) dev
 	$(PYTEST) --collect-only --quiet --coverage-table=docs/coverage.md
+
+configuration: ## docs/configuration.md anew, from the types that read the configuration
+	$(SETUP) dev
+	$(BIN)/python tests/configuration_page.py
 
 bench: ## seconds and memory of show and graph on made dumps, of copying, capturing and rebuilding sparse files, and of imports, against what we promise
 	$(SETUP) dev

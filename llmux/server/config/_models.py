@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, assert_never
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field, PlainValidator, field_validator, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, field_validator, model_validator
 
 from llmux.server._rules import Rung
 from llmux.server.config import _arguments
@@ -54,7 +54,18 @@ def _cron(text: str) -> str:
     return text
 
 
-Gpus = Annotated[int | tuple[int, ...], PlainValidator(_gpus)]
+Gpus = Annotated[
+    int | tuple[int, ...],
+    PlainValidator(_gpus),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            ]
+        }
+    ),
+]
 Cron = Annotated[str, AfterValidator(_cron)]
 
 
@@ -99,9 +110,9 @@ class RestartConfig(Section):
     """How often an engine that ends by itself, hangs or does not start is started again."""
 
     limit: Annotated[int, Field(ge=0)] = 5
-    """How many restarts within `window`; after that the model has failed, until it is asked to wake by hand."""
+    """How many restarts in a row; after that the model has failed, until it is woken by hand."""
     backoff: SecondsOrNone = 1
-    """Seconds before the first restart; each further one waits twice as long."""
+    """Seconds before the second restart in a row, the first is at once; each further one waits twice as long."""
     backoff_max: SecondsOrNone = 60
     """The longest wait before a restart."""
     window: Seconds = 600
@@ -202,7 +213,7 @@ class ModelConfig(Section):
     resources: ModelResources = ModelResources()
     """What one replica takes of the node."""
     pinned: bool = False
-    """Once awake it never sleeps for another model, nor by its `ttl`."""
+    """It is woken when llmux starts, and sleeps neither for another model nor by its `ttl`."""
     preload: bool = False
     """It is woken when llmux starts."""
     ttl: LongSeconds | None = None
@@ -230,7 +241,7 @@ class ModelConfig(Section):
     timeouts: Timeouts = Timeouts()
     """Bounds in seconds."""
 
-    @field_validator("adapters", mode="before")
+    @field_validator("adapters", mode="before", json_schema_input_type=dict[str, AdapterConfig | str])
     @classmethod
     def _paths(cls, adapters: object) -> object:
         if not isinstance(adapters, dict):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, WithJsonSchema
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -87,10 +87,29 @@ SecondsOrNone = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)]
 """0 is none."""
 LongSeconds = Annotated[float, Field(gt=0, le=31_622_400, allow_inf_nan=False)]
 """Up to a year."""
-Bytes = Annotated[ByteSize, BeforeValidator(_number_or_text), Field(gt=0)]
+Bytes = Annotated[
+    ByteSize,
+    BeforeValidator(_number_or_text),
+    Field(gt=0),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "format": "bytes"}]}),
+]
+"""A number, or a text with a unit: "20GiB", "1.5 TB"."""
 Text = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
 Argument = Annotated[str, AfterValidator(_no_nul)]
 Variable = Annotated[str, AfterValidator(_variable_name)]
 Program = Annotated[Text, AfterValidator(_program)]
-Words = Annotated[tuple[Text, ...], BeforeValidator(_one_word), Field(min_length=1)]
+Words = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_one_word),
+    Field(min_length=1),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ]
+        }
+    ),
+]
+"""A program's name, or a list of words."""
 TimeZone = Annotated[str, AfterValidator(_known_zone)]

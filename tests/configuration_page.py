@@ -1,0 +1,163 @@
+"""docs/configuration.md, made from the configuration's types; `python tests/configuration_page.py` writes it anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from llmux.server.config import Config
+
+PAGE = Path(__file__).resolve().parents[1] / "docs/configuration.md"
+
+INTRO = """# Configuration
+
+`llmux serve --config FILE` reads one JSON object; without `--config` it is `/etc/llmux/config.json`. A field that is not known, a value that cannot be, a
+name that nobody has, models that want one port: all faults of a file come together, each with the path to its field and what was probably meant, and nothing
+starts (exit code 2). What this machine cannot do or hold of it is refused likewise (exit code 1). This page is made from the types that read the file (`make
+configuration`).
+
+```json
+{
+  "models": {
+    "chat": {
+      "model_path": "Qwen/Qwen3-14B", "port": 8001, "replicas": 2, "weight": 3,
+      "extra_args": ["--gpu-memory-utilization", "0.45"],
+      "eviction": {"weights": "offload", "process": "keep_running", "escalate": ["stop"]},
+      "ladder": {"deepen_after": 600, "stop_after": 86400},
+      "adapters": {"chat-sql": "/models/lora/sql"},
+      "schedule": [{"cron": "0 8 * * MON-FRI", "for": 36000, "timezone": "UTC"}]
+    },
+    "night": {
+      "model_path": "org/large", "port": 8010, "resources": {"gpus": 2, "host_memory": "24GiB", "disk": "30GiB"}, "ttl": 900
+    }
+  },
+  "policy": {"policy_type": "fair", "max_wait_secs": 60},
+  "checkpoint": {"images_dir": "/var/lib/llmux/checkpoints"},
+  "port": 3000
+}
+```
+
+Sizes are bytes, or texts with a unit (`"20GiB"`, `"1.5 TB"`). Times are seconds unless a name says milliseconds; they are measured by a clock that only goes
+forward. `null` stands for "not said". What [a sleep can be](evictions.md) is a page of its own.
+
+## Who may be awake
+
+A model that fits beside those that are awake is woken beside them; what it takes is in `models.NAME.resources`, what there is in `resources` at the top, or
+found: host memory by the limit of llmux's control group or the machine's memory, disk by the file system of `checkpoint.images_dir` (what is free and what
+checkpoints take already), GPUs by NVML, as far as `CUDA_VISIBLE_DEVICES` lets programs see them. At start the log says what was found and where. Where only a
+count of GPUs is said, replicas are spread so that the largest choose first and each has the GPUs of which least is spoken for; each engine sees its own alone
+(`CUDA_VISIBLE_DEVICES`). vLLM takes all of a GPU's memory in this account unless `gpu_memory`, `gpu_memory_fraction` or `--gpu-memory-utilization` says less.
+Host memory that is neither said nor measured counts for nothing: until a model has been awake once, `max_awake` is the bound. What can never fit, alone or
+beside what is pinned, is refused at start. Models of one group in `exclusive` are never awake together.
+
+## Files of earlier releases
+
+They load as they stand. `sleep_level` of a model or of `policy` is an eviction (1: offload, keep_running; 2: discard, keep_running; 3: retain, cuda_suspend;
+4: retain, checkpoint; 5: discard, stop); `policy`, `vllm_command` and `startup_timeout_secs` say what holds for every model that does not say it itself.
+`admin_port`, `warmup` and `checkpoint.object_store` are read and do nothing; a line in the log says so. What differs: a model without an eviction goes to disk,
+where it was stopped; the default policy is `fair`, where it was `fifo`; and `"weights": "retain", "process": "stop"` is refused, because a stopped engine
+retains nothing (say `"weights": "discard"`).
+
+## Reloading
+
+SIGHUP reads the file again, as does a change of it with `watch`. A faulty file changes nothing. Models that are new, gone or otherwise take effect without the
+others; an engine is started anew only where what it was started with differs: `model_path`, `engine`, `vllm_command`, `command`, `extra_args`, `env`,
+`isolation`, `max_adapters`, its port or GPUs, or its first or last adapter. `host`, `port`, `metrics_port`, `log_dir`, `state_dir`, `checkpoint` and `watch`
+take effect when llmux starts again.
+"""
+
+PLACES = {
+    "Config": "The top",
+    "ModelConfig": "`models.NAME`",
+    "EvictionConfig": "`models.NAME.eviction`, `policy.eviction`",
+    "LadderConfig": "`models.NAME.ladder`",
+    "ModelResources": "`models.NAME.resources`",
+    "ScheduleConfig": "`models.NAME.schedule`, each",
+    "AdapterConfig": "`models.NAME.adapters.NAME`; the path alone stands for it",
+    "ModelQueueConfig": "`models.NAME.queue`",
+    "DrainConfig": "`models.NAME.drain`",
+    "RestartConfig": "`models.NAME.restart`",
+    "IsolationConfig": "`models.NAME.isolation`",
+    "Timeouts": "`models.NAME.timeouts`",
+    "PolicyConfig": "`policy`",
+    "NodeResources": "`resources`",
+    "QueueConfig": "`queue`",
+    "CheckpointConfig": "`checkpoint`",
+    "ObjectStoreConfig": "`checkpoint.object_store`",
+}
+
+Schema = Mapping[str, object]
+
+
+def page() -> str:
+    """Return the page's text."""
+    schema = Config.model_json_schema()
+    sections = {"Config": schema, **schema["$defs"]}
+    return INTRO + "".join(_section(place, sections[name], sections) for name, place in PLACES.items())
+
+
+def _section(place: str, schema: Schema, sections: Mapping[str, Schema]) -> str:
+    rows = "".join(_row(name, field, schema, sections) for name, field in schema["properties"].items())
+    return (
+        f"\n## {place}\n\n{schema['description']}\n\n| field | value | default | |\n|---|---|---|---|\n{rows}"
+    )
+
+
+def _row(name: str, field: Schema, schema: Schema, sections: Mapping[str, Schema]) -> str:
+    default = "required" if name in schema.get("required", ()) else _default(field)
+    section = sections.get(str(field.get("$ref", "")).rpartition("/")[2], {})
+    said = field.get("description") or section["description"]
+    return f"| `{name}` | {_kind(field)} | {default} | {said} |\n"
+
+
+def _default(field: Schema) -> str:
+    match field.get("default"):
+        case None | [] | dict():  # a section's own table has its fields'
+            return ""
+        case float(number):
+            return f"`{number:g}`"
+        case value:
+            return f"`{json.dumps(value)}`"
+
+
+def _kind(field: Schema) -> str:
+    match field:
+        case {"anyOf": [*_, {"format": "bytes"}]} | {"anyOf": [*_, {"format": "bytes"}, {"type": "null"}]}:
+            return "size"
+        case {"anyOf": several}:
+            return " or ".join(_kind(each) for each in several if each != {"type": "null"})
+        case {"$ref": _}:
+            return "section"
+        case {"enum": values}:
+            return ", ".join(f"`{each}`" for each in values)
+        case _:
+            return _simple(field)
+
+
+def _simple(field: Schema) -> str:
+    match field:
+        case {"type": "array", "items": item}:
+            return f"list of {_kind(item)}"
+        case {"type": "object", "additionalProperties": item}:
+            return f"name to {_kind(item)}"
+        case {"type": "string", "format": "path"}:
+            return "absolute path"
+        case {"type": kind}:
+            return {"string": "text", "boolean": "true, false"}.get(kind, kind) + _bounds(field)
+
+
+def _bounds(field: Schema) -> str:
+    match field:
+        case {"minimum": least, "maximum": most}:
+            return f", {least:.10g} to {most:.10g}"
+        case {"exclusiveMinimum": below, "maximum": most}:
+            return f" over {below:.10g}, to {most:.10g}"
+        case {"minimum": least}:
+            return f" from {least:.10g}"
+        case _:
+            return ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
