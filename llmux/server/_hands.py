@@ -98,6 +98,9 @@ class Hands(Protocol):
         `began` is when its sleep began, by the monotonic clock.
         """
 
+    async def reusable(self, life: Life, eviction: Eviction) -> Stored | None:
+        """Return the checkpoint that this engine was restored from, if another by this sleep would be the same again."""
+
     async def restore(self) -> tuple[Life, Stored | None]:
         """Bring the engine back and wait until it serves; leave nothing behind where that fails.
 

@@ -61,6 +61,8 @@ class EngineLife:
     log_began: int
     """How long the log was when this life began."""
     started_at: float
+    restored_from: int | None = None
+    """The generation of the checkpoint that it was restored from."""
     session: aiohttp.ClientSession = field(default_factory=_open_proxy_session)
     control: aiohttp.ClientSession = field(default_factory=_engine.open_session)
 

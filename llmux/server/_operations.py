@@ -151,8 +151,14 @@ class Operations:
             case Process.KEEP_RUNNING:
                 await life.quieten(eviction.weights)
             case Process.CHECKPOINT:
-                await life.quieten(eviction.weights)
-                await self._to_disk(replica, life, eviction, began)
+                if reused := await replica.hands.reusable(life, eviction):
+                    log.info("%s: its checkpoint %d is used again", replica.name, reused.generation)
+                    replica.stored = reused
+                    replica.checkpoint_problem = None
+                    await self.end(replica)
+                else:
+                    await life.quieten(eviction.weights)
+                    await self._to_disk(replica, life, eviction, began)
             case Process.STOP:
                 await self.end(replica)
             case Process.CUDA_SUSPEND:

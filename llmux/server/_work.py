@@ -134,6 +134,21 @@ class EngineHands:
             self._store.discard(generation)
             raise
 
+    async def reusable(self, life: Life, eviction: Eviction) -> Stored | None:
+        """Find it: an engine that has only answered since its restore would be dumped as it was, but for caches and log."""
+        if (
+            not self._config.checkpoint.reuse
+            or not isinstance(life, EngineLife)
+            or life.restored_from is None
+        ):
+            return None
+        try:
+            checkpoint = await self._newest()
+        except (ServerError, OSError):
+            return None
+        same = checkpoint.generation == life.restored_from and checkpoint.facts.eviction == eviction
+        return _stored(checkpoint) if same else None
+
     async def restore(self) -> tuple[Life, Stored | None]:
         checkpoint = await self._newest()
         with ExitStack() as reading:
@@ -152,6 +167,7 @@ class EngineHands:
                 settings, sandbox, directory, max_id=checkpoint.max_id, name=self._name
             )
             life = self._life(sandbox, child, checkpoint.facts.engine_started_at, log_began)
+            life.restored_from = checkpoint.generation
             try:
                 async with _closed_unless_serving(life):
                     await life.until_healthy(self._model.timeouts.wake)

@@ -12,6 +12,7 @@ from proof.story import check_restored, put_to_sleep, wake_and_check
 pytestmark = pytest.mark.docker
 
 SETTINGS = Settings()
+DUMPED_ANEW = Settings(checkpoint={"reuse": False})
 CONTAINERS_SHM = Settings(models=(Model(fields={"isolation": {"shm": False}}),))
 
 
@@ -23,8 +24,8 @@ def test_a_third_container_wakes_from_the_same_checkpoint(desk: Bench, asleep_on
 
 
 def test_b_sleeps_and_wakes_again(desk: Bench, asleep_on) -> None:
-    sleeper = asleep_on(desk, SETTINGS)
-    with desk.node("b", SETTINGS) as b:
+    sleeper = asleep_on(desk, DUMPED_ANEW)
+    with desk.node("b", DUMPED_ANEW) as b:
         wake_and_check(b, sleeper)
         again = put_to_sleep(b)
         assert again.checkpoint["generation"] > sleeper.checkpoint["generation"]
@@ -32,10 +33,22 @@ def test_b_sleeps_and_wakes_again(desk: Bench, asleep_on) -> None:
 
 
 def test_what_b_put_to_sleep_wakes_in_c(desk: Bench, asleep_on) -> None:
+    sleeper = asleep_on(desk, DUMPED_ANEW)
+    with desk.node("b", DUMPED_ANEW) as b:
+        wake_and_check(b, sleeper)
+        b.llmux.sleep(MODEL)
+    with desk.node("c", DUMPED_ANEW) as c:
+        wake_and_check(c, sleeper)
+
+
+def test_a_checkpoint_that_was_woken_from_is_used_again_without_a_second_dump(desk: Bench, asleep_on) -> None:
     sleeper = asleep_on(desk, SETTINGS)
     with desk.node("b", SETTINGS) as b:
         wake_and_check(b, sleeper)
-        b.llmux.sleep(MODEL)
+        again = put_to_sleep(b)
+        made = ("generation", "created_at", "seconds")
+        assert [again.checkpoint[each] for each in made] == [sleeper.checkpoint[each] for each in made]
+        wake_and_check(b, sleeper)
     with desk.node("c", SETTINGS) as c:
         wake_and_check(c, sleeper)
 

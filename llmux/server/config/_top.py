@@ -53,6 +53,9 @@ class CheckpointConfig(Section):
     """Each model's checkpoint is in MODEL/images here. The same path in every container."""
     keep_images: bool = True
     """A checkpoint that was woken from stays, for the next wake; false: it is removed once the model serves."""
+    reuse: bool = True
+    """An engine that was woken from a checkpoint is not dumped again to sleep: the checkpoint is still what it needs to
+    wake. What it has kept in memory since (caches, counters, responses of the Responses API) is lost; false: it is dumped."""
     object_store: ObjectStoreConfig | None = None
     """Of earlier releases; not used."""
 

@@ -98,6 +98,8 @@ class FakeHands:
     """What a broken step raises instead of an error of our own."""
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     lives: list[FakeLife] = field(default_factory=list)
+    again: Stored | None = None
+    """A checkpoint that can be used again."""
 
     async def step(self, name: str) -> None:
         if name in self.gates:
@@ -119,6 +121,9 @@ class FakeHands:
         await life.dump(Path("/images"))
         self.stored = STORED
         return STORED
+
+    async def reusable(self, _life: FakeLife, eviction: Eviction) -> Stored | None:
+        return self.again if self.again and self.again.eviction == eviction else None
 
     async def restore(self) -> tuple[FakeLife, Stored | None]:
         await self.step("restore")

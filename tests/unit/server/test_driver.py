@@ -350,3 +350,13 @@ async def test_a_model_that_was_put_to_sleep_by_hand_is_not_woken_again_by_its_p
         await asyncio.sleep(0.02)
         assert isinstance(only(driver, "m").state, Asleep)
         await serves(driver)
+
+
+async def test_a_checkpoint_that_is_still_good_is_not_made_again(driving, make_hands, stored):
+    hands = make_hands(again=stored, broken={"quieten", "dump"})
+    async with driving(m=hands) as driver:
+        await serves(driver)
+        await driver.sleep("m")
+        assert isinstance(only(driver, "m").state, Asleep)
+        assert only(driver, "m").stored == stored
+        assert hands.lives[0].closed
