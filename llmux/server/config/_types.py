@@ -67,6 +67,8 @@ def _one_word(command: object) -> object:
 
 
 def _known_zone(name: str) -> str:
+    if name == "UTC":  # known without tzdata too
+        return name
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
