@@ -10,6 +10,7 @@ from llmux.server._hands import Hands, Life, Stored
 from llmux.server._model import CutInFlight, State, Wake, name_of
 from llmux.server._queue import Queue, Ticket
 from llmux.server._rules import Rules, Sizes
+from llmux.server.config import ScheduleConfig
 from llmux.server.errors import Problem
 
 
@@ -59,6 +60,9 @@ class Model:
     rules: Rules
     replicas: tuple[Replica, ...]
     queue: Queue = field(default_factory=Queue)
+    schedules: tuple[ScheduleConfig, ...] = ()
+    scheduled: bool = False
+    """Its schedules want it awake now."""
     turn_ended: float | None = None
     """When the last of its replicas that served ceased to."""
     at_rest_by_hand: bool = False

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import assert_never
 
-from llmux.server import _estimate, _view
+from llmux.server import _calendar, _estimate, _view
 from llmux.server._record import Model
 from llmux.server.scheduling.snapshot import Action, Amounts, Deepen, Policy, Sleep, Wake
 
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 _ROUNDS = 100
 """Decisions in a row without any time between; a policy that wants more contradicts itself."""
+_CALENDAR = 60.0
+"""Seconds between looks at schedules at most: they go by the wall clock, which may be set."""
 
 
 class Scheduler:
@@ -38,6 +41,7 @@ class Scheduler:
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._schedules_at: float | None = None
 
     def poke(self) -> None:
         """Decide before long: something has changed."""
@@ -60,11 +64,26 @@ class Scheduler:
 
     def _decide(self) -> None:
         self._forget(self._timer)
+        self._heed_schedules()
         try:
             at = self._settle()
         finally:
             self._soon = None  # only now: what has just been done needs no second look
-        self._look_again((at, _view.next_change(self._models.values(), time.monotonic())))
+        changes = _view.next_change(self._models.values(), time.monotonic())
+        self._look_again((at, changes, self._schedules_at))
+
+    def _heed_schedules(self) -> None:
+        """Note which models their schedules want awake, and when to look at the calendar again."""
+        scheduled = [model for model in self._models.values() if model.schedules]
+        if not scheduled or (self._schedules_at or 0.0) > time.monotonic():
+            return
+        now, ahead = datetime.now(UTC), _CALENDAR
+        for model in scheduled:
+            wish = _calendar.wanted(model.schedules, now)
+            model.scheduled = wish.now
+            if wish.changes_at:
+                ahead = min(ahead, (wish.changes_at - now).total_seconds())
+        self._schedules_at = time.monotonic() + ahead
 
     def _settle(self) -> float | None:
         """Carry out what the policy wants until it wants no more; return when it wants to look again."""

@@ -42,7 +42,7 @@ def _model(name: str, model: ModelConfig, hands: Mapping[str, Hands], sizes: Map
         Replica(replica, name, hands[replica], NotStarted(since=time.monotonic()), sizes[replica])
         for replica in replica_names(name, model.replicas)
     )
-    return Model(name, make_rules(model), replicas)
+    return Model(name, make_rules(model), replicas, schedules=model.schedule)
 
 
 def make_rules(model: ModelConfig) -> Rules:

@@ -98,7 +98,7 @@ def _demand(model: Model) -> Demand:
         priority=model.queue.priority,
         weight=rules.weight,
         pinned=rules.pinned,
-        wanted=(rules.preload or rules.pinned) and not model.at_rest_by_hand,
+        wanted=(rules.preload or rules.pinned or model.scheduled) and not model.at_rest_by_hand,
         min_awake=rules.min_awake,
         ttl=rules.ttl,
     )

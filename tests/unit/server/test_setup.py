@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from llmux.server import config
 from llmux.server._capacity import Found, Quantity
+from llmux.server._model import NotStarted, Running
 from llmux.server._rules import AfterDrain
 from llmux.server._setup import make_driver, make_rules
 
@@ -19,6 +21,23 @@ def parsed(**models):
         for number, (name, fields) in enumerate(models.items())
     }
     return config.parse(json.dumps({"models": models}))
+
+
+async def test_a_scheduled_model_is_woken_without_a_request(make_hands):
+    stated = parsed(
+        m={"schedule": [{"cron": "* * * * *", "for": 3600}]},
+        other={"schedule": [{"cron": "0 0 1 1 *", "for": 1}]},
+    )
+    hands = {name: make_hands() for name in stated.models}
+    driver = make_driver(stated, hands, NODE)
+    await driver.open()
+    try:
+        async with asyncio.timeout(10):
+            while not isinstance(driver.models["m"].replicas[0].state, Running):  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.005)
+        assert isinstance(driver.models["other"].replicas[0].state, NotStarted)
+    finally:
+        await driver.close()
 
 
 async def test_each_replica_is_there_with_what_it_takes(make_hands):
