@@ -107,7 +107,7 @@ def _section(place: str, schema: Schema, sections: Mapping[str, Schema]) -> str:
 def _row(name: str, field: Schema, schema: Schema, sections: Mapping[str, Schema]) -> str:
     default = "required" if name in schema.get("required", ()) else _default(field)
     section = sections.get(str(field.get("$ref", "")).rpartition("/")[2], {})
-    said = field.get("description") or section["description"]
+    said = " ".join((field.get("description") or section["description"]).split())
     return f"| `{name}` | {_kind(field)} | {default} | {said} |\n"
 
 
