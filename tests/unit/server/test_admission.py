@@ -174,3 +174,17 @@ async def test_a_drain_may_wait_without_bound(make_driver, make_hands):
             assert not sleeping.done()
             assert not admission.cut.done()
         await sleeping
+
+
+async def test_an_answer_that_is_still_held_when_the_next_engine_serves_is_not_counted_there(
+    make_driver, make_hands
+):
+    async with opened(make_driver({"m": make_hands()})) as driver:
+        async with driver.admit("m") as old:
+            replica = driver.models["m"].replicas[0]
+            replica.life.die()
+            assert (await old.cut).engine_lost
+            async with driver.admit("m") as new:
+                assert new.life is not old.life
+                assert (len(replica.flights), replica.state.in_flight) == (1, 1)
+        assert (len(replica.flights), replica.state.in_flight) == (0, 0)
