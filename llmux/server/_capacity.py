@@ -233,11 +233,8 @@ def _known(name: str, *amounts: int | None) -> dict[str, int]:
 def faults(config: Config, found: Found, measured: Mapping[str, Measured] | None = None) -> tuple[str, ...]:
     """Return what this node can never hold, each with the path to its field and what to do."""
     gpus = _gpus(config, found)
-    missing = tuple(_missing_gpus(config, gpus, found))
-    if missing:
-        return missing  # what would go on those GPUs cannot be judged
     all_sizes, room = sizes(config, found, measured or {}), capacity(config, found)
-    alone = tuple(_too_large(config, all_sizes, room))
+    alone = (*_missing_gpus(config, gpus, found), *_too_large(config, all_sizes, room))
     return alone or tuple(_beside_pinned(config, all_sizes, room))
 
 

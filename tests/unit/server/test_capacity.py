@@ -275,6 +275,8 @@ def test_what_can_never_fit_is_named_with_its_field(models, node, expected):
 def test_all_come_together():
     models = {"a": taking(host_memory="100GiB", gpu_memory="1TiB"), "b": taking(host_memory="100GiB")}
     assert len(_capacity.faults(parsed(models), found())) == 3
+    models["c"] = taking(gpus=[9])
+    assert len(_capacity.faults(parsed(models), found())) == 4
 
 
 def test_twenty_models_that_fit_one_by_one_are_fine():
