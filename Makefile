@@ -10,7 +10,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit integration storm coverage configuration bench lock clean
+.PHONY: help setup demo test fmt lint unit integration storm coverage configuration scheduling bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,11 @@ coverage: ## docs/coverage.md anew, from the rows in tests/demands/ and the test
 configuration: ## docs/configuration.md anew, from the types that read the configuration
 	$(SETUP) dev
 	$(BIN)/python tests/configuration_page.py
+
+scheduling: ## docs/scheduling.md's tables and picture anew, and the bound of the policy fair on 10,000 random traces (minutes)
+	$(SETUP) dev
+	$(BIN)/python tests/benchmarks/scheduling_page.py
+	$(BIN)/python tests/benchmarks/fair_bound.py 10000
 
 bench: ## seconds and memory of show and graph on made dumps, of copying, capturing and rebuilding sparse files, and of imports, against what we promise
 	$(SETUP) dev

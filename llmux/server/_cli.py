@@ -17,6 +17,7 @@ import click
 from aiohttp import web
 
 from llmux.server import _app, _capacity, _node, config
+from llmux.server._cli_simulate import simulate_command, trace_command
 from llmux.server._leaving import CLOSING, leave
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
@@ -57,6 +58,10 @@ def serve(path: Path, verbose: bool) -> None:  # noqa: FBT001 - click's way of a
         _exit(_WRONG_USE, error)
     except ServerError as error:
         _exit(_CANNOT_SERVE, error)
+
+
+cli.add_command(simulate_command)
+cli.add_command(trace_command)
 
 
 async def _serve(settings: Config) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "RequestTimedOut",
     "ServerError",
     "StartRefused",
+    "TraceInvalid",
     "UnknownModel",
 ]
 
@@ -96,6 +97,17 @@ class ConfigInvalid(ServerError):
         return f"the configuration {self.path} has {count}:" + "".join(
             f"\n  {fault}" for fault in self.faults
         )
+
+
+@dataclass(eq=False)
+class TraceInvalid(ServerError):
+    """What a simulation was to read or write cannot be used; `faults` says where and why."""
+
+    path: str
+    faults: tuple[str, ...]
+
+    def what(self) -> str:
+        return f"{self.path} cannot be used:" + "".join(f"\n  {fault}" for fault in self.faults)
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ docs/scheduling.md states the bound with its assumptions and proves it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from llmux.server.scheduling.snapshot import Demand, Replica, Snapshot
@@ -36,8 +36,8 @@ class Terms:
         return max(max_wait, self.round)
 
 
-def terms(snapshot: Snapshot, quantum: float) -> Terms:
-    """Return the terms for these replicas, where a busy one is left `quantum` seconds before it is pushed out."""
+def terms(snapshot: Snapshot, quantum: Callable[[Replica], float]) -> Terms:
+    """Return the terms for these replicas, where a busy one is left its `quantum` before it is pushed out."""
     sleepers = [
         (r, snapshot.demands[r.model]) for r in snapshot.replicas if not snapshot.demands[r.model].pinned
     ]
@@ -45,7 +45,7 @@ def terms(snapshot: Snapshot, quantum: float) -> Terms:
     for replica in snapshot.replicas:
         wake[replica.model] = max(wake.get(replica.model, 0.0), replica.costs.wake)
     return Terms(
-        clear=max((_clear(r, d, quantum) for r, d in sleepers), default=0.0),
+        clear=max((_clear(r, d, quantum(r)) for r, d in sleepers), default=0.0),
         blocking=max((r.costs.drain + r.costs.sleep for r, _ in sleepers), default=0.0)
         + max(wake.values(), default=0.0),
         wake=wake,

@@ -66,7 +66,7 @@ def _push(ledger: Ledger, model: str, resting: list[Replica], may_go: MayGo, mos
 def _cheapest(
     ledger: Ledger, resting: list[Replica], may_go: MayGo, most: Loss
 ) -> tuple[Replica, tuple[Victim, ...]] | None:
-    for to_the_bottom in (False, True):
+    for to_the_bottom in (False, True) if _some_have_a_ladder(ledger) else (False,):
         victims = [v for v in _victims(ledger, may_go, to_the_bottom=to_the_bottom) if v.loss <= most]
         found = [
             (replica, chosen)
@@ -76,6 +76,13 @@ def _cheapest(
         if found:
             return min(found, key=lambda f: price(f[1]))
     return None
+
+
+def _some_have_a_ladder(ledger: Ledger) -> bool:
+    return any(
+        r.phase is Phase.AWAKE and r.least is not None and r.least != r.keeps
+        for r in ledger.snapshot.replicas
+    )
 
 
 def _make_way(ledger: Ledger, replica: Replica, victims: list[Victim]) -> tuple[Victim, ...] | None:
