@@ -29,6 +29,9 @@ from llmux.server._record import Model, Replica
 from llmux.server._view import given_up
 from llmux.server.errors import ModelUnavailable, Problem, QueueFull, RequestTimedOut
 
+_COME_AGAIN = (
+    "Ask again in the seconds of Retry-After, or raise max_waiting of the model's `queue`, or of all models'"
+)
 _WAKES = {WakeKind.RESTORED: "restored", WakeKind.COLD_START: "cold", WakeKind.WARM: "warm"}
 
 
@@ -102,10 +105,12 @@ class Admissions:
     def _check_room(self, model: Model) -> None:
         waiting = len(model.queue)
         if waiting >= model.rules.max_waiting:
-            raise QueueFull(model.name, waiting, "it", self._outlook(model.name))
+            raise QueueFull(model.name, waiting, "it", self._outlook(model.name), hint=_COME_AGAIN)
         waiting = sum(len(each.queue) for each in self._models.values())
         if waiting >= self._max_waiting:
-            raise QueueFull(model.name, waiting, "the models of this node", self._outlook(None))
+            raise QueueFull(
+                model.name, waiting, "the models of this node", self._outlook(None), hint=_COME_AGAIN
+            )
 
     def _check_hope(self, model: Model) -> None:
         """Refuse at once where no replica is started again by itself. Raises ModelUnavailable."""

@@ -16,8 +16,24 @@ _OPEN = frozenset({"01", "02", "03", "04", "08", "09"})
 _POLL = 0.01
 
 
-def check_free(host: str, port: int) -> None:
-    """Raise EnginePortTaken where nobody could listen on the port now."""
+async def until_free(host: str, port: int, seconds: float) -> None:
+    """Wait until somebody could listen on the port. Raises EnginePortTaken where nobody can after that time.
+
+    An engine that was killed holds its port a moment longer than its first process lives.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            _check_free(host, port)
+        except EnginePortTaken:
+            if time.monotonic() > until:
+                raise
+        else:
+            return
+        await asyncio.sleep(_POLL)
+
+
+def _check_free(host: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

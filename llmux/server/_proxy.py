@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from functools import partial
 
 from aiohttp import web
@@ -11,14 +12,14 @@ from aiohttp import web
 from llmux.server import _routing
 from llmux.server._relay import Relay, Unanswered
 from llmux.server._web import DRIVER, STARTED
-from llmux.server.errors import RequestInvalid
+from llmux.server.errors import ModelUnavailable, RequestInvalid
 
 log = logging.getLogger(__name__)
 
 _PARSED_AT_ONCE = 1 << 20
 """Bytes; parsing a longer body would keep other answers waiting for milliseconds."""
 _TRIES = 3
-"""How many engines that fail a request may meet."""
+"""How many engines that fail, or are put to sleep before they have begun to answer, a request may meet."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -56,22 +57,33 @@ async def forward(request: web.Request) -> web.StreamResponse:
 
 
 async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamResponse:
-    """Ask until there is an answer: an engine that was put to sleep meanwhile, or failed, is asked again or replaced."""
+    """Ask until there is an answer: an engine that was put to sleep meanwhile, or failed, is asked again or replaced.
+
+    Whose engine failed has its old place in the queue again; whom the end of a drain cut off goes behind those that it
+    kept waiting. Raises ModelUnavailable where drains have ended too often before the answer began.
+    """
     driver = request.app[DRIVER]
     model = driver.find(name)
+    deadline = time.monotonic() + model.rules.request_timeout
     arrived: float | None = None
     tries_left = _TRIES
     while True:
         async with driver.admit(name, arrived) as admission:
             suspect = partial(driver.suspect, admission)
-            outcome = await Relay(request, body, model, admission, suspect).run()
+            outcome = await Relay(request, body, model, admission, suspect).run(deadline)
         if not isinstance(outcome, Unanswered):
             return outcome
-        log.info("%s %s: asked again: %s", request.method, request.path, outcome.why.message)
-        arrived = admission.arrived
-        tries_left -= outcome.engine_failed
+        tries_left -= 1
         if not tries_left:
-            return web.json_response(_routing.error_body(outcome.why, "server_error"), status=502)
+            return _given_up(name, outcome)
+        log.info("%s %s: asked again: %s", request.method, request.path, outcome.why.message)
+        arrived = admission.arrived if outcome.engine_failed else None
+
+
+def _given_up(name: str, outcome: Unanswered) -> web.Response:
+    if not outcome.engine_failed:
+        raise ModelUnavailable(name, outcome.why)
+    return web.json_response(_routing.error_body(outcome.why, "server_error"), status=502)
 
 
 def _model_of(request: web.Request, body: bytes) -> str:

@@ -20,13 +20,15 @@ from llmux.server._hands import Life, Stored
 from llmux.server._life import EngineLife
 from llmux.server._log_tail import size_of
 from llmux.server._model import Eviction, Process
-from llmux.server._ports import check_free
+from llmux.server._ports import until_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
 from llmux.server.config import Config, ModelConfig, eviction_fault, replica_names
 from llmux.server.errors import CheckpointOfAnotherStart, NoCheckpoint, Problem, ServerError, StartRefused
 
 log = logging.getLogger(__name__)
 
+_PORT_GRACE = 2.0
+"""Seconds for what is left of an engine that has just been killed to give up its port."""
 _CACHE_VARIABLES = (
     "HOME",
     "XDG_CACHE_HOME",
@@ -108,7 +110,7 @@ class EngineHands:
             log.warning("%s: checkpoints: cannot clean up: %s", self._name, error)
 
     async def cold_start(self) -> Life:
-        check_free(LOOPBACK, self._model.port)
+        await until_free(LOOPBACK, self._model.port, _PORT_GRACE)
         log_began = await asyncio.to_thread(size_of, self._log)
         async with self._sandbox() as sandbox:
             child = await sandbox.start_engine(await asyncio.to_thread(self._engine.command, os.environ))

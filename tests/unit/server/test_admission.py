@@ -52,6 +52,7 @@ async def test_a_full_queue_lets_nobody_in(make_driver, make_hands):
         with pytest.raises(QueueFull, match="2 requests wait already for it") as caught:
             await admitted(driver)
         assert caught.value.retry_after > 0
+        assert "Retry-After" in caught.value.hint
         hands.gates["cold_start"].set()
         await asyncio.gather(*waiting)
 

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from llmux.server._ports import check_free, connected_ports, wait_until_unconnected
+from llmux.server._ports import connected_ports, until_free, wait_until_unconnected
 from llmux.server.errors import EnginePortTaken
 
 # Of a real /proc/net/tcp: a listener, an established connection, one in TIME_WAIT, one in CLOSE_WAIT.
@@ -29,12 +29,21 @@ def test_a_cut_off_table_is_read_as_far_as_it_goes():
     assert connected_ports("") == frozenset()
 
 
-def test_a_port_that_somebody_listens_on_is_named():
+async def test_a_port_that_somebody_listens_on_is_named():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(EnginePortTaken, match=f"port {port} .*listens there already"):
-            check_free("127.0.0.1", port)
-    check_free("127.0.0.1", port)
+            await until_free("127.0.0.1", port, 0)
+    await until_free("127.0.0.1", port, 0)
+
+
+async def test_a_port_that_is_about_to_be_free_is_waited_for():
+    server = socket.create_server(("127.0.0.1", 0))
+    waiting = asyncio.gather(until_free("127.0.0.1", server.getsockname()[1], 5))
+    await asyncio.sleep(0.03)
+    assert not waiting.done()
+    server.close()
+    await waiting
 
 
 async def test_the_wait_ends_when_the_connection_does():

@@ -190,6 +190,18 @@ async def test_an_answer_that_has_not_begun_is_given_after_the_next_wake(open_cl
     assert upstream.asked == 2
 
 
+async def test_an_answer_that_each_drain_cuts_off_is_given_up(open_client, upstream):
+    client = await open_client(drain=0.02, then=AfterDrain.END)
+    answering = soon(ask(client, "/v1/late"))
+    for number in (1, 2, 3):
+        await until(lambda number=number: upstream.asked == number)
+        await client.driver_.sleep("m")
+    async with await answering as response:
+        assert response.status == 503
+        assert (await response.json())["error"]["code"] == "drain_timeout"
+    assert upstream.asked == 3
+
+
 # ---- engines that fail ----
 
 
