@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storms import killing, leaving, mishaps, switches
+from storms import killing, leaving, limits, mishaps, switches
 from storms.storm import Storm
 
 STORMS: dict[str, Storm] = {
@@ -16,8 +16,12 @@ STORMS: dict[str, Storm] = {
         leaving.ABANDONED,
         leaving.FLOOD,
         killing.KILLED_ENGINE,
+        killing.KILLED_TREE,
         killing.DISTURBED,
         killing.KILLED_LLMUX,
+        limits.OVERFLOW,
+        limits.CUT_OFF,
+        limits.HANGING,
         mishaps.FULL_DISK,
         mishaps.ENDURANCE,
     )

@@ -65,12 +65,14 @@ class Kind(StrEnum):
     WRONG = "wrong"
 
 
+AGAIN = "asked again"
+"""The code of an answer that its engine has begun more than once."""
 GOOD = frozenset({Kind.ANSWERED, Kind.HONEST, Kind.LEFT})
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`code` names an honest error; `why` says what is wrong."""
+    """`code` names an honest error, or is `AGAIN`; `why` says what is wrong."""
 
     kind: Kind
     code: str = ""
@@ -111,6 +113,8 @@ def _judge_error(reply: Reply) -> Verdict:
         return Verdict(Kind.HONEST, f"{reply.status} {error['type']} of the engine")
     if not (error["message"] and error["code"] and error["hint"]):
         return Verdict(Kind.WRONG, why=f"{reply.status} without message, code or hint: {error}")
+    if reply.status == 429 and int(reply.headers.get("Retry-After", "0")) < 1:
+        return Verdict(Kind.WRONG, why=f"429 without a Retry-After: {reply.headers}")
     return Verdict(Kind.HONEST, f"{reply.status} {error['code']}")
 
 
@@ -146,9 +150,7 @@ def _judge_signature(ask: Ask, signature: Json, text: str) -> Verdict:
         return Verdict(Kind.CROSSED, why=f"{ask} got the answer to {signature}")
     if signature["text_sha256"] != digest(text):
         return Verdict(Kind.CUT, why=f"{ask} got another text than was signed: {text!r}")
-    if signature["times"] > 1:
-        return Verdict(Kind.DOUBLED, why=f"{ask} was asked of its engine {signature['times']} times")
-    return Verdict(Kind.ANSWERED)
+    return Verdict(Kind.ANSWERED, AGAIN if signature["times"] > 1 else "")
 
 
 def messages(ask: Ask) -> list[Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from storms.judge import AGAIN
 from storms.storm import DEEP, FORGIVING, SHALLOW, Storm, Weather
 
 Blow = Callable[[Weather, str], Awaitable[object]]
@@ -102,16 +103,11 @@ async def _disturb(weather: Weather) -> None:
                 await weather.fault(model, "garbage_http", 3)
             case _:
                 streams = (weather.client.ask(model, stream=each % 2 == 0, tokens=40) for each in range(4))
-                await weather.at_once(*streams, _soon(weather, model))
+                await weather.at_once(*streams, weather.fault_soon(model, "crash_worker"))
         await weather.at_once(*(weather.client.ask(model, stream=each % 2 == 0) for each in range(4)))
 
 
-async def _soon(weather: Weather, model: str) -> None:
-    await weather.pause(0.2)
-    await weather.fault(model, "crash_worker")
-
-
-_DYING = ("502", "503", "broken off")
+DYING = ("502", "503", "broken off", AGAIN)
 # Of engines that are killed with all that is around them: nobody is left who would know whose they were.
 _SOCKETS = ("socket /tmp/",)
 KILLED_ENGINE = Storm(
@@ -122,7 +118,7 @@ KILLED_ENGINE = Storm(
     len(_SITUATIONS) * 8,
     models=1,
     options=("--token-delay", "0.02"),
-    excused=_DYING,
+    excused=DYING,
     model_fields={"restart": FORGIVING},
 )
 KILLED_TREE = Storm(
@@ -133,7 +129,7 @@ KILLED_TREE = Storm(
     len(_SITUATIONS) * 8,
     models=1,
     options=("--token-delay", "0.02"),
-    excused=_DYING,
+    excused=DYING,
     may_leave=_SOCKETS,
     model_fields={"restart": FORGIVING},
 )
@@ -145,7 +141,7 @@ DISTURBED = Storm(
     40,
     models=1,
     options=("--token-delay", "0.02"),
-    excused=_DYING,
+    excused=DYING,
     model_fields={"restart": FORGIVING},
 )
 KILLED_LLMUX = Storm(
@@ -156,7 +152,7 @@ KILLED_LLMUX = Storm(
     len(_SITUATIONS) * 8,
     models=1,
     options=("--token-delay", "0.02"),
-    excused=(*_DYING, "unreachable"),
+    excused=(*DYING, "unreachable"),
     may_leave=_SOCKETS,
     model_fields={"restart": FORGIVING},
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from proof.bench import CHECKPOINTS
-from storms.storm import DEEP, FORGIVING, SHALLOW, Storm, Weather
+from storms.killing import DYING
+from storms.storm import BRISK, DEEP, FORGIVING, SHALLOW, Storm, Weather
 
 
 async def _full_disk(weather: Weather) -> None:
@@ -72,7 +73,7 @@ ENDURANCE = Storm(
     models=4,
     awake=2,
     options=("--token-delay", "0.005"),
-    fields={},
+    fields=BRISK,
     model_fields={"restart": FORGIVING},
-    excused=("429", "502", "503", "broken off"),
+    excused=("429", *DYING),
 )

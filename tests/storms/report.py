@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from storms.judge import Kind
+from storms.judge import AGAIN, Kind
 from storms.storm import Outcome
 
 
@@ -24,6 +24,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     kinds, waits = outcome.kinds, outcome.waits()
     yield "requests", str(outcome.book.sent)
     yield "answers", str(kinds[Kind.ANSWERED])
+    yield AGAIN, str(sum(each.verdict.code == AGAIN for each in outcome.book.records))
     for code, count in sorted(outcome.errors.items()):
         yield f"honest error: {code}", str(count)
     yield "clients that left", str(kinds[Kind.LEFT])
@@ -33,6 +34,8 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "switches", str(outcome.switches)
     yield "wait, median", f"{percentile(waits, 50):.2f} s"
     yield "wait, p99", f"{percentile(waits, 99):.2f} s"
+    for wake, (count, longest) in sorted(outcome.wakes().items()):
+        yield f"answers {wake}", f"{count}, {longest:.2f} s at most"
     yield "seconds in all", f"{outcome.seconds:.1f}"
     yield "left behind", str(len(outcome.traces))
 

@@ -25,6 +25,8 @@ EAGER: Mapping[str, object] = {
     "policy": {"amortization_factor": 0, "min_quantum_ms": 0, "min_active_secs": 0}
 }
 """Models switch as soon as anybody waits, so that there are many switches in a short time."""
+BRISK: Mapping[str, object] = {"policy": {"min_active_secs": 1, "min_quantum_ms": 500}}
+"""llmux's own policy, in less time."""
 FORGIVING = {"limit": 10_000, "backoff": 0, "backoff_max": 0}
 """An engine is started again at once, however often it has ended."""
 _SERVES = re.compile(r": \S.* -> running$", re.MULTILINE)
@@ -86,6 +88,14 @@ class Weather:
         """Let a fault of a model's engine happen, now or at its moment."""
         await self.client.fault(self.place.settings.model(model).port, kind, amount)
 
+    async def fault_soon(self, model: str, kind: str, amount: float = 1) -> None:
+        """Let it happen in a moment, when answers are under way."""
+        await self.pause(0.2)
+        # Who hangs does not answer this either.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self.fault(model, kind, amount)
+
     async def kill_llmux(self) -> None:
         """Kill llmux by SIGKILL; it is started again."""
         await self._signal(signal.SIGKILL, is_llmux)
@@ -103,7 +113,7 @@ Course = Callable[[Weather], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Storm:
-    """A course, what it needs, and which honest errors it excuses: beginnings of their codes; otherwise none are."""
+    """A course, what it needs, and which codes of verdicts it excuses, by their beginnings; otherwise none are."""
 
     name: str
     about: str
@@ -165,6 +175,16 @@ class Outcome:
         answered = (each for each in self.book.records if each.verdict.kind is Kind.ANSWERED)
         return sorted(each.reply.waited for each in answered)
 
+    def wakes(self) -> dict[str, tuple[int, float]]:
+        """Return how many answers came from an engine that was warm, restored or cold, and the longest wait in a queue."""
+        found: dict[str, tuple[int, float]] = {}
+        for each in self.book.records:
+            if each.verdict.kind is Kind.ANSWERED and (wake := each.reply.headers.get("x-llmux-wake")):
+                count, longest = found.get(wake, (0, 0.0))
+                queued = float(each.reply.headers.get("x-llmux-queue-ms", "0")) / 1000
+                found[wake] = (count + 1, max(longest, queued))
+        return found
+
     def faults(self) -> list[str]:
         """Return all that is not as it should be."""
         wrong = [each for each in self.book.records if each.verdict.kind not in GOOD]
@@ -177,8 +197,8 @@ class Outcome:
         ]
 
     def _unexcused(self, record: Record) -> bool:
-        excused = record.verdict.code.startswith(self.storm.excused or ("\0",))
-        return record.verdict.kind is Kind.HONEST and not excused
+        code = record.verdict.code
+        return bool(code) and not code.startswith(self.storm.excused or ("\0",))
 
 
 def _told(record: Record) -> str:

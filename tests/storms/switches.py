@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from storms.storm import SHALLOW, Storm, Weather
+from storms.storm import BRISK, SHALLOW, Storm, Weather
 
 
 async def _alternate(weather: Weather) -> None:
@@ -80,5 +80,5 @@ ZIPF = Storm(
     models=20,
     awake=3,
     eviction=SHALLOW,
-    fields={"policy": {"min_active_secs": 1, "min_quantum_ms": 500}},
+    fields=BRISK,
 )

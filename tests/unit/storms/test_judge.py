@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llmux.tiny_engine._signature import Nonces, prompt_digest
-from storms.judge import Ask, Ending, Kind, Reply, Verdict, judge, messages
+from storms.judge import AGAIN, Ask, Ending, Kind, Reply, Verdict, judge, messages
 
 PLAIN = Ask("n1", "m0", "Where?")
 STREAM = Ask("n1", "m0", "Where?", stream=True)
@@ -31,9 +31,10 @@ def stream(*texts, finish="length", end=(), done="[DONE]"):
     return Reply(Ending.WHOLE, 200, body="".join(f"data: {event}\n\n" for event in events))
 
 
-def refusal(status, **fields):
+def refusal(status, headers=None, **fields):
     error = {"message": "full", "code": "queue_full", "hint": "wait"} | fields
-    return Reply(Ending.WHOLE, status, body=json.dumps({"error": error}))
+    headers = {"Retry-After": "3"} if headers is None else headers
+    return Reply(Ending.WHOLE, status, headers, json.dumps({"error": error}))
 
 
 def kind(ask, reply):
@@ -50,6 +51,11 @@ def test_an_honest_error_has_message_code_and_hint(status):
     assert judge(PLAIN, refusal(status)) == Verdict(Kind.HONEST, f"{status} queue_full")
     for missing in ("message", "code", "hint"):
         assert kind(PLAIN, refusal(status, **{missing: ""})) is Kind.WRONG
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}, {"Retry-After": "soon"}])
+def test_a_full_queue_says_when_to_come_again(headers):
+    assert kind(PLAIN, refusal(429, headers)) is Kind.WRONG
 
 
 def test_an_engines_own_refusal_is_honest_without_a_hint():
@@ -92,8 +98,12 @@ def test_the_answer_to_another_request_is_crossed(other):
     assert kind(PLAIN, whole("here", **signature(other, "here"))) is Kind.CROSSED
 
 
-def test_what_was_asked_or_signed_twice_is_doubled():
-    assert kind(PLAIN, whole("here", **signature(PLAIN, "here", times=2))) is Kind.DOUBLED
+def test_what_an_engine_was_asked_twice_is_told_apart():
+    twice = whole("here", **signature(PLAIN, "here", times=2))
+    assert judge(PLAIN, twice) == Verdict(Kind.ANSWERED, AGAIN)
+
+
+def test_what_is_signed_twice_is_doubled():
     assert kind(STREAM, stream("here", end=[signature(STREAM, "here")] * 2)) is Kind.DOUBLED
 
 
