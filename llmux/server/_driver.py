@@ -18,6 +18,7 @@ from typing import assert_never
 from llmux.server._admission import Admissions
 from llmux.server._hands import Life
 from llmux.server._machine import step
+from llmux.server._meter import Meter
 from llmux.server._model import (
     Asleep,
     CheckpointFound,
@@ -80,6 +81,7 @@ class Driver:
         policy: Policy,
         capacity: Amounts,
         max_waiting: int = 10_000,
+        meter: Meter | None = None,
     ) -> None:
         """`capacity` is what the node has for the models; `max_waiting` bounds the requests that wait for any of them."""
         self.models: Mapping[str, Model] = {model.name: model for model in models}
@@ -87,7 +89,8 @@ class Driver:
         self._admissions = Admissions(
             self.models, self._feed, self._scheduler.poke, max_waiting, self._scheduler.outlook
         )
-        self._operations = Operations(self._feed, self._watch)
+        self._meter = meter or Meter()
+        self._operations = Operations(self._feed, self._watch, self._meter)
         self._vigil = Vigil(self.models, self._feed, self._spawn)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -99,6 +102,7 @@ class Driver:
 
     async def open(self) -> None:
         """Look for checkpoints: a replica that has a valid one sleeps; what is to run without a request is started."""
+        await self._meter.open(self.replicas)
         for replica in self.replicas:
             found = await replica.hands.find()
             if isinstance(found, Problem):

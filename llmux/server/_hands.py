@@ -76,6 +76,9 @@ class Life(Protocol):
     async def dump(self, directory: Path) -> None:
         """Write it to `directory`; it is gone afterwards, and serves on where this fails."""
 
+    async def memory(self) -> int:
+        """Return how many bytes of host memory it has to itself."""
+
     async def close(self) -> None:
         """End everything that belongs to it. May be called again."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from llmux.server import _criu, _engine
+from llmux.server import _criu, _engine, _memory
 from llmux.server._criu import CriuSettings
 from llmux.server._effect_errors import EngineRefused, EngineUnreachable
 from llmux.server._engine import Engine
@@ -128,6 +128,9 @@ class EngineLife:
         if not await wait_until_unconnected(self.port, _DISCONNECT):
             log.warning("%s: connections to port %d are open at its dump", self.name, self.port)
         await _criu.dump(self.criu, self.sandbox, self.pid, directory, self.name)
+
+    async def memory(self) -> int:
+        return await asyncio.to_thread(_memory.of_tree, self.init_pid)
 
     async def close(self) -> None:
         await self.session.close()

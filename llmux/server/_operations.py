@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from llmux.server._hands import Life
+from llmux.server._meter import Meter
 from llmux.server._model import (
     Asleep,
     Awake,
@@ -34,6 +35,7 @@ from llmux.server._model import (
     WakeKind,
 )
 from llmux.server._record import Replica
+from llmux.server._takes import sleep_of, wake_of
 from llmux.server.errors import EngineGone, EvictionRefused, Problem, ServerError
 
 log = logging.getLogger(__name__)
@@ -48,9 +50,10 @@ class Operations:
     """What the driver runs as tasks, one after another per replica."""
 
     def __init__(
-        self, feed: Callable[[Replica, Event], None], watch: Callable[[Replica, Life], None]
+        self, feed: Callable[[Replica, Event], None], watch: Callable[[Replica, Life], None], meter: Meter
     ) -> None:
         """`feed` takes the outcome; `watch` has `until_lost` run for an engine that has come to serve."""
+        self._meter = meter
         self._feed = feed
         self._watch = watch
         self._dumping = asyncio.Semaphore(DUMPS_AT_ONCE)
@@ -81,6 +84,7 @@ class Operations:
             self._feed(replica, StartFailed(_problem(replica, "cold start", error)))
         else:
             self._serve(replica, life, _wake(WakeKind.COLD_START, began, why))
+            await self._measure(replica, life, wake_of(Process.STOP), began)
 
     async def wake(self, replica: Replica, eviction: Eviction) -> None:
         """Bring the engine back from a sleep that left its process running, or from its checkpoint."""
@@ -89,21 +93,27 @@ class Operations:
             if replica.life:
                 await replica.life.resume(eviction.weights)
                 self._feed(replica, Awake(_wake(WakeKind.WARM, began)))
+                await self._measure(replica, replica.life, wake_of(eviction.process), began)
                 return
             life, replica.stored = await replica.hands.restore()
         except Exception as error:  # noqa: BLE001 - a task's boundary
             self._feed(replica, WakeFailed(_problem(replica, "wake", error)))
         else:
             self._serve(replica, life, _wake(WakeKind.RESTORED, began))
+            await self._measure(replica, life, wake_of(Process.CHECKPOINT), began)
 
     async def put_to_sleep(self, replica: Replica, eviction: Eviction) -> None:
         """Put the engine to sleep; where that fails, make it serve again."""
+        began = time.monotonic()
         try:
+            await self._weigh(replica, _living(replica), awake=True)
             await self._let_go(replica, _living(replica), eviction)
         except Exception as error:  # noqa: BLE001 - a task's boundary
             await self._take_back(replica, eviction, _problem(replica, "sleep", error))
         else:
+            self._meter.moved(replica, sleep_of(eviction.process), time.monotonic() - began)
             self._feed(replica, Slept())
+            await self._meter.keep()
 
     async def deepen(self, replica: Replica, eviction: Eviction, to: Eviction) -> None:
         """Take a sleeping engine one rung deeper without waking it; where that fails, it sleeps on as it did."""
@@ -145,11 +155,26 @@ class Operations:
             "%s: %s in %.2f s %s", replica.name, wake.kind, wake.seconds, wake.reason and f"({wake.reason})"
         )
 
+    async def _measure(self, replica: Replica, life: Life, move: str, began: float) -> None:
+        """Take note of a wake and of the memory that the engine has now; what cannot be seen is not known."""
+        self._meter.moved(replica, move, time.monotonic() - began)
+        await self._weigh(replica, life, awake=True)
+        await self._meter.keep()
+
+    async def _weigh(self, replica: Replica, life: Life, *, awake: bool) -> None:
+        try:
+            memory = await life.memory()
+        except OSError as error:
+            log.warning("%s: its memory cannot be measured: %s", replica.name, error)
+            return
+        self._meter.weighed(replica, **{"awake" if awake else "asleep": memory})
+
     async def _let_go(self, replica: Replica, life: Life, eviction: Eviction) -> None:
         began = time.monotonic()
         match eviction.process:
             case Process.KEEP_RUNNING:
                 await life.quieten(eviction.weights)
+                await self._weigh(replica, life, awake=False)
             case Process.CHECKPOINT:
                 if reused := await replica.hands.reusable(life, eviction):
                     log.info("%s: its checkpoint %d is used again", replica.name, reused.generation)
@@ -169,6 +194,7 @@ class Operations:
     async def _to_disk(self, replica: Replica, life: Life, eviction: Eviction, began: float) -> None:
         async with self._dumping:
             replica.stored = await replica.hands.dump(life, eviction, began)
+        self._meter.weighed(replica, disk=replica.stored.size_bytes)
         replica.checkpoint_problem = None
         await self.end(replica)
 

@@ -10,6 +10,7 @@ from llmux.server._hands import Hands, Life, Stored
 from llmux.server._model import CutInFlight, State, Wake, name_of
 from llmux.server._queue import Queue, Ticket
 from llmux.server._rules import Rules, Sizes
+from llmux.server._takes import Takes
 from llmux.server.config import ScheduleConfig
 from llmux.server.errors import Problem
 
@@ -23,6 +24,7 @@ class Replica:
     hands: Hands
     state: State
     sizes: Sizes = field(default_factory=Sizes)
+    takes: Takes = field(default_factory=Takes)
     life: Life | None = None
     stored: Stored | None = None
     checkpoint_problem: Problem | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from llmux.server._model import Eviction, Process, Weights
-from llmux.server.scheduling.snapshot import Amounts, Costs
+from llmux.server.scheduling.snapshot import Amounts
 
 
 class AfterDrain(StrEnum):
@@ -65,7 +65,6 @@ class Sizes:
 
 _TO_DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
 _STOPPED = Eviction(Weights.DISCARD, Process.STOP)
-_GUESSED = Costs(wake=10.0, sleep=2.0, drain=300.0)
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,6 @@ class Rules:
     preload: bool = False
     min_awake: float = 0.0
     ttl: float | None = None
-    costs: Costs = _GUESSED
-    """What moving it takes, as long as nothing has been measured."""
 
     def deeper(self, eviction: Eviction) -> Eviction | None:
         """Return the sleep one rung below this one, or None at the bottom. Weights stay as they are: nothing is woken."""

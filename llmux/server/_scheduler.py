@@ -11,7 +11,8 @@ from typing import assert_never
 
 from llmux.server import _calendar, _estimate, _view
 from llmux.server._record import Model
-from llmux.server.scheduling.snapshot import Action, Amounts, Deepen, Policy, Sleep, Wake
+from llmux.server.scheduling.account import Account
+from llmux.server.scheduling.snapshot import Action, Amounts, Deepen, Policy, Sleep, Snapshot, Wake
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class Scheduler:
         self._capacity = capacity
         self._act = act
         self._refuse = refuse
+        self._account = Account(at=time.monotonic())
+        self._awake: tuple[str, ...] = ()
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -50,8 +53,8 @@ class Scheduler:
 
     def outlook(self, name: str | None) -> float:
         """Estimate the seconds until a model serves; without a name, any of those that somebody waits for."""
-        models, now = self._models.values(), time.monotonic()
-        snapshot, pauses = _view.view(models, self._capacity, now), _view.pauses(models, now)
+        snapshot = self._look()
+        pauses = _view.pauses(self._models.values(), snapshot.now)
         if name is None:
             return _estimate.until_any_served(snapshot, pauses)
         return _estimate.until_served(snapshot, name, pauses)
@@ -88,7 +91,7 @@ class Scheduler:
     def _settle(self) -> float | None:
         """Carry out what the policy wants until it wants no more; return when it wants to look again."""
         for _ in range(_ROUNDS):
-            decisions = self._policy(_view.view(self._models.values(), self._capacity, time.monotonic()))
+            decisions = self._policy(self._look())
             for model, why in decisions.hopeless.items():
                 self._refuse(model, why)
             for action in decisions.actions:
@@ -98,6 +101,13 @@ class Scheduler:
                 return decisions.look_again_at
         log.critical("the policy does not come to rest: this is a fault of llmux")
         return None
+
+    def _look(self) -> Snapshot:
+        """Return what there is now, having put to account who was awake since the last look."""
+        now = time.monotonic()
+        self._account = self._account.until(now, self._awake)
+        self._awake = _view.awake(self._models.values())
+        return _view.view(self._models.values(), self._capacity, self._account, now)
 
     def _look_again(self, times: Iterable[float | None]) -> None:
         at = min((each for each in times if each is not None), default=None)

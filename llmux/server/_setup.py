@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from llmux.server import _capacity
 from llmux.server._capacity import Found
 from llmux.server._driver import Driver
 from llmux.server._hands import Hands
+from llmux.server._meter import Meter
 from llmux.server._model import NotStarted
 from llmux.server._record import Model, Replica
 from llmux.server._rules import AfterDrain, Drain, Restart, Rules, Sizes
 from llmux.server.config import Config, ModelConfig, PolicyConfig, replica_names
 from llmux.server.scheduling.policies import PolicySettings, PolicyType, make_policy
-from llmux.server.scheduling.snapshot import Costs, Policy
+from llmux.server.scheduling.snapshot import Policy
 
 
 def make_driver(config: Config, hands: Mapping[str, Hands], found: Found) -> Driver:
     """Return a driver of the configured models on a node with what is `found`; `hands` do each replica's work, by its name."""
-    sizes = _capacity.sizes(config, found, {})
-    models = [_model(name, model, hands, sizes) for name, model in config.models.items()]
+    resize = partial(_capacity.sizes, config, found)
+    models = [_model(name, model, hands, resize({})) for name, model in config.models.items()]
     capacity = _capacity.capacity(config, found)
-    return Driver(models, _policy(config.policy), capacity, config.queue.max_waiting)
+    meter = Meter(resize, config.state_dir / "measured.json")
+    return Driver(models, _policy(config.policy), capacity, config.queue.max_waiting, meter)
 
 
 def _policy(policy: PolicyConfig) -> Policy:
@@ -63,5 +66,4 @@ def make_rules(model: ModelConfig) -> Rules:
         preload=model.preload,
         min_awake=model.min_awake,
         ttl=model.ttl,
-        costs=Costs(wake=10.0, sleep=2.0, drain=drain.seconds),
     )

@@ -13,6 +13,7 @@ from llmux.server._model import (
     Failed,
     GoingToSleep,
     NotStarted,
+    Process,
     Running,
     Starting,
     State,
@@ -20,21 +21,32 @@ from llmux.server._model import (
 )
 from llmux.server._record import Model, Replica
 from llmux.server._rules import Restart, Rules
-from llmux.server.scheduling.snapshot import Amounts, Demand, Phase, Snapshot
+from llmux.server.scheduling.account import Account
+from llmux.server.scheduling.snapshot import Amounts, Costs, Demand, Phase, Snapshot
 from llmux.server.scheduling.snapshot import Replica as Seen
 
 SLEEP_AGAIN_AFTER = 30.0
 """Seconds after a failed sleep in which the scheduler does not ask for another."""
 
 
-def view(models: Iterable[Model], capacity: Amounts, now: float) -> Snapshot:
-    """Return what a policy sees at `now`."""
+def view(models: Iterable[Model], capacity: Amounts, account: Account, now: float) -> Snapshot:
+    """Return what a policy sees at `now`; `account` says how much awake time each model has had."""
     models = tuple(models)
     return Snapshot(
         now,
         capacity,
         tuple(_replica(each, model.rules, now) for model in models for each in model.replicas),
-        {model.name: _demand(model) for model in models},
+        {model.name: _demand(model, account) for model in models},
+    )
+
+
+def awake(models: Iterable[Model]) -> tuple[str, ...]:
+    """Return the models that serve, each as often as it has replicas that do."""
+    return tuple(
+        model.name
+        for model in models
+        for each in model.replicas
+        if isinstance(each.state, Running | Draining)
     )
 
 
@@ -77,7 +89,7 @@ def _replica(replica: Replica, rules: Rules, now: float) -> Seen:
         since=state.since,
         last_used=replica.last_used,
         in_flight=state.in_flight if isinstance(state, Running | Draining) else 0,
-        costs=rules.costs,
+        costs=_costs(replica, rules, eviction),
         holds=_with_images(_holds(replica, eviction), replica),
         needs=_with_images(replica.sizes.awake, replica),
         keeps=_with_images(replica.sizes.when(_arrival(state, eviction)), replica),
@@ -88,7 +100,13 @@ def _replica(replica: Replica, rules: Rules, now: float) -> Seen:
     )
 
 
-def _demand(model: Model) -> Demand:
+def _costs(replica: Replica, rules: Rules, eviction: Eviction) -> Costs:
+    nothing_left = isinstance(replica.state, NotStarted | Starting | Failed)
+    sleeps = Process.STOP if nothing_left else eviction.process
+    return Costs(replica.takes.wake[sleeps], replica.takes.sleep[rules.eviction.process], rules.drain.seconds)
+
+
+def _demand(model: Model, account: Account) -> Demand:
     rules = model.rules
     return Demand(
         model=model.name,
@@ -97,6 +115,7 @@ def _demand(model: Model) -> Demand:
         turn_ended=model.turn_ended,
         priority=model.queue.priority,
         weight=rules.weight,
+        awake_lately=account.of(model.name),
         pinned=rules.pinned,
         wanted=(rules.preload or rules.pinned or model.scheduled) and not model.at_rest_by_hand,
         min_awake=rules.min_awake,

@@ -71,6 +71,7 @@ def configuration(tmp_path, trained, **model):
         "models": {NAME: fields | model},
         "checkpoint": {"images_dir": str(tmp_path / "images")},
         "log_dir": str(tmp_path / "log"),
+        "state_dir": str(tmp_path / "state"),
         "host": "127.0.0.1",
         "port": free_port(),
     }

@@ -78,6 +78,9 @@ class FakeLife:
     async def dump(self, _directory: Path) -> None:
         await self.hands.step("dump")
 
+    async def memory(self) -> int:
+        return self.hands.memory
+
     async def close(self) -> None:
         self.closed = True
         self._exit.set()
@@ -98,6 +101,7 @@ class FakeHands:
     """What a broken step raises instead of an error of our own."""
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     lives: list[FakeLife] = field(default_factory=list)
+    memory: int = 1 << 20
     again: Stored | None = None
     """A checkpoint that can be used again."""
 

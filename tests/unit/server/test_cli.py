@@ -34,6 +34,7 @@ def write_config(directory, **fields):
         "models": {"m": model},
         "host": "127.0.0.1",
         "checkpoint": {"images_dir": str(directory)},
+        "state_dir": str(directory / "state"),
     } | fields
     path = directory / "config.json"
     path.write_text(json.dumps(value))

@@ -64,6 +64,6 @@ def test_the_rules_are_as_configured():
     rules = make_rules(model)
     assert [str(each.process) for each in rules.escalation] == ["stop"]
     assert [str(rung.eviction.process) for rung in rules.rungs] == ["keep_running", "checkpoint", "stop"]
-    assert (rules.drain.seconds, rules.drain.then, rules.costs.drain) == (7, AfterDrain.WAIT, 7)
+    assert (rules.drain.seconds, rules.drain.then) == (7, AfterDrain.WAIT)
     assert (rules.request_timeout, rules.stall) == (9, None)
     assert (rules.max_waiting, rules.weight, rules.ttl, rules.pinned) == (3, 2, 60, False)

@@ -24,8 +24,10 @@ from llmux.server._model import (
 )
 from llmux.server._record import Model, Replica
 from llmux.server._rules import Restart, Rules, Rung, Sizes
-from llmux.server._view import SLEEP_AGAIN_AFTER, given_up, next_change, view
+from llmux.server._takes import Takes
+from llmux.server._view import SLEEP_AGAIN_AFTER, awake, given_up, next_change, view
 from llmux.server.errors import Problem
+from llmux.server.scheduling.account import Account
 from llmux.server.scheduling.snapshot import Phase
 
 WARM = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
@@ -52,7 +54,7 @@ def model(state, rules=RULES, **fields):
 
 
 def seen(state, **fields):
-    return view([model(state, **fields)], {}, NOW).replicas[0]
+    return view([model(state, **fields)], {}, Account(at=NOW), NOW).replicas[0]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,17 @@ def test_time_alone_brings_a_failed_replica_back_until_it_is_given_up():
 
 def test_a_preloaded_model_is_wanted_unless_it_was_put_to_sleep_by_hand():
     preloaded = model(NotStarted(since=0), replace(RULES, preload=True))
-    assert view([preloaded], {}, NOW).demands["m"].wanted
+    assert view([preloaded], {}, Account(at=NOW), NOW).demands["m"].wanted
     preloaded.at_rest_by_hand = True
-    assert not view([preloaded], {}, NOW).demands["m"].wanted
+    assert not view([preloaded], {}, Account(at=NOW), NOW).demands["m"].wanted
+
+
+def test_what_a_wake_takes_depends_on_the_sleep_that_it_is_from():
+    takes = Takes({each: float(number) for number, each in enumerate(Process)})
+    assert seen(Asleep(since=0, eviction=DISK), takes=takes).costs.wake == takes.wake[Process.CHECKPOINT]
+    assert seen(Running(since=0), takes=takes).costs.wake == takes.wake[Process.KEEP_RUNNING]
+    assert seen(NotStarted(since=0), takes=takes).costs.wake == takes.wake[Process.STOP]
+
+
+def test_a_model_is_awake_as_often_as_its_replicas_serve():
+    assert awake([model(Running(since=0)), model(Asleep(since=0, eviction=DISK))]) == ("m",)

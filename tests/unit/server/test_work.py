@@ -32,6 +32,7 @@ def make(tmp_path: Path):
             "models": {"m": {"model_path": "org/name", "port": 8001, **model}},
             "checkpoint": {"images_dir": str(tmp_path / "images")},
             "log_dir": str(tmp_path / "log"),
+            "state_dir": str(tmp_path / "state"),
         }
         settings = config.parse(json.dumps(document))
         store = CheckpointStore(settings.checkpoint.images_dir)

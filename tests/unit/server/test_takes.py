@@ -1,0 +1,19 @@
+"""What moves take: guessed until they are measured."""
+
+from __future__ import annotations
+
+from llmux.server._model import Process
+from llmux.server._takes import Takes, sleep_of, takes, wake_of
+from llmux.server.scheduling.measured import Measured
+
+
+def test_what_was_not_measured_is_guessed():
+    assert takes(Measured(), "m") == Takes()
+
+
+def test_what_was_measured_replaces_the_guess_of_that_move_alone():
+    measured = Measured().seen("m", wake_of(Process.CHECKPOINT), 1.5).seen("m", sleep_of(Process.STOP), 0.5)
+    found = takes(measured, "m")
+    assert (found.wake[Process.CHECKPOINT], found.sleep[Process.STOP]) == (1.5, 0.5)
+    assert found.wake[Process.STOP] == Takes().wake[Process.STOP]
+    assert takes(measured, "other") == Takes()
