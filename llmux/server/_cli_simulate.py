@@ -15,8 +15,10 @@ import click
 
 from llmux.server.errors import TraceInvalid
 from llmux.server.scheduling.fair import Fair
+from llmux.server.scheduling.measured import Measured, from_data
 from llmux.server.scheduling.policies import PolicySettings, PolicyType, make_policy
 from llmux.server.simulate import access_log, comparison, generate, node_file, timeline, trace
+from llmux.server.simulate.costs import with_measured
 from llmux.server.simulate.outcome import Outcome
 from llmux.server.simulate.run import bound, simulate
 from llmux.server.simulate.scenario import Model, Request, Rung, Scenario, plain
@@ -52,6 +54,7 @@ _TRACE_HINT = 'A line is {"at": SECONDS, "model": NAME} with "seconds" or "token
 @click.option(
     "--drain", type=_SECONDS, default=30.0, show_default=True, help="Bound of a drain, without --node."
 )
+@click.option("--measured", type=_FILE, help="Wakes and sleeps as a server measured them: its measured.json.")
 @click.option("--max-wait", type=_SECONDS, default=60.0, show_default=True, help="policy.max_wait_secs")
 @click.option("--amortization-factor", type=_SECONDS, default=1.0, show_default=True, help="As in policy.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -67,6 +70,7 @@ def simulate_command(  # noqa: PLR0913 - one parameter for each option
     wake: float,
     sleep: float,
     drain: float,
+    measured: Path | None,
     max_wait: float,
     amortization_factor: float,
     as_json: bool,
@@ -81,6 +85,8 @@ def simulate_command(  # noqa: PLR0913 - one parameter for each option
     requests = _requests(path)
     like = Model("", {}, (Rung(wake=wake, sleep=sleep),), drain=drain, min_awake=5.0)
     scenario = _scenario(node, requests) if node else plain(_models(requests), awake, like)
+    if measured:
+        scenario = with_measured(scenario, _measured(measured))
     settings = {
         p: PolicySettings(PolicyType(p), max_wait, amortization_factor) for p in dict.fromkeys(policies)
     }
@@ -185,6 +191,13 @@ def _scenario(path: Path, requests: tuple[Request, ...]) -> Scenario:
         faults = tuple(f"models: has no {name!r}, which the trace asks for" for name in unknown[:MOST_FAULTS])
         _exit(TraceInvalid(_shown(path), faults, hint="Describe each model of the trace"))
     return scenario
+
+
+def _measured(path: Path) -> Measured:
+    try:
+        return from_data(json.loads("\n".join(_lines(path))))
+    except (ValueError, RecursionError) as error:
+        _exit(TraceInvalid(_shown(path), (str(error),), hint="Give the measured.json that a server wrote"))
 
 
 def _lines(path: Path) -> list[str]:

@@ -26,7 +26,7 @@ class Fair:
     """The default policy."""
 
     max_wait: float = 60.0
-    """Seconds that no request waits longer for its model's turn, where the node can hold that; see `Terms.bound`."""
+    """Seconds that no request waits longer for its model's turn, where the node can hold that; see `bound`."""
     quantum: float = 2.0
     """Seconds that a busy model with requests left over serves at least, once it is awake."""
     amortization_factor: float = 1.0
@@ -46,6 +46,10 @@ class Fair:
     def terms(self, snapshot: Snapshot) -> Terms:
         """Return what the bound is made of for these replicas."""
         return terms(snapshot, self.full_quantum)
+
+    def bound(self, snapshot: Snapshot) -> float:
+        """Return how many seconds a request can wait for its model's turn: `max_wait`, or a round if that is more."""
+        return self.terms(snapshot).bound(self.max_wait)
 
     def full_quantum(self, replica: Replica) -> float:
         """Return how long a busy replica with requests left over serves before a deadline can push it out."""

@@ -41,7 +41,7 @@ def simulate(
 
 def bound(scenario: Scenario, fair: Fair) -> float:
     """Return how long a request can wait for its model's turn under this policy, on this node."""
-    return fair.terms(_Run(scenario, (), fair, float).snapshot()).bound(fair.max_wait)
+    return fair.bound(_Run(scenario, (), fair, float).snapshot())
 
 
 class _Run:

@@ -4,6 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from llmux.server._cli import cli
+from llmux.server.scheduling.measured import Measured
 
 
 def _run(*arguments, text=None):
@@ -90,3 +91,15 @@ def test_an_access_log_becomes_a_trace(tmp_path):
     done = _run("trace", "import", log, "--skip-bad")
     assert json.loads(done.stdout) == {"at": 0.0, "model": "a"}
     assert "1 lines of" in done.stderr
+
+
+def test_costs_as_a_server_measured_them(trace, tmp_path):
+    file = tmp_path / "measured.json"
+    measured = Measured().seen("m1", "wake:checkpoint", 30.0).seen("m2", "wake:checkpoint", 30.0)
+    file.write_text(json.dumps({**measured.as_data(), "amounts": {}}))
+    done = _run("simulate", trace, "--policy", "fifo", "--json", "--measured", file)
+    assert json.loads(done.stdout)["policies"]["fifo"]["longest"] >= 30
+    file.write_text('{"version": 2}')
+    refused = _run("simulate", trace, "--measured", file)
+    assert refused.exit_code == 2
+    assert "version: 2 is not 1" in refused.stderr
