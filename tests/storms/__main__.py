@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from proof.bench import bench
-from proof.containers import check_image
+from proof.containers import PREFIX, check_image
 from proof.traces import Traces
 from storms.catalogue import STORMS
 from storms.report import render
@@ -41,8 +41,10 @@ def _run(storm: Storm, options: argparse.Namespace) -> int:
     before = Traces.seen()
     with bench(options.image, ROOT / ".cache" / "models" / "tiny") as here:
         outcome = break_loose(storm, here, length, options.seed)
-    # Containers have shared memory of their own; the host's is others'.
-    left = replace(Traces.seen() - before, shared_memory=frozenset())
+    left = Traces.seen() - before
+    # Containers have shared memory and a /run/llmux of their own; the host's are others'.
+    ours = frozenset(each for each in left.directories if PREFIX in each)
+    left = replace(left, shared_memory=frozenset(), directories=ours)
     faults = [*outcome.faults(), *([f"left behind on this machine: {left}"] if left else [])]
     if options.log:
         options.log.write_text(outcome.log)

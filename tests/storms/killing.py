@@ -76,6 +76,41 @@ async def _kill_llmux(weather: Weather) -> None:
     await _strike(weather, blow)
 
 
+async def _kill_llmux_twice(weather: Weather) -> None:
+    """Kill the next llmux too, before it has found its way."""
+
+    async def blow(here: Weather, _model: str) -> None:
+        await here.kill_llmux()
+        await here.pause(here.dice.uniform(0.1, 1))
+        await here.kill_llmux()
+        await here.until_it_answers()
+
+    await _strike(weather, blow)
+
+
+async def _stop_llmux(weather: Weather) -> None:
+    async def blow(here: Weather, _model: str) -> None:
+        await here.stop_llmux()
+        await here.until_it_answers()
+
+    await _strike(weather, blow)
+
+
+async def _replicas(weather: Weather) -> None:
+    """Kill one of two replicas while both answer."""
+    (model,) = weather.models
+    for number in range(weather.length):
+        await weather.client.answered(model)
+        asks = (weather.client.ask(model, stream=each % 4 == 0, tokens=100) for each in range(16))
+        await weather.at_once(*asks, _kill_soon(weather, 8001 + number % 2))
+        await weather.at_once(*(weather.client.ask(model) for _ in range(4)))
+
+
+async def _kill_soon(weather: Weather, port: int) -> None:
+    await weather.pause(0.4)
+    await weather.kill_engine_at(port)
+
+
 async def _strike(weather: Weather, blow: Blow) -> None:
     (model,) = weather.models
     for number in range(weather.length):
@@ -142,6 +177,40 @@ DISTURBED = Storm(
     models=1,
     options=("--token-delay", "0.02"),
     excused=DYING,
+    model_fields={"restart": FORGIVING},
+)
+KILLED_REPLICA = Storm(
+    "killed-replica",
+    "one of two engines of a model is killed while both answer",
+    _replicas,
+    3,
+    30,
+    models=1,
+    awake=2,
+    options=("--token-delay", "0.01"),
+    excused=("broken off", AGAIN),
+    model_fields={"restart": FORGIVING, "replicas": 2, "preload": True},
+)
+STOPPED_LLMUX = Storm(
+    "stopped-llmux",
+    "llmux is told to end in every state, and started again",
+    _stop_llmux,
+    3,
+    len(_SITUATIONS) * 8,
+    models=1,
+    options=("--token-delay", "0.02"),
+    excused=(*DYING, "unreachable"),
+)
+KILLED_LLMUX_TWICE = Storm(
+    "killed-llmux-twice",
+    "llmux is killed in every state, and the next one while it starts",
+    _kill_llmux_twice,
+    len(_SITUATIONS),
+    len(_SITUATIONS) * 8,
+    models=1,
+    options=("--token-delay", "0.02"),
+    excused=(*DYING, "unreachable"),
+    may_leave=_SOCKETS,
     model_fields={"restart": FORGIVING},
 )
 KILLED_LLMUX = Storm(

@@ -27,7 +27,7 @@ SHELL = ("sh", "-c", f"while :; do if [ -e {GO} ]; then {LLMUX}; else sleep 0.05
 _LOOK = """
 for p in /proc/[0-9]*; do l=$(tr '\\0' ' ' < $p/cmdline); echo "process $l"; done 2>/dev/null | grep -v -e 'process sleep' -e 'sh -c' -e 'process $'
 cut -d' ' -f4- /proc/self/mountinfo | sed 's/^/mount /'
-find /dev/shm /run/llmux -mindepth 1 -not -path /run/llmux/journals -not -path /run/llmux/journals/in-memory 2>/dev/null | sed 's/^/file /'
+find /dev/shm /run/llmux -not -type d -not -path /run/llmux/journals/in-memory 2>/dev/null | sed 's/^/file /'
 find /tmp -type s 2>/dev/null | sed 's/^/socket /'
 awk '$4 == "0A" {print "port " $2}' /proc/net/tcp /proc/net/tcp6
 """
@@ -63,6 +63,10 @@ class Place:
     def stop(self) -> None:
         """End llmux by SIGTERM, for good."""
         self.container.exec("rm", "-f", GO)
+        self.end()
+
+    def end(self) -> None:
+        """End llmux by SIGTERM; it is started again. Raises TimeoutError."""
         pids = self.pids(is_llmux)
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
@@ -119,6 +123,11 @@ def is_shell(line: str) -> bool:
 def is_engine_of(model: str) -> Callable[[str], bool]:
     """Return what picks the processes of a model's engine: its API process, whose end takes the others along."""
     return lambda line: "llmux.tiny_engine serve" in line and f" {model} " in f"{line} "
+
+
+def is_engine_at(port: int) -> Callable[[str], bool]:
+    """Return what picks the API process of the engine that has this port."""
+    return lambda line: "llmux.tiny_engine serve" in line and f" --port {port} " in f"{line} "
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from proof.bench import CHECKPOINTS, Bench, Model, Settings
 from proof.containers import Memory
 from storms.client import Book, Client, Record, open_session
 from storms.judge import GOOD, Json, Kind
-from storms.place import Place, is_engine_of, is_llmux, is_shell, place
+from storms.place import Place, is_engine_at, is_engine_of, is_llmux, is_shell, place
 
 DEEP = {"weights": "discard", "process": "checkpoint"}
 SHALLOW = {"weights": "offload", "process": "keep_running"}
@@ -79,6 +79,14 @@ class Weather:
     async def kill_engine(self, model: str) -> bool:
         """Kill a model's engine by SIGKILL; return whether there was one."""
         return bool(await self._signal(signal.SIGKILL, is_engine_of(model)))
+
+    async def kill_engine_at(self, port: int) -> None:
+        """Kill the engine that has this port by SIGKILL."""
+        await self._signal(signal.SIGKILL, is_engine_at(port))
+
+    async def stop_llmux(self) -> None:
+        """Tell llmux by SIGTERM to end, and wait until it has; it is started again."""
+        await asyncio.to_thread(self.place.end)
 
     async def kill_tree(self) -> None:
         """Kill everything that llmux has started: its engines, their workers and their sandboxes, all at once."""
