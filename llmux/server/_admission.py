@@ -24,7 +24,7 @@ from llmux.server._model import (
     Waking,
     name_of,
 )
-from llmux.server._queue import Admission, Ticket
+from llmux.server._queue import Admission, Place, Ticket
 from llmux.server._record import Model, Replica
 from llmux.server._view import given_up
 from llmux.server.errors import ModelUnavailable, Problem, QueueFull, RequestTimedOut
@@ -57,19 +57,17 @@ class Admissions:
         self._outlook = outlook
 
     @asynccontextmanager
-    async def admit(self, model: Model, arrived: float | None) -> AsyncIterator[Admission]:
-        """Give an engine to one request: a new one, or one that came at `arrived` and has its place in the queue already.
+    async def admit(self, model: Model, place: Place | None) -> AsyncIterator[Admission]:
+        """Give an engine to one request: a new one, or one that has its place in the queue already.
 
         Raises QueueFull, RequestTimedOut and ModelUnavailable.
         """
-        if arrived is None:
+        if place is None:
             self._check_room(model)
+            now = time.monotonic()
+            place = Place(now, now)
         self._check_hope(model)
-        ticket = Ticket(
-            time.monotonic() if arrived is None else arrived,
-            model.rules.priority,
-            asyncio.get_running_loop().create_future(),
-        )
+        ticket = Ticket(place, model.rules.priority, asyncio.get_running_loop().create_future())
         model.at_rest_by_hand = False
         model.queue.add(ticket)
         self.dispatch(model)
@@ -132,14 +130,14 @@ class Admissions:
             return
         now = time.monotonic()
         cut: asyncio.Future[CutInFlight] = asyncio.get_running_loop().create_future()
-        waited_for = replica.last_wake if ticket.arrived < replica.served_since else None
+        waited_for = replica.last_wake if ticket.place.arrived < replica.served_since else None
         wake = _WAKES[waited_for.kind] if waited_for else "warm"
         if not replica.flights:
             replica.heard_at = now
         replica.flights[ticket] = cut
         replica.last_used = now
         admission = Admission(
-            replica.name, replica.life, now - ticket.arrived, wake, ticket.arrived, cut, replica.heard
+            replica.name, replica.life, now - ticket.place.arrived, wake, ticket.place, cut, replica.heard
         )
         ticket.admitted.set_result(admission)
         self._feed(replica, Taken())
@@ -158,7 +156,7 @@ class Admissions:
 async def _admitted(model: Model, ticket: Ticket) -> Admission:
     seconds = model.rules.request_timeout
     try:
-        async with asyncio.timeout(ticket.arrived + seconds - time.monotonic()):
+        async with asyncio.timeout(ticket.place.arrived + seconds - time.monotonic()):
             return await ticket.admitted
     except TimeoutError:
         states = ", ".join(name_of(replica.state) for replica in model.replicas)

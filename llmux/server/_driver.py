@@ -53,7 +53,7 @@ from llmux.server._model import (
     name_of,
 )
 from llmux.server._operations import Operation, Operations
-from llmux.server._queue import Admission
+from llmux.server._queue import Admission, Place
 from llmux.server._record import Model, Replica
 from llmux.server._rules import AfterDrain, deeper_than
 from llmux.server._scheduler import Scheduler
@@ -141,16 +141,16 @@ class Driver:
         await asyncio.gather(*(self._operations.end(replica) for replica in self.replicas))
 
     @asynccontextmanager
-    async def admit(self, name: str, arrived: float | None = None) -> AsyncIterator[Admission]:
+    async def admit(self, name: str, place: Place | None = None) -> AsyncIterator[Admission]:
         """Give an engine that serves the model to one request, having had one started or woken if need be.
 
-        `arrived` is when the request came, where it had been admitted before: it then waits in its old place.
+        `place` is where a request waits that had been admitted before.
         Raises UnknownModel, QueueFull, RequestTimedOut, and ModelUnavailable where the model cannot be had.
         """
         model = self.find(name)
         if self._stopping:
             raise ModelUnavailable(name, _STOPPING)
-        async with self._admissions.admit(model, arrived) as admission:
+        async with self._admissions.admit(model, place) as admission:
             yield admission
 
     def suspect(self, admission: Admission, *, silent: bool) -> asyncio.Task[None]:

@@ -10,6 +10,7 @@ from functools import partial
 from aiohttp import web
 
 from llmux.server import _routing
+from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
 from llmux.server._web import DRIVER, STARTED
 from llmux.server.errors import ModelUnavailable, RequestInvalid
@@ -64,20 +65,19 @@ async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamRes
     """
     driver = request.app[DRIVER]
     model = driver.find(name)
-    deadline = time.monotonic() + model.rules.request_timeout
-    arrived: float | None = None
+    place: Place | None = None
     tries_left = _TRIES
     while True:
-        async with driver.admit(name, arrived) as admission:
+        async with driver.admit(name, place) as admission:
             suspect = partial(driver.suspect, admission)
-            outcome = await Relay(request, body, model, admission, suspect).run(deadline)
+            outcome = await Relay(request, body, model, admission, suspect).run()
         if not isinstance(outcome, Unanswered):
             return outcome
         tries_left -= 1
         if not tries_left:
             return _given_up(name, outcome)
         log.info("%s %s: asked again: %s", request.method, request.path, outcome.why.message)
-        arrived = admission.arrived if outcome.engine_failed else None
+        place = admission.place if outcome.engine_failed else admission.place.behind(time.monotonic())
 
 
 def _given_up(name: str, outcome: Unanswered) -> web.Response:

@@ -15,17 +15,31 @@ _numbers = itertools.count()
 
 
 @dataclass(frozen=True)
+class Place:
+    """A request's place in the queue, which it has again when it comes back. By the monotonic clock."""
+
+    arrived: float
+    """When the request came: its time runs from then."""
+    since: float
+    """When it took this place: those who wait are sorted by that, and the policy sees that."""
+
+    def behind(self, now: float) -> Place:
+        """Return the place behind all who wait now."""
+        return Place(self.arrived, now)
+
+
+@dataclass(frozen=True)
 class Admission:
     """The engine that answers a request."""
 
     replica: str
     life: Life
     queued: float
-    """Seconds that the request has waited."""
+    """Seconds since the request came."""
     wake: str
     """How the engine came to serve, if the request had to wait for that: `restored` or `cold`; otherwise `warm`."""
-    arrived: float
-    """When the request came, by the monotonic clock."""
+    place: Place
+    """Where the request waited."""
     cut: asyncio.Future[CutInFlight]
     """Done when the answer is to be ended, with the reason."""
     heard: Callable[[], None]
@@ -36,16 +50,15 @@ class Admission:
 class Ticket:
     """One request's way to an engine: `admitted` tells of the engine, or why there never will be one."""
 
-    arrived: float
-    """By the monotonic clock."""
+    place: Place
     priority: int
     admitted: asyncio.Future[Admission]
     number: int = field(default_factory=lambda: next(_numbers))
 
     @property
     def order(self) -> tuple[int, float, int]:
-        """Return what waiting requests are sorted by: one that comes back has the place that it had."""
-        return (-self.priority, self.arrived, self.number)
+        """Return what waiting requests are sorted by."""
+        return (-self.priority, self.place.since, self.number)
 
 
 class Queue:
@@ -77,8 +90,8 @@ class Queue:
 
     @property
     def oldest(self) -> float | None:
-        """Return when the longest waiting one came."""
-        return min((ticket.arrived for ticket in self._tickets), default=None)
+        """Return when the longest waiting one took its place."""
+        return min((ticket.place.since for ticket in self._tickets), default=None)
 
     @property
     def priority(self) -> int:

@@ -78,12 +78,12 @@ class Relay:
         self._sent = b""
         """The end of what has been sent."""
 
-    async def run(self, deadline: float) -> web.StreamResponse | Unanswered:
-        """Return the answer, sent, or why there is none. Raises RequestTimedOut where it has not begun by `deadline`."""
+    async def run(self) -> web.StreamResponse | Unanswered:
+        """Return the answer, sent, or why there is none. Raises RequestTimedOut where it has not begun in the request's time."""
         if self._admission.life.session.closed:
             return await self._ended_by_engine(_gone("it has just ended"))
         try:
-            async with self._cuttable(deadline) as bound, self._asked() as answer:
+            async with self._cuttable() as bound, self._asked() as answer:
                 return await self._pass_back(answer, bound)
         except _ClientGoneError:
             log.info("%s %s: the client has gone", self._request.method, self._request.path)
@@ -94,9 +94,10 @@ class Relay:
             return await self._ended_by_time()
 
     @asynccontextmanager
-    async def _cuttable(self, deadline: float) -> AsyncIterator[asyncio.Timeout]:
+    async def _cuttable(self) -> AsyncIterator[asyncio.Timeout]:
         """Raise TimeoutError inside when the answer is cut off, and when its first byte is not there in time."""
         cut = self._admission.cut
+        deadline = self._admission.place.arrived + self._model.rules.request_timeout
         async with asyncio.timeout(deadline - time.monotonic()) as bound:
             inside = True
 

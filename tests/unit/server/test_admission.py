@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 import pytest
 
 from llmux.server._model import Draining, Failed, Running
+from llmux.server._queue import Place
 from llmux.server._rules import AfterDrain, Restart
 from llmux.server.errors import ModelUnavailable, QueueFull, RequestTimedOut
 from llmux.server.scheduling.snapshot import Wake
@@ -69,23 +71,24 @@ async def test_the_queues_of_all_models_together_are_bounded(make_driver, make_h
         await asyncio.gather(*waiting)
 
 
-async def test_who_comes_back_is_let_in_in_its_old_place_however_full_it_is(make_driver, make_hands):
+async def test_who_comes_back_is_let_in_to_its_place_however_full_it_is(make_driver, make_hands):
     hands = make_hands(gates={"cold_start": asyncio.Event()})
     async with opened(make_driver({"m": hands}, max_waiting_each=1)) as driver:
         order = []
 
-        async def ask(arrived):
-            async with driver.admit("m", arrived) as admission:
-                order.append(admission.arrived)
+        async def ask(name, place=None):
+            async with driver.admit("m", place) as admission:
+                order.append((name, round(admission.queued)))
 
-        new = soon(ask(None))
         queue = driver.models["m"].queue
+        waiting = [soon(ask("new"))]
         await until(lambda: len(queue) == 1)
-        old = soon(ask(queue.oldest - 1))
-        await until(lambda: len(queue) == 2)
+        before = Place(queue.oldest - 60, queue.oldest - 60)
+        waiting += [soon(ask("old", before)), soon(ask("behind", before.behind(time.monotonic())))]
+        await until(lambda: len(queue) == 3)
         hands.gates["cold_start"].set()
-        await asyncio.gather(new, old)
-        assert order == sorted(order)
+        await asyncio.gather(*waiting)
+        assert order == [("old", 60), ("new", 0), ("behind", 60)]
 
 
 async def test_who_is_refused_is_told_when_to_come_again(make_driver, make_hands):

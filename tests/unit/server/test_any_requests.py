@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from llmux.server._model import Asleep, Draining, Failed, NotStarted, Running
+from llmux.server._queue import Place
 from llmux.server._rules import AfterDrain, Restart
 from llmux.server.errors import ModelUnavailable, QueueFull, RequestTimedOut, StartRefused
 from llmux.server.scheduling.snapshot import Decisions, Deepen, Sleep, Wake
@@ -43,17 +44,18 @@ class Client:
     answered: asyncio.Future[None] | None = None
     task: asyncio.Task[None] | None = None
 
-    async def ask(self, driver, arrived):
+    async def ask(self, driver, place):
         try:
-            while not await self._answered(driver, arrived):
-                arrived = arrived or time.monotonic()
+            while place := await self._again(driver, place):
+                pass
         except (QueueFull, RequestTimedOut, ModelUnavailable) as error:
             self.outcomes.append(type(error).__name__)
         except asyncio.CancelledError:
             self.outcomes.append("left")
 
-    async def _answered(self, driver, arrived):
-        async with driver.admit(self.model, arrived) as admission:
+    async def _again(self, driver, place):
+        """Return where it waits once more; nothing where it has its outcome."""
+        async with driver.admit(self.model, place) as admission:
             self.given.add(admission.replica)
             try:
                 self.answered = asyncio.get_running_loop().create_future()
@@ -62,8 +64,9 @@ class Client:
                 self.given.remove(admission.replica)
             if self.answered.done() or self.begun:
                 self.outcomes.append("answered" if self.answered.done() else "cut")
-                return True
-            return False
+                return None
+            lost = admission.cut.result().engine_lost
+            return admission.place if lost else admission.place.behind(time.monotonic())
 
 
 class AnyRequests(RuleBasedStateMachine):
@@ -111,9 +114,9 @@ class AnyRequests(RuleBasedStateMachine):
     def in_flight(self):
         return [each for each in self.clients if each.given]
 
-    def arrive(self, model, arrived=None):
+    def arrive(self, model, place=None):
         client = Client(model)
-        client.task = soon(client.ask(self.driver, arrived))
+        client.task = soon(client.ask(self.driver, place))
         self.clients.append(client)
 
     # ---- clients ----
@@ -133,7 +136,8 @@ class AnyRequests(RuleBasedStateMachine):
         if seldom:
             return
         served = any(isinstance(each.state, Running) for each in self.driver.models[model].replicas)
-        self.do(self.arrive, model, time.monotonic() - 1000)
+        long_ago = time.monotonic() - 1000
+        self.do(self.arrive, model, Place(long_ago, long_ago))
         assert served or self.clients[-1].outcomes
 
     @precondition(lambda self: any(not each.outcomes for each in self.clients))

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmux.server._queue import Queue, Ticket
+from llmux.server._queue import Place, Queue, Ticket
 
 
 @pytest.fixture
 async def ticket():
     """Give a function that makes a ticket."""
     loop = asyncio.get_running_loop()
-    return lambda arrived=0.0, priority=0: Ticket(arrived, priority, loop.create_future())
+    return lambda since=0.0, priority=0: Ticket(Place(0.0, since), priority, loop.create_future())
 
 
 async def test_first_in_is_first_out(ticket):
@@ -57,7 +57,7 @@ def test_within_a_priority_the_order_is_that_of_arrival(priorities):
     try:
         queue = Queue()
         for priority in priorities:
-            queue.add(Ticket(0.0, priority, loop.create_future()))
+            queue.add(Ticket(Place(0.0, 0.0), priority, loop.create_future()))
         taken = [queue.take() for _ in priorities]
         assert [(each.priority, each.number) for each in taken] == sorted(
             ((each.priority, each.number) for each in taken), key=lambda pair: (-pair[0], pair[1])
@@ -73,3 +73,7 @@ async def test_one_that_comes_back_has_its_old_place(ticket):
     queue.add(ticket(1.0, priority=-1))
     queue.add(first)
     assert (queue.take(), queue.take()) == (first, second)
+
+
+def test_who_goes_behind_keeps_its_time():
+    assert Place(1.0, 1.0).behind(7.0) == Place(1.0, 7.0)

@@ -186,6 +186,7 @@ async def test_an_answer_that_has_not_begun_is_given_after_the_next_wake(open_cl
     async with await answering as response:
         assert response.status == 200
         assert response.headers["x-llmux-wake"] == "restored"
+        assert int(response.headers["x-llmux-queue-ms"]) >= 20  # the drain's time is in it
         assert (await response.json())["answer"] == '{"model": "m"}'
     assert upstream.asked == 2
 
