@@ -20,6 +20,7 @@ from llmux.server._hands import Life
 from llmux.server._machine import step
 from llmux.server._meter import Meter
 from llmux.server._model import (
+    Adopted,
     Asleep,
     CheckpointFound,
     CheckpointUnusable,
@@ -101,10 +102,17 @@ class Driver:
         return (replica for model in self.models.values() for replica in model.replicas)
 
     async def open(self) -> None:
-        """Look for checkpoints: a replica that has a valid one sleeps; what is to run without a request is started."""
+        """Look for engines that an earlier llmux left, and for checkpoints; start what is to run without a request."""
         await self._meter.open(self.replicas)
         for replica in self.replicas:
+            adopted = await replica.hands.adopt()
             found = await replica.hands.find()
+            if adopted:
+                replica.stored = None if isinstance(found, Problem) else found
+                replica.life, asleep = adopted
+                self._watch(replica, replica.life)
+                self._feed(replica, Adopted(asleep))
+                continue
             if isinstance(found, Problem):
                 replica.checkpoint_problem = found
                 log.warning("%s: no checkpoint that can be used: %s", replica.name, found)

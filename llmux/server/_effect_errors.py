@@ -79,6 +79,28 @@ class SandboxEnded(EffectError):
 
 
 @dataclass(eq=False)
+class BerthRefused(EffectError):
+    """No engine can be left for the next llmux there, or found again."""
+
+    path: str
+    reason: str
+
+    def what(self) -> str:
+        return f"engines cannot be found again by {self.path}: {self.reason}"
+
+
+@dataclass(eq=False)
+class NotAttached(EffectError):
+    """A sandbox that an earlier llmux has left does not take us for its llmux."""
+
+    path: str
+    reason: str
+
+    def what(self) -> str:
+        return f"the sandbox that listens at {self.path} cannot be taken over: {self.reason}"
+
+
+@dataclass(eq=False)
 class NotStarted(EffectError):
     """A program could not be started inside a sandbox."""
 

@@ -89,6 +89,9 @@ class Hands(Protocol):
     def refusal(self, eviction: Eviction) -> str:
         """Say why a sleep of this depth cannot work on this machine, or nothing."""
 
+    async def adopt(self) -> tuple[Life, Eviction | None] | None:
+        """Take over the engine that an earlier llmux has left running; say how it sleeps, if it does. To be done before `find`."""
+
     async def find(self) -> Stored | Problem | None:
         """Look for a checkpoint that may be restored, or say why what lies there is none."""
 

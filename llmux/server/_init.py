@@ -1,8 +1,6 @@
 """PID 1 of a model's sandbox: makes the namespaces, spawns, reaps, reports, and takes everything with it when it goes.
 
-Run by file, as `python -I -S -X utf8 _init.py PLAN`, so it needs the standard library only and stays small. PLAN is a
-JSON object: `shm` and `tmp` (booleans: a private tmpfs there) and `keep` (directories that stay reachable even where a
-tmpfs covers them).
+Its one argument is a JSON object with the fields of `Plan`. It needs the standard library only and stays small.
 
 It is spoken to in JSON lines. On stdin:
 
@@ -10,6 +8,7 @@ It is spoken to in JSON lines. On stdin:
      "filter": "<hex of the seccomp program, or empty>", "last_pid": 999 or null}
     {"do": "signal", "pid": 1000, "number": 15, "group": false}
     {"do": "clear"}      kills every other process of the namespace and reaps them before the next order is read
+    {"do": "end"}        exits, and takes all with it
 
 On stdout, ids being those inside the sandbox except `ready`'s, which is the init's own as its maker sees it:
 
@@ -19,11 +18,12 @@ On stdout, ids being those inside the sandbox except `ready`'s, which is the ini
 
 `exited` comes for every child, adopted orphans and restored trees included. End of file on stdin means that llmux is
 gone, whatever killed it: the init exits, and the kernel kills all that is left in a PID namespace whose init has exited
-(pid_namespaces(7)). PR_SET_PDEATHSIG is the second line of the same defence.
+(pid_namespaces(7)). PR_SET_PDEATHSIG is the second line of the same defence. Where the plan says so the init first
+lingers, so that the next llmux can take the engine over (`_init_line.py`).
 """
 
 # Plain os calls: pathlib and what it imports would stay resident in every sandbox.
-# ruff: noqa: PTH103, PTH115, PTH123
+# ruff: noqa: PTH123
 
 from __future__ import annotations
 
@@ -36,43 +36,20 @@ import select
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
-# linux/sched.h, sys/mount.h, linux/prctl.h, linux/seccomp.h
-_CLONE_NEWNS = 0x00020000
-_CLONE_NEWPID = 0x20000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
-_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
-_PR_SET_PDEATHSIG = 1
+from llmux.server._init_line import Line, forget_stderr
+from llmux.server._init_mounts import Plan, StepFailed, checked, die_with_parent, libc, prepare, step, unshare
+
+# linux/prctl.h, linux/seccomp.h
 _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
 
-_HARDENED = _MS_NOSUID | _MS_NODEV
-_SHM = "/dev/shm"  # noqa: S108 - the place itself
-_TMP = "/tmp"  # noqa: S108 - the place itself
 _LAST_PID = "/proc/sys/kernel/ns_last_pid"
-_LONGEST_LINE = 16 << 20
 _NOT_EXECUTED = 127
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class StepFailed(Exception):
-    """A step of making the sandbox was refused."""
-
-    def __init__(self, step: str, error: OSError | ValueError) -> None:
-        super().__init__(step, error)
-        self.step = step
-        self.error = error
-
-
-class Plan(NamedTuple):
-    """What the sandbox has of its own, and what it must not lose by that."""
-
-    shm: bool
-    tmp: bool
-    keep: list[str]
+_line = Line()
 
 
 class Order(NamedTuple):
@@ -90,110 +67,57 @@ class Order(NamedTuple):
 def main() -> NoReturn:
     """Unshare, then become two: the launcher, which waits, and the init of the new namespaces."""
     plan = Plan(**json.loads(sys.argv[1]))
+    inherited = [fd for fd in (plan.listener, plan.berth) if fd is not None]
+    for fd in inherited:
+        os.set_inheritable(fd, False)
     try:
-        _die_with_parent()
-        with _step("unshare the PID and mount namespaces"):
-            _unshare()
+        if plan.listener is None:
+            die_with_parent()
+        with step("unshare the PID and mount namespaces"):
+            unshare()
             init = os.fork()
         if init:
-            _wait_for(init)
-        outer_pid = _prepare(plan)
+            _wait_for(init, [0, 1, *inherited])
+        outer_pid = prepare(plan)
     except StepFailed as failed:
-        _tell(event="failed", step=failed.step, error=str(failed.error))
+        _line.tell(event="failed", step=failed.step, error=str(failed.error))
         os._exit(1)
-    _tell(event="ready", pid=outer_pid)
+    if plan.listener is not None:
+        _line.let_linger(plan.linger, plan.listener, event="ready", pid=outer_pid)
+    _line.tell(event="ready", pid=outer_pid)
     _serve()
 
 
-def _wait_for(init: int) -> NoReturn:
+def _wait_for(init: int, inherited: list[int]) -> NoReturn:
     # The pipes must be the init's alone: their ends are how llmux and the init notice each other's death.
-    os.close(0)
-    os.close(1)
+    for fd in inherited:
+        os.close(fd)
+    forget_stderr()
     os.waitpid(init, 0)
     os._exit(0)
 
 
-def _prepare(plan: Plan) -> int:
-    """Make the mounts; return this process's id in the namespace of its maker."""
-    _die_with_parent()
-    outer_pid = int(os.readlink("/proc/self"))  # the outer /proc names us by the outer id
-    os.chdir("/")
-    with _step("make the mounts private"):
-        _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
-    with _step("mount /proc"):
-        _mount("proc", "/proc", "proc", _HARDENED | _MS_NOEXEC)
-    covered = [_SHM] * plan.shm + [_TMP] * plan.tmp
-    with _step("take hold of what must stay reachable"):
-        kept = [(path, _hold(path)) for path in _hidden(plan.keep, covered)]
-    for path in covered:
-        with _step(f"mount {path}"):
-            _mount("tmpfs", path, "tmpfs", _HARDENED, f"mode=1777,size={_tmpfs_size(path)}")
-    for path, fd in kept:
-        with _step(f"keep {path}"):
-            _keep(path, fd)
-    return outer_pid
-
-
-def _hidden(keep: list[str], covered: list[str]) -> list[str]:
-    """Return the directories of `keep` that a tmpfs is about to cover."""
-    tops = tuple(f"{os.path.realpath(path)}/" for path in covered)
-    return [path for path in map(os.path.realpath, keep) if path.startswith(tops)]
-
-
-def _hold(path: str) -> int:
-    """Open a directory, made first where it is missing: made later it would be made outside the sandbox only."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
-    return os.open(path, os.O_PATH)
-
-
-def _keep(path: str, fd: int) -> None:
-    os.makedirs(path, mode=0o755, exist_ok=True)
-    _mount(f"/proc/self/fd/{fd}", path, "", _MS_BIND | _MS_REC)
-    os.close(fd)
-
-
-def _tmpfs_size(path: str) -> int:
-    """Return bytes: half of the memory, the kernel's own default, or the size of the /dev/shm it covers if that is larger.
-
-    Docker's 64 MiB of /dev/shm is too small for many engines.
-    """
-    there = os.statvfs(path)
-    half_of_memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return max(there.f_blocks * there.f_frsize if path == _SHM else 0, half_of_memory)
-
-
 def _serve() -> NoReturn:
-    """Answer orders and reap until stdin ends."""
+    """Answer orders and reap until llmux is gone."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    poll = select.poll()
-    poll.register(0, select.POLLIN)
-    poll.register(wake_read, select.POLLIN)
-    pending = b""
     while True:
-        ready = {fd for fd, _ in poll.poll()}
+        ready = _ready({wake_read, *_line.sources}, _line.patience)
         if wake_read in ready:
             os.read(wake_read, 4096)
             _reap()
-        if 0 in ready:
-            pending = _read_orders(pending)
+        for order in _line.hear(ready):
+            _obey(order)
 
 
-def _read_orders(pending: bytes) -> bytes:
-    """Carry out the whole lines that have come; return the unfinished one."""
-    data = os.read(0, 1 << 16)
-    if not data:
-        os._exit(0)
-    *lines, rest = (pending + data).split(b"\n")
-    for line in lines:
-        _obey(line)
-    if len(rest) > _LONGEST_LINE:
-        _tell(event="refused", error=f"a line longer than {_LONGEST_LINE} bytes")
-        return b""
-    return rest
+def _ready(sources: set[int], patience: float | None) -> set[int]:
+    poll = select.poll()
+    for fd in sources:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, _ in poll.poll(None if patience is None else patience * 1000)}
 
 
 def _obey(line: bytes) -> None:
@@ -201,7 +125,7 @@ def _obey(line: bytes) -> None:
         message = json.loads(line)
         _ORDERS[message.pop("do")](**message)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
-        _tell(event="refused", error=f"{type(error).__name__}: {error}")
+        _line.tell(event="refused", error=f"{type(error).__name__}: {error}")
 
 
 def _signal(pid: int, number: int, *, group: bool) -> None:
@@ -226,7 +150,7 @@ def _spawn(**message: Any) -> None:
         report_read, report_write = os.pipe()
         pid = os.fork()
     except OSError as error:
-        _tell(event="not_spawned", id=order.id, program=order.argv[0], error=str(error))
+        _line.tell(event="not_spawned", id=order.id, program=order.argv[0], error=str(error))
         return
     if pid == 0:
         _become(order, report_write)
@@ -235,11 +159,11 @@ def _spawn(**message: Any) -> None:
     os.close(report_read)
     if failure:
         os.waitpid(pid, 0)
-        _tell(
+        _line.tell(
             event="not_spawned", id=order.id, program=order.argv[0], error=failure.decode("utf-8", "replace")
         )
     else:
-        _tell(event="spawned", id=order.id, pid=pid)
+        _line.tell(event="spawned", id=order.id, pid=pid)
 
 
 def _become(order: Order, report: int) -> NoReturn:
@@ -288,7 +212,7 @@ def _reap(options: int = os.WNOHANG) -> None:
             return
         if pid == 0:
             return
-        _tell(event="exited", pid=pid, code=os.waitstatus_to_exitcode(status))
+        _line.tell(event="exited", pid=pid, code=os.waitstatus_to_exitcode(status))
 
 
 def _default_signals() -> None:
@@ -315,47 +239,16 @@ def _install_filter(program: bytes) -> None:
         _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
     argument = SockFprog(len(program) // 8, program)
-    _checked(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(argument), 0, 0))
+    checked(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(argument), 0, 0))
 
 
-def _die_with_parent() -> None:
-    _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+def _end() -> NoReturn:
+    os._exit(0)
 
 
-def _unshare() -> None:
-    _checked(_libc.unshare(_CLONE_NEWPID | _CLONE_NEWNS))
-
-
-def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    text = [os.fsencode(each) or None for each in (source, target, kind)]
-    _checked(_libc.mount(*text, ctypes.c_ulong(flags), data.encode() or None))
-
-
-def _checked(result: int) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-@contextlib.contextmanager
-def _step(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise StepFailed(name, error) from error
-
-
-def _tell(**message: object) -> None:
-    """Write one report line; if nobody reads any more, llmux is gone."""
-    line = json.dumps(message).encode() + b"\n"
-    try:
-        while line:
-            line = line[os.write(1, line) :]
-    except BrokenPipeError:
-        os._exit(0)
-
-
-_ORDERS: dict[str, Callable[..., None]] = {"spawn": _spawn, "signal": _signal, "clear": _clear}
-
-if __name__ == "__main__":
-    main()
+_ORDERS: dict[str, Callable[..., None]] = {
+    "spawn": _spawn,
+    "signal": _signal,
+    "clear": _clear,
+    "end": _end,
+}

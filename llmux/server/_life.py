@@ -16,9 +16,11 @@ import aiohttp
 from yarl import URL
 
 from llmux.server import _criu, _engine, _memory
+from llmux.server._berth import Doing
 from llmux.server._criu import CriuSettings
-from llmux.server._effect_errors import EngineRefused, EngineUnreachable
+from llmux.server._effect_errors import DumpFailed, EngineRefused, EngineUnreachable
 from llmux.server._engine import Engine
+from llmux.server._facts import sandbox_facts, task_in
 from llmux.server._log_tail import last_lines
 from llmux.server._model import Weights
 from llmux.server._ports import wait_until_unconnected
@@ -119,12 +121,60 @@ class EngineLife:
             pause = min(pause * 1.5, _POLL_MOST)
 
     async def quieten(self, weights: Weights) -> None:
+        await self._note("busy")
         await self.engine.sleep(self.control, weights)
+        await self._note("asleep", weights)
 
     async def resume(self, weights: Weights) -> None:
+        await self._note("busy")
+        await self.rouse(weights)
+        await self.serves()
+
+    async def rouse(self, weights: Weights) -> None:
+        """Make it serve again, of which the next llmux is not yet to know."""
         await self.engine.wake(self.control, weights)
 
+    async def moor(self) -> None:
+        """Write down what the next llmux has to know of it: that it is in the middle of a start."""
+        if not (self.sandbox.berth and self.sandbox.berth.record):
+            return
+        init, pid_namespace, mount_namespace = await asyncio.to_thread(sandbox_facts, self.init_pid)
+        self.sandbox.berth.record = self.sandbox.berth.record.model_copy(
+            update={
+                "init": init,
+                "pid_namespace": pid_namespace,
+                "mount_namespace": mount_namespace,
+                "engine": await asyncio.to_thread(task_in, self.init_pid, self.pid),
+                "started_at": self.started_at,
+                "log_began": self.log_began,
+            }
+        )
+        await self._note("busy")
+
+    async def serves(self) -> None:
+        """Let the next llmux know that it serves."""
+        await self._note("serving")
+
+    async def _note(self, doing: Doing, weights: Weights | None = None) -> None:
+        berth = self.sandbox.berth
+        if berth and berth.record:
+            record = berth.record.model_copy(update={"doing": doing, "weights": weights})
+            try:
+                await asyncio.to_thread(berth.note, record)
+            except OSError as error:
+                log.warning("%s: the next llmux will not adopt it: %s", self.name, error)
+
     async def dump(self, directory: Path) -> None:
+        before = self.sandbox.berth.record if self.sandbox.berth else None
+        await self._note("busy")
+        try:
+            await self._dump(directory)
+        except DumpFailed:  # it goes on as before
+            if before:
+                await self._note(before.doing, before.weights)
+            raise
+
+    async def _dump(self, directory: Path) -> None:
         if not await wait_until_unconnected(self.port, _DISCONNECT):
             log.warning("%s: connections to port %d are open at its dump", self.name, self.port)
         await _criu.dump(self.criu, self.sandbox, self.pid, directory, self.name)

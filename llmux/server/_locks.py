@@ -32,6 +32,10 @@ class Lock:
                 self.close()
                 raise
 
+    def fileno(self) -> int:
+        """Return its descriptor: a process that inherits it holds the lock too."""
+        return self._fd
+
     def is_removed(self) -> bool:
         """Say whether the directory has lost its name to somebody who held the lock before."""
         return os.fstat(self._fd).st_nlink == 0

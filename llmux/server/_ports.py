@@ -13,6 +13,7 @@ from llmux.server.errors import EnginePortTaken
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 # include/net/tcp_states.h: those in which a process still holds an end of the connection.
 _OPEN = frozenset({"01", "02", "03", "04", "08", "09"})
+_LISTEN = "0A"
 _POLL = 0.01
 
 
@@ -59,6 +60,22 @@ async def wait_until_unconnected(port: int, seconds: float) -> bool:
 
 def _is_connected(port: int) -> bool:
     return any(port in connected_ports(table.read_text("ascii")) for table in _TABLES if table.exists())
+
+
+def listeners(port: int) -> frozenset[str]:
+    """Return the inodes of the sockets that listen on `port`."""
+    tables = (table.read_text("ascii") for table in _TABLES if table.exists())
+    return frozenset(inode for text in tables for inode in listening_inodes(text, port))
+
+
+def listening_inodes(table: str, port: int) -> frozenset[str]:
+    """Return the inodes of those that listen on `port` in the text of /proc/net/tcp or tcp6 (proc_net_tcp(5))."""
+    rows = (line.split() for line in table.splitlines()[1:])
+    return frozenset(
+        row[9]
+        for row in rows
+        if len(row) > 9 and row[3] == _LISTEN and int(row[1].rpartition(":")[2], 16) == port
+    )
 
 
 def connected_ports(table: str) -> frozenset[int]:

@@ -76,6 +76,20 @@ async def run(
     return Finished(code, bytes(output[_STDOUT]), bytes(output[_STDERR]))
 
 
+class Lines:
+    """Puts lines together out of what comes, and hands on each whole one without its end."""
+
+    def __init__(self, on_line: Callable[[bytes], None]) -> None:
+        self._on_line = on_line
+        self._pending = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what has come."""
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            self._on_line(line)
+
+
 class Conversation:
     """A running program that is told lines on stdin and tells lines on stdout; its stderr is llmux's own."""
 
@@ -84,22 +98,28 @@ class Conversation:
 
     @classmethod
     async def start(
-        cls, argv: Sequence[str], *, on_line: Callable[[bytes], None], env: Mapping[str, str] | None = None
+        cls,
+        argv: Sequence[str],
+        *,
+        on_line: Callable[[bytes], None],
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> Conversation:
         """Start it in a session of its own, so that a terminal's Ctrl-C is llmux's alone to answer.
 
-        `on_line` gets each whole line without its end. Raises ProgramMissing.
+        `on_line` gets each whole line without its end; `pass_fds` are left open to it. Raises ProgramMissing.
         """
-        pending = bytearray()
-
-        def split(_fd: int, data: bytes) -> None:
-            pending.extend(data)
-            *lines, rest = bytes(pending).split(b"\n")
-            pending[:] = rest
-            for line in lines:
-                on_line(line)
-
-        return cls(await _start(argv, split, env=env, stdin=asyncio.subprocess.PIPE, stderr=None))
+        lines = Lines(on_line)
+        return cls(
+            await _start(
+                argv,
+                lambda _fd, data: lines.feed(data),
+                env=env,
+                stdin=asyncio.subprocess.PIPE,
+                stderr=None,
+                pass_fds=pass_fds,
+            )
+        )
 
     @property
     def ended(self) -> asyncio.Future[int]:
@@ -151,13 +171,14 @@ class _Child(asyncio.SubprocessProtocol):
                 os.killpg(self._transport.get_pid(), number)
 
 
-async def _start(
+async def _start(  # noqa: PLR0913 - what a program is given
     argv: Sequence[str],
     on_data: Callable[[int, bytes], None],
     *,
     env: Mapping[str, str] | None,
     stdin: int,
     stderr: int | None = asyncio.subprocess.PIPE,
+    pass_fds: Sequence[int] = (),
 ) -> _Child:
     try:
         _, child = await asyncio.get_running_loop().subprocess_exec(
@@ -168,6 +189,7 @@ async def _start(
             stderr=stderr,
             env=env,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     except OSError as error:
         raise ProgramMissing(argv[0], error.strerror or str(error)) from error

@@ -3,7 +3,8 @@
 Interface (ids are those inside the sandbox, but for `init_pid`):
     Isolation(shm=True, tmp=False)       which directories are the sandbox's own
     Command(argv, env, cwd, log)         a program: its whole environment, its directory, the file it logs to
-    await Sandbox.create(isolation, keep=()) -> Sandbox
+    await Sandbox.create(isolation, keep=(), berth=None, linger=0.0) -> Sandbox
+    await Sandbox.attach(berth) -> Sandbox        one that an earlier llmux has left
         .init_pid                        the init's id as llmux sees it
         .mount_namespace                 its name, as readlink(1) of /proc/PID/ns/mnt prints it
         .ended                           future: done when the sandbox is gone, however it ended
@@ -14,7 +15,8 @@ Interface (ids are those inside the sandbox, but for `init_pid`):
         await .close()                   ends everything in it; may be called again
     Child: .pid, .returncode, await .wait() -> code (a signal negated), await .terminate(grace) -> code
 
-Whatever kills llmux, the kernel closes the init's stdin, the init exits and everything in its namespace is killed.
+Whatever kills llmux, the kernel closes the init's stdin, the init exits and everything in its namespace is killed;
+after `linger` seconds, where it has a berth and no other llmux has come for it till then.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from llmux.server._attachment import Attachment
+from llmux.server._berth import Berth
 from llmux.server._effect_errors import DOCKER_OPTIONS, NotStarted, SandboxEnded, SandboxRefused, TookTooLong
 from llmux.server._process import KILL_GRACE, Conversation, term_then_kill
 from llmux.server._seccomp import filter_program
@@ -39,8 +43,13 @@ from llmux.server._seccomp import filter_program
 FIRST_ENGINE_PID = 1000
 """Below it there is room for a whole life of criu's helpers, so that no later restore meets an id of the dump."""
 
-_INIT = Path(__file__).with_name("_init.py")
+_PACKAGES = str(Path(__file__).parents[2])
+_CODE = f"import sys; sys.path.append({_PACKAGES!r}); from llmux.server._init import main; main()"
+# Isolated and without site: the init's memory stays small and no environment can change what it runs.
+INIT = (sys.executable, "-I", "-S", "-X", "utf8", "-c", _CODE)
 _CREATE_TIMEOUT = 30.0
+_ATTACH_TIMEOUT = 3.0
+"""Seconds in which an init notices that its llmux is gone, or comes to listen."""
 _KILLED = -int(signal.SIGKILL)
 _CREATE_HINT = (
     "llmux makes PID and mount namespaces and must run as root with CAP_SYS_ADMIN; in Docker add "
@@ -97,12 +106,13 @@ class Child:
 class Sandbox:
     """One engine's life: made before it starts or wakes, closed when it sleeps or stops."""
 
-    def __init__(self) -> None:
+    def __init__(self, berth: Berth | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.init_pid = 0
         self.mount_namespace = ""
+        self.berth = berth
         self._ready: asyncio.Future[int] = loop.create_future()
-        self._conversation: Conversation
+        self._conversation: Conversation | Attachment
         self._spawn_ids = itertools.count(1)
         self._spawning: dict[int, asyncio.Future[int]] = {}
         self._exit_codes: dict[int, asyncio.Future[int]] = {}
@@ -119,24 +129,51 @@ class Sandbox:
         await self.close()
 
     @classmethod
-    async def create(cls, isolation: Isolation, keep: Sequence[Path] = ()) -> Self:
+    async def create(
+        cls,
+        isolation: Isolation,
+        keep: Sequence[Path] = (),
+        *,
+        berth: Berth | None = None,
+        linger: float = 0.0,
+    ) -> Self:
         """Make the namespaces. Directories in `keep` stay reachable even below a private /tmp or /dev/shm.
 
+        With a berth it outlasts llmux by `linger` seconds, unless it is closed.
         Raises SandboxRefused with the step that the kernel or the container did not allow.
         """
-        sandbox = cls()
+        sandbox = cls(berth)
         plan = asdict(isolation) | {"keep": [str(path) for path in keep]}
-        # Isolated and without site: the init's memory stays small and no environment can change what it runs.
-        argv = [sys.executable, "-I", "-S", "-X", "utf8", str(_INIT), json.dumps(plan)]
-        sandbox._conversation = await Conversation.start(argv, on_line=sandbox._heard, env={})
-        sandbox._conversation.ended.add_done_callback(sandbox._lost)
+        fds = berth.fds if berth else ()
+        if fds:
+            plan |= {"linger": linger, "listener": fds[0], "berth": fds[1]}
         try:
-            sandbox.init_pid = await asyncio.wait_for(sandbox._ready, _CREATE_TIMEOUT)
-            sandbox.mount_namespace = await asyncio.to_thread(_mount_namespace_of, sandbox.init_pid)
+            argv = [*INIT, json.dumps(plan)]
+            conversation = await Conversation.start(argv, on_line=sandbox._heard, env={}, pass_fds=fds)
+        finally:
+            if berth:
+                berth.handed_on()
+        try:
+            await sandbox._begin(conversation)
         except BaseException:
             await sandbox.close()
             raise
         return sandbox
+
+    @classmethod
+    async def attach(cls, berth: Berth) -> Self:
+        """Take over what an earlier llmux has left, with all that runs in it. Raises NotAttached."""
+        sandbox = cls(berth)
+        attachment = await Attachment.open(berth.socket, sandbox._heard, _ATTACH_TIMEOUT)
+        await sandbox._begin(attachment)
+        sandbox.init_pid = attachment.pid
+        return sandbox
+
+    async def _begin(self, conversation: Conversation | Attachment) -> None:
+        self._conversation = conversation
+        conversation.ended.add_done_callback(self._lost)
+        self.init_pid = await asyncio.wait_for(self._ready, _CREATE_TIMEOUT)
+        self.mount_namespace = await asyncio.to_thread(_mount_namespace_of, self.init_pid)
 
     @property
     def ended(self) -> asyncio.Future[int]:
@@ -194,7 +231,11 @@ class Sandbox:
 
     async def close(self) -> None:
         """End everything in the sandbox: its init exits and the kernel kills the rest."""
+        if not self.ended.done():
+            self._tell(do="end")
         await self._conversation.end(KILL_GRACE)
+        if self.berth:
+            await asyncio.to_thread(self.berth.remove)
 
     async def _spawn(self, command: Command, program: bytes, last_pid: int | None) -> Child:
         if self.ended.done():

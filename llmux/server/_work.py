@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmux.criu_images import CriuImagesError, escape, finish, undo
-from llmux.server import _criu, _engine
+from llmux.server import _berth, _criu, _engine
+from llmux.server._adoption import Place, adopt, end_others
+from llmux.server._berth import Record
 from llmux.server._checkpoints import Checkpoint, CheckpointStore, Facts, Generation, fingerprint
 from llmux.server._criu import CriuSettings
 from llmux.server._engine import LOOPBACK
@@ -51,11 +53,12 @@ class Criu:
 class EngineHands:
     """One replica's work, with real processes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what all hands share, each for itself
         self,
         name: str,
         serves: tuple[str, ModelConfig],
         config: Config,
+        place: Place,
         store: CheckpointStore,
         criu: Criu,
     ) -> None:
@@ -63,8 +66,10 @@ class EngineHands:
         self._name = name
         self._config = config
         served_as, self._model = serves
+        self._place = place
         self._store = store
         self._criu = criu
+        self._adopted = False
         self._engine = _engine.make(served_as, self._model, config.log_dir / f"{name}.log")
         command = self._engine.command({})
         self._log = command.log
@@ -76,6 +81,15 @@ class EngineHands:
             return str(self._criu.lack)
         return eviction_fault(eviction, self._model)
 
+    async def adopt(self) -> tuple[Life, Eviction | None] | None:
+        found = await adopt(self._place, self._name, self._fingerprint, self._adopted_life)
+        self._adopted = found is not None
+        return found
+
+    def _adopted_life(self, sandbox: Sandbox, record: Record) -> EngineLife:
+        engine = sandbox.adopt(record.engine.pid if record.engine else 0)
+        return self._life(sandbox, engine, record.started_at, record.log_began)
+
     async def find(self) -> Stored | Problem | None:
         await self._recover()
         try:
@@ -86,7 +100,8 @@ class EngineHands:
             return error.problem()
         except OSError as error:  # another container is replacing it at this moment
             return Problem("checkpoint_unreadable", str(error), "The next request looks again")
-        await self._undo(checkpoint.directory)
+        if not self._adopted:  # what was made for one that runs is its own
+            await self._undo(checkpoint.directory)
         return _stored(checkpoint)
 
     async def _undo(self, directory: Path) -> None:
@@ -116,7 +131,9 @@ class EngineHands:
             child = await sandbox.start_engine(await asyncio.to_thread(self._engine.command, os.environ))
             life = self._life(sandbox, child, time.time(), log_began)
             async with _closed_unless_serving(life):
+                await life.moor()
                 await life.until_healthy(self._model.timeouts.start)
+                await life.serves()
             return life
 
     async def dump(self, life: Life, eviction: Eviction, began: float) -> Stored:
@@ -172,12 +189,14 @@ class EngineHands:
             life.restored_from = checkpoint.generation
             try:
                 async with _closed_unless_serving(life):
+                    await life.moor()
                     await life.until_healthy(self._model.timeouts.wake)
-                    await life.resume(checkpoint.facts.eviction.weights)
+                    await life.rouse(checkpoint.facts.eviction.weights)
             except BaseException:
                 await self._undo(directory)
                 raise
             await self._finish(directory)
+            await life.serves()  # only now: the next llmux undoes a restore that is not finished
             return life
 
     async def _finish(self, directory: Path) -> None:
@@ -215,7 +234,10 @@ class EngineHands:
     async def _sandbox(self) -> AsyncIterator[Sandbox]:
         """Give a new sandbox, which ends if what it is wanted for fails."""
         isolation = Isolation(self._model.isolation.shm, self._model.isolation.tmp)
-        sandbox = await Sandbox.create(isolation, keep=await asyncio.to_thread(self._shared_directories))
+        keep = await asyncio.to_thread(self._shared_directories)
+        port, log_path = self._model.port, str(self._log)
+        berth = await asyncio.to_thread(self._place.berth, self._name, self._fingerprint, port, log_path)
+        sandbox = await Sandbox.create(isolation, keep, berth=berth, linger=self._place.linger)
         try:
             yield sandbox
         except BaseException:
@@ -247,13 +269,22 @@ async def make_hands(config: Config, gpus: Mapping[str, tuple[int, ...]]) -> Map
     if criu.lack and any(model.eviction.process == "checkpoint" for model in config.models.values()):
         raise criu.lack
     store = CheckpointStore(config.checkpoint.images_dir)
-    return {
+    place = _place(config, criu.settings.run_dir)
+    hands = {
         replica: await asyncio.to_thread(
-            EngineHands, replica, (name, model.of_replica(number, gpus[replica])), config, store, criu
+            EngineHands, replica, (name, model.of_replica(number, gpus[replica])), config, place, store, criu
         )
         for name, model in config.models.items()
         for number, replica in enumerate(replica_names(name, model.replicas))
     }
+    await end_others(place, hands)
+    return hands
+
+
+def _place(config: Config, run_dir: Path) -> Place:
+    adopting = config.engines_at_start == "adopt"
+    linger = config.engines_linger if adopting else 0.0
+    return Place(_berth.root_of(run_dir), f"{config.host}:{config.port}", linger, adopting)
 
 
 async def _prepare_criu(config: Config) -> Criu:

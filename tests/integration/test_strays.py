@@ -12,7 +12,8 @@ from proof.story import wake_and_check
 
 pytestmark = pytest.mark.docker
 
-SETTINGS = Settings()
+SETTINGS = Settings(fields={"engines_linger": 0})
+"""Engines end with llmux, however that ends; by default they would wait for the next one."""
 
 
 def gone_within(node: Node, pids: set[int], seconds: float) -> bool:

@@ -64,6 +64,7 @@ NODE_FIELDS = frozenset(
         "shutdown_timeout",
         "engines_at_exit",
         "engines_at_start",
+        "engines_linger",
         "admin_port",
         "warmup",
     }

@@ -165,5 +165,7 @@ class Config(Section):
     """What becomes of running engines when llmux ends: each sleeps as it is configured, or is ended."""
     engines_at_start: Literal["adopt", "end"] = "adopt"
     """What becomes of engines that an earlier llmux left running: they serve on, or are ended."""
+    engines_linger: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 30
+    """Seconds that engines wait for the next llmux when theirs is gone without a word; 0: they end at once."""
     watch: bool = False
     """Reload the configuration when its file changes; SIGHUP reloads it in any case."""

@@ -19,10 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from llmux.server import _init
 from llmux.server._effect_errors import NotStarted, SandboxEnded, TookTooLong
 from llmux.server._process import Conversation
-from llmux.server._sandbox import Child, Command, Isolation, Sandbox
+from llmux.server._sandbox import INIT, Child, Command, Isolation, Sandbox
 
 pytestmark = pytest.mark.root
 
@@ -322,7 +321,7 @@ def test_whatever_kills_llmux_takes_the_engines_with_it(log, number):
 
 async def test_the_init_survives_a_garbage_line(log):
     heard: asyncio.Queue[bytes] = asyncio.Queue()
-    argv = [sys.executable, "-I", "-S", _init.__file__, '{"shm": false, "tmp": false, "keep": []}']
+    argv = [*INIT, '{"shm": false, "tmp": false, "keep": []}']
     conversation = await Conversation.start(argv, on_line=heard.put_nowait)
     try:
         assert b'"ready"' in await heard.get()

@@ -236,7 +236,7 @@ async def test_two_engines_take_turns_where_one_may_be_awake(tmp_path, trained):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_engine_outlives_llmux(tmp_path, trained, number):
-    document = configuration(tmp_path, trained)
+    document = configuration(tmp_path, trained) | {"engines_linger": 0}
     path = tmp_path / "config.json"
     path.write_text(json.dumps(document))
     argv = [sys.executable, "-m", "llmux.server", "serve", "--config", str(path)]

@@ -96,6 +96,8 @@ class FakeHands:
     eviction: Eviction = DISK
     drain_timeout: float = 5.0
     stored: Stored | Problem | None = None
+    left: tuple[Eviction | None] | None = None
+    """How an engine sleeps that an earlier llmux has left, if there is one."""
     broken: set[str] = field(default_factory=set)
     fault: Exception | None = None
     """What a broken step raises instead of an error of our own."""
@@ -113,6 +115,9 @@ class FakeHands:
 
     def refusal(self, eviction: Eviction) -> str:
         return "no driver" if eviction.process is Process.CUDA_SUSPEND else ""
+
+    async def adopt(self) -> tuple[FakeLife, Eviction | None] | None:
+        return None if self.left is None else (self._new_life(), *self.left)
 
     async def find(self) -> Stored | Problem | None:
         return self.stored

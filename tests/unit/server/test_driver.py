@@ -360,3 +360,21 @@ async def test_a_checkpoint_that_is_still_good_is_not_made_again(driving, make_h
         assert isinstance(only(driver, "m").state, Asleep)
         assert only(driver, "m").stored == stored
         assert hands.lives[0].closed
+
+
+async def test_an_engine_that_was_left_running_serves_at_once_and_its_end_is_noticed(driving, make_hands):
+    hands = make_hands(left=(None,))
+    async with driving(m=hands) as driver:
+        assert isinstance(only(driver, "m").state, Running)
+        assert await serves(driver) == 1
+        hands.lives[0].die()
+        await until(lambda: isinstance(only(driver, "m").state, Failed))
+
+
+async def test_an_engine_that_was_left_asleep_sleeps_on_and_wakes_warm(driving, make_hands, stored):
+    hands = make_hands(left=(WARM,), stored=stored)
+    async with driving(m=hands) as driver:
+        assert only(driver, "m").state.eviction == WARM
+        assert only(driver, "m").stored == stored
+        assert await serves(driver) == 1
+        assert only(driver, "m").last_wake.kind is WakeKind.WARM

@@ -35,6 +35,7 @@ class StandInChild:
 
 class StandInSandbox:
     init_pid = 4711
+    berth = None
     closed = False
 
     async def close(self):

@@ -15,6 +15,7 @@ from llmux.criu_images._capture import Subject, capture_subject, survey_place
 from llmux.criu_images._records import Pid
 from llmux.criu_images._safefs import Tree
 from llmux.server import _work, config
+from llmux.server._adoption import Place
 from llmux.server._checkpoints import CheckpointStore
 from llmux.server._criu import CriuSettings
 from llmux.server._effect_errors import CriuMissing
@@ -34,9 +35,12 @@ def make(tmp_path: Path):
             "log_dir": str(tmp_path / "log"),
             "state_dir": str(tmp_path / "state"),
         }
+        place = Place(tmp_path / "engines", "here", 0.0)
         settings = config.parse(json.dumps(document))
         store = CheckpointStore(settings.checkpoint.images_dir)
-        return EngineHands("m", ("m", settings.models["m"]), settings, store, Criu(CriuSettings(), lack))
+        return EngineHands(
+            "m", ("m", settings.models["m"]), settings, place, store, Criu(CriuSettings(), lack)
+        )
 
     return make
 
@@ -102,6 +106,7 @@ class StandInChild:
 
 class StandInSandbox:
     init_pid = 4711
+    berth = None
     closed = False
 
     async def close(self):

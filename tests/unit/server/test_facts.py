@@ -1,0 +1,71 @@
+"""What is seen of a process, and which record is not believed."""
+
+from __future__ import annotations
+
+import os
+import subprocess  # noqa: TID251 - a process to look at
+import sys
+from dataclasses import replace
+
+import pytest
+
+from llmux.server import _facts
+from llmux.server._berth import Record, Task
+from llmux.server._facts import Facts, fault
+
+INIT, ENGINE = Task(pid=40, start=1), Task(pid=1000, start=2)
+RECORD = Record(
+    name="m",
+    instance="here:1",
+    home="pid:[1]",
+    command="sha256:0",
+    port=8001,
+    log="/m.log",
+    init=INIT,
+    pid_namespace="pid:[2]",
+    mount_namespace="mnt:[3]",
+    engine=ENGINE,
+    doing="serving",
+)
+SEEN = Facts(INIT, "pid:[2]", "mnt:[3]", ENGINE, listens=True)
+
+
+@pytest.mark.parametrize("doing", ["serving", "asleep"])
+def test_what_is_as_the_record_says_has_no_fault(doing):
+    assert not fault(RECORD.model_copy(update={"doing": doing}), SEEN, "sha256:0")
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({"init": Task(pid=40, start=9)}, "its sandbox is another"),
+        ({"init": None}, "its sandbox is another"),
+        ({"pid_namespace": "pid:[9]"}, "its sandbox is another"),
+        ({"mount_namespace": "mnt:[9]"}, "its sandbox is another"),
+        ({"engine": Task(pid=1000, start=9)}, "its process is gone"),
+        ({"engine": None}, "its process is gone"),
+        ({"listens": None}, "nobody listens on its port 8001"),
+        ({"listens": False}, "somebody else listens on its port 8001"),
+    ],
+)
+def test_what_is_otherwise_is_named(seen, words):
+    assert words in fault(RECORD, replace(SEEN, **seen), "sha256:0")
+
+
+def test_another_command_and_an_operation_under_way_are_named():
+    assert "command" in fault(RECORD, SEEN, "sha256:1")
+    assert "in the middle" in fault(RECORD.model_copy(update={"doing": "busy"}), SEEN, "sha256:0")
+
+
+def test_a_process_is_known_by_its_id_and_its_start_and_a_zombie_is_none():
+    own = _facts.task(os.getpid())
+    assert own is not None
+    assert own == _facts.task(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        seen = _facts.task(child.pid)
+        assert seen is not None
+        assert seen.start >= own.start
+        child.stdin.close()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert _facts.task(child.pid) is None
+    assert _facts.task(child.pid) is None
