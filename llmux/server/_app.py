@@ -9,8 +9,9 @@ from http import HTTPStatus
 from aiohttp import web
 
 from llmux.server import _control, _proxy
+from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
-from llmux.server._web import DRIVER, STARTED, errors_as_json
+from llmux.server._web import ADAPTERS, DRIVER, STARTED, errors_as_json
 
 LARGEST_BODY = 256 << 20
 """Bytes of one request; images travel in bodies as text."""
@@ -23,6 +24,7 @@ def build(driver: Driver) -> web.Application:
     """Return the application that serves `driver`'s models, having opened it, and closes it in the end."""
     app = web.Application(middlewares=[errors_as_json], client_max_size=LARGEST_BODY)
     app[DRIVER] = driver
+    app[ADAPTERS] = Adapters()
     app[STARTED] = int(time.time())
     app.add_routes([web.get("/health", _health), *_control.routes(), *_proxy.routes()])
     app.on_response_prepare.append(_part_company)

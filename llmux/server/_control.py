@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from llmux.server._adapters import Adapters
 from llmux.server._config_faults import describe
 from llmux.server._hands import Life, Stored
 from llmux.server._model import (
@@ -32,7 +33,7 @@ from llmux.server._model import (
     name_of,
 )
 from llmux.server._record import Model, Replica
-from llmux.server._web import DRIVER
+from llmux.server._web import ADAPTERS, DRIVER
 from llmux.server.config import EvictionConfig
 from llmux.server.errors import Problem, RequestInvalid
 
@@ -115,8 +116,19 @@ async def wake(request: web.Request) -> web.Response:
 
 async def status(request: web.Request) -> web.Response:
     """Say how every model is."""
-    models = request.app[DRIVER].models
-    return web.json_response({"models": {name: describe_model(model) for name, model in models.items()}})
+    models, adapters = request.app[DRIVER].models, request.app[ADAPTERS]
+    described = {name: describe_model(model) | _adapters(model, adapters) for name, model in models.items()}
+    return web.json_response({"models": described})
+
+
+def _adapters(model: Model, adapters: Adapters) -> Json:
+    """Return what a status says of a model's adapters, where it has any."""
+    paths = model.rules.adapters
+    told = {
+        name: {"path": paths[name], "loaded_by": replicas}
+        for name, replicas in adapters.loaded(model).items()
+    }
+    return {"adapters": told} if told else {}
 
 
 def describe_model(model: Model) -> Json:

@@ -16,7 +16,7 @@ The calls raise EngineUnreachable and EngineRefused, which name URL and status. 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Protocol, assert_never
 import aiohttp
 from yarl import URL
 
+from llmux.server import _lora
 from llmux.server._effect_errors import EngineRefused, EngineUnreachable
 from llmux.server._model import Weights
 from llmux.server._sandbox import Command
@@ -140,8 +141,24 @@ class VllmEngine:
                 await self._post(session, "/collective_rpc", timeout, {"method": "reload_weights"})
                 await self._post(session, "/wake_up?tags=kv_cache", timeout)
                 await self._post(session, "/reset_prefix_cache", timeout)
+                await self._drop_adapters(session)
             case _:
                 assert_never(weights)
+
+    async def _drop_adapters(self, session: aiohttp.ClientSession) -> None:
+        """Have it forget its adapters: reload_weights brings back the model's own weights only, so that theirs are gone."""
+        if not self.model.adapters:
+            return
+        for name in await self._adapters(session):
+            await self._post(session, _lora.UNLOAD, self._timeouts.wake, _lora.unload_body(name))
+
+    async def _adapters(self, session: aiohttp.ClientSession) -> Iterable[str]:
+        answer = await self._call(session, "GET", _lora.LIST, self._timeouts.wake)
+        try:
+            return _lora.adapters_in(answer)
+        except ValueError as error:
+            url = str(self.url.with_path(_lora.LIST))
+            raise EngineRefused(url, HTTPStatus.OK, str(error), hint=self._hint()) from error
 
     @property
     def _timeouts(self) -> Timeouts:
@@ -151,13 +168,21 @@ class VllmEngine:
         # vLLM refuses sleep mode where there is no accelerator; there its /sleep pauses the scheduler alone.
         sleep_mode = ("--enable-sleep-mode",) if _NVIDIA_CONTROL.exists() else ()
         program = (*self.model.vllm_command, "serve", self.model.model_path)
-        return (*program, *self._address(), *sleep_mode, *self.model.extra_args)
+        return (*program, *self._address(), *sleep_mode, *self._lora(), *self.model.extra_args)
 
     def _address(self) -> tuple[str, ...]:
         return ("--host", LOOPBACK, "--port", str(self.model.port), "--served-model-name", self.name)
 
+    def _lora(self) -> tuple[str, ...]:
+        if not self.model.adapters:
+            return ()
+        return ("--enable-lora", "--max-loras", str(self.model.max_adapters))
+
     def _environment(self) -> Mapping[str, str]:
-        return _VLLM
+        return {**_VLLM, **self._lora_environment()}
+
+    def _lora_environment(self) -> Mapping[str, str]:
+        return _lora.ALLOWED_BY if self.model.adapters else {}
 
     async def _post(
         self, session: aiohttp.ClientSession, path: str, seconds: float, body: Mapping[str, str] | None = None
@@ -199,10 +224,10 @@ class TinyEngine(VllmEngine):
 
     def _argv(self) -> tuple[str, ...]:
         program = (sys.executable, "-m", "llmux.tiny_engine", "serve", self.model.model_path)
-        return (*program, *self._address(), *self.model.extra_args)
+        return (*program, *self._address(), *self._lora(), *self.model.extra_args)
 
     def _environment(self) -> Mapping[str, str]:
-        return {}
+        return self._lora_environment()
 
 
 @dataclass(frozen=True)
@@ -217,7 +242,7 @@ class CommandEngine(VllmEngine):
         return tuple(_replaced(word, words) for word in (*self.model.command, *self.model.extra_args))
 
     def _environment(self) -> Mapping[str, str]:
-        return {}
+        return self._lora_environment()
 
     async def _post(
         self, session: aiohttp.ClientSession, path: str, seconds: float, body: Mapping[str, str] | None = None
@@ -231,6 +256,12 @@ class CommandEngine(VllmEngine):
                 HTTPStatus.NOT_IMPLEMENTED,
             }:
                 raise
+
+    async def _adapters(self, session: aiohttp.ClientSession) -> Iterable[str]:
+        try:
+            return await super()._adapters(session)
+        except EngineRefused:  # one that has not even the list has no adapters either
+            return ()
 
 
 def _replaced(word: str, words: Mapping[str, str]) -> str:

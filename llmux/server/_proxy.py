@@ -9,10 +9,10 @@ from functools import partial
 
 from aiohttp import web
 
-from llmux.server import _routing
+from llmux.server import _adapters, _routing
 from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
-from llmux.server._web import DRIVER, STARTED
+from llmux.server._web import ADAPTERS, DRIVER, STARTED
 from llmux.server.errors import ModelUnavailable, RequestInvalid
 
 log = logging.getLogger(__name__)
@@ -33,14 +33,15 @@ def routes() -> list[web.RouteDef]:
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """List every configured model, asleep or not: any of them answers a request."""
-    return web.json_response(_routing.models_body(request.app[DRIVER].models, request.app[STARTED]))
+    """List every configured model, asleep or not, and every adapter: any of them answers a request."""
+    cards = _adapters.cards(request.app[DRIVER].models.values())
+    return web.json_response(_routing.models_body(cards, request.app[STARTED]))
 
 
 async def show_model(request: web.Request) -> web.Response:
-    """Show one configured model."""
-    model = request.app[DRIVER].find(request.match_info["name"])
-    return web.json_response(_routing.model_body(model.name, request.app[STARTED]))
+    """Show one configured model or adapter."""
+    card = _adapters.card_of(request.app[DRIVER].models, request.match_info["name"])
+    return web.json_response(_routing.model_body(card, request.app[STARTED]))
 
 
 async def forward(request: web.Request) -> web.StreamResponse:
@@ -64,13 +65,14 @@ async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamRes
     kept waiting. Raises ModelUnavailable where drains have ended too often before the answer began.
     """
     driver = request.app[DRIVER]
-    model = driver.find(name)
+    model = _adapters.model_of(driver.models, name)
     place: Place | None = None
     tries_left = _TRIES
     while True:
-        async with driver.admit(name, place) as admission:
+        async with driver.admit(model.name, place) as admission:
             suspect = partial(driver.suspect, admission)
-            outcome = await Relay(request, body, model, admission, suspect).run()
+            adapter = request.app[ADAPTERS].hold(model, name, admission)
+            outcome = await Relay(request, body, model, admission, suspect).run(adapter)
         if not isinstance(outcome, Unanswered):
             return outcome
         tries_left -= 1

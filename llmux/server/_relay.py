@@ -78,12 +78,15 @@ class Relay:
         self._sent = b""
         """The end of what has been sent."""
 
-    async def run(self) -> web.StreamResponse | Unanswered:
-        """Return the answer, sent, or why there is none. Raises RequestTimedOut where it has not begun in the request's time."""
+    async def run(self, adapter: AbstractAsyncContextManager[None]) -> web.StreamResponse | Unanswered:
+        """Return the answer, sent, or why there is none. Raises RequestTimedOut where it has not begun in the request's time.
+
+        `adapter` has the engine ready for what the request asks for, as long as it is entered; raises what it raises.
+        """
         if self._admission.life.session.closed:
             return await self._ended_by_engine(_gone("it has just ended"))
         try:
-            async with self._cuttable() as bound, self._asked() as answer:
+            async with self._cuttable() as bound, adapter, self._asked() as answer:
                 return await self._pass_back(answer, bound)
         except _ClientGoneError:
             log.info("%s %s: the client has gone", self._request.method, self._request.path)

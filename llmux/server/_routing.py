@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -124,11 +125,29 @@ def error_event(problem: Problem) -> bytes:
     return b"data: " + json.dumps(error_body(problem, "server_error")).encode() + b"\n\n"
 
 
-def models_body(names: Iterable[str], created: int) -> dict[str, object]:
+@dataclass(frozen=True)
+class Card:
+    """What /v1/models says of a name that clients may ask for."""
+
+    name: str
+    root: str
+    """What is served: an adapter's path; a model's own name."""
+    parent: str | None = None
+    """The model that an adapter is of."""
+
+
+def models_body(cards: Iterable[Card], created: int) -> dict[str, object]:
     """Return the list of models in OpenAI's form."""
-    return {"object": "list", "data": [model_body(name, created) for name in names]}
+    return {"object": "list", "data": [model_body(card, created) for card in cards]}
 
 
-def model_body(name: str, created: int) -> dict[str, object]:
-    """Return one model in OpenAI's form."""
-    return {"id": name, "object": "model", "created": created, "owned_by": "llmux"}
+def model_body(card: Card, created: int) -> dict[str, object]:
+    """Return one model in OpenAI's form, with what vLLM says of adapters."""
+    return {
+        "id": card.name,
+        "object": "model",
+        "created": created,
+        "owned_by": "llmux",
+        "root": card.root,
+        "parent": card.parent,
+    }

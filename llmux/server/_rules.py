@@ -91,6 +91,10 @@ class Rules:
     preload: bool = False
     min_awake: float = 0.0
     ttl: float | None = None
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """The path of each LoRA adapter, by the name that clients ask for."""
+    max_adapters: int = 4
+    """How many of them an engine has loaded at a time."""
 
     def deeper(self, eviction: Eviction) -> Eviction | None:
         """Return the sleep one rung below this one, or None at the bottom. Weights stay as they are: nothing is woken."""

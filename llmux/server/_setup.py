@@ -66,4 +66,6 @@ def make_rules(model: ModelConfig) -> Rules:
         preload=model.preload,
         min_awake=model.min_awake,
         ttl=model.ttl,
+        adapters={adapter: each.path for adapter, each in model.adapters.items()},
+        max_adapters=model.max_adapters,
     )

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from llmux.server import _routing
+from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
 from llmux.server.errors import (
     EvictionRefused,
@@ -24,6 +25,7 @@ from llmux.server.errors import (
 )
 
 DRIVER = web.AppKey("driver", Driver)
+ADAPTERS = web.AppKey("adapters", Adapters)
 STARTED = web.AppKey("started", int)
 """When llmux started, in seconds since the epoch."""
 

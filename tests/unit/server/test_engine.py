@@ -40,6 +40,7 @@ class Vllm:
     heard: list[str] = field(default_factory=list)
     status: int = 200
     closed: list[bool] = field(default_factory=list)
+    cards: str = ""
 
     async def answer(self, request: web.Request) -> web.Response:
         body = await request.text()
@@ -48,7 +49,12 @@ class Vllm:
         if request.path == "/sleep" and self.status == 0:
             assert request.transport
             request.transport.abort()
-        return web.Response(status=self.status or 200, text="" if self.status == 200 else "out of\norder")
+        return web.Response(status=self.status or 200, text=self._text(request))
+
+    def _text(self, request: web.Request) -> str:
+        if self.status != 200:
+            return "out of\norder"
+        return self.cards if request.path == "/v1/models" else ""
 
 
 @pytest.fixture
@@ -178,3 +184,43 @@ async def test_a_slow_answer_is_given_up(session):
     async with TestServer(app) as server:
         with pytest.raises(EngineUnreachable, match=r"no answer within 0\.5 s"):
             await engine(server.port).sleep(session, Weights.DISCARD)
+
+
+ADAPTERS = {"keeper": "/lora/keeper"}
+
+
+@pytest.mark.parametrize("kind", ["vllm", "tiny"])
+def test_an_engine_with_adapters_is_started_with_room_for_them(kind):
+    command = engine(engine=kind, adapters=ADAPTERS, max_adapters=3, extra_args=("--max-loras", "8")).command(
+        {}
+    )
+    argv = " ".join(command.argv)
+    assert "--enable-lora --max-loras 3 --max-loras 8" in argv  # what is said by hand counts
+    assert command.env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
+    plain = engine(engine=kind).command({})
+    assert "--enable-lora" not in plain.argv
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in plain.env
+
+
+async def test_adapters_are_forgotten_with_discarded_weights_alone(vllm, session):
+    vllm.cards = '{"data": [{"id": "base"}, {"id": "keeper", "root": "/lora/keeper", "parent": "base"}]}'
+    sleeper = engine(vllm.port, adapters=ADAPTERS)
+    for weights in (Weights.OFFLOAD, Weights.RETAIN):
+        await sleeper.wake(session, weights)
+    assert vllm.heard == ["POST /wake_up"]
+    await sleeper.wake(session, Weights.DISCARD)
+    assert vllm.heard[-2:] == ["GET /v1/models", 'POST /v1/unload_lora_adapter {"lora_name": "keeper"}']
+
+
+async def test_an_engine_that_lists_nonsense_is_told(vllm, session):
+    vllm.cards = "<html>"
+    with pytest.raises(EngineRefused, match=r"/v1/models answers 200: Invalid JSON"):
+        await engine(vllm.port, adapters=ADAPTERS).wake(session, Weights.DISCARD)
+
+
+async def test_a_command_without_adapters_of_its_own_wakes_all_the_same(vllm, session):
+    vllm.status = 404
+    await engine(vllm.port, engine="command", command=("serve",), adapters=ADAPTERS).wake(
+        session, Weights.DISCARD
+    )
+    assert vllm.heard[-1] == "GET /v1/models"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmux.server import _routing
+from llmux.server._routing import Card
 from llmux.server.errors import Problem, RequestInvalid
 
 FORM = (
@@ -121,6 +122,7 @@ def test_an_answer_tells_of_its_requests_way():
 
 
 def test_the_list_of_models():
-    body = _routing.models_body(["a", "b"], 7)
+    body = _routing.models_body([Card("a", "a"), Card("b", "/b", "a")], 7)
     assert body["object"] == "list"
     assert [model["id"] for model in body["data"]] == ["a", "b"]
+    assert [(model["root"], model["parent"]) for model in body["data"]] == [("a", None), ("/b", "a")]
