@@ -51,6 +51,20 @@ count of GPUs is said, replicas are spread so that the largest choose first and 
 Host memory that is neither said nor measured counts for nothing: until a model has been awake once, `max_awake` is the bound. What can never fit, alone or
 beside what is pinned, is refused at start. Models of one group in `exclusive` are never awake together.
 
+## LoRA adapters
+
+An adapter under `adapters` is a model to clients: `GET /v1/models` lists it with its `parent` and its path as `root`, and a request that names it is one of its
+base's in every respect (queue, turn, sleep, retries), answered by the base's engine. The engine loads it at its first request
+(`POST /v1/load_lora_adapter`), replica by replica, and at most `max_adapters` at a time: then the one that was used least recently is unloaded. One with requests
+in flight never is; where all have some, the request waits for the first that has none, and requests for other adapters that come after it wait behind it. After a
+wake llmux asks the engine what it has, so that an adapter that was in a checkpoint answers at once; discarded weights take adapters with them, and they are read again
+at their next request. What the engine refuses to load is a 503 `adapter_not_loaded` with its words; the base serves on. `/control/status` names the replicas that have
+each adapter loaded.
+
+vLLM and the tiny engine are started with `--enable-lora --max-loras` (`max_adapters`) and `VLLM_ALLOW_RUNTIME_LORA_UPDATING`; what else they need is for
+`extra_args` (`--max-lora-rank` for a rank over 16), and a `command` has to be started so by its own words. `path` must be there in every container that the model
+may wake in.
+
 ## Files of earlier releases
 
 They load as they stand. `sleep_level` of a model or of `policy` is an eviction (1: offload, keep_running; 2: discard, keep_running; 3: retain, cuda_suspend;
