@@ -161,10 +161,13 @@ class Driver:
         async with self._admissions.admit(model, place) as admission:
             yield admission
 
-    def suspect(self, admission: Admission, *, silent: bool) -> asyncio.Task[None]:
-        """Have the engine examined that a request was given to: it failed, or was `silent` until the answer's time was over."""
-        replica = next(each for each in self.replicas if each.name == admission.replica)
-        return self._vigil.suspect(replica, admission.life, silent=silent)
+    def suspect(self, admission: Admission, *, silent: bool) -> asyncio.Task[None] | None:
+        """Have the engine examined that a request was given to: it failed, or was `silent` until the answer's time was over.
+
+        Return the examination; None where the engine has been given up already.
+        """
+        replica = next((each for each in self.replicas if each.life is admission.life), None)
+        return self._vigil.suspect(replica, admission.life, silent=silent) if replica else None
 
     async def sleep(self, name: str, eviction: Eviction | None = None) -> Model:
         """Put a model to sleep, as deep as configured or as `eviction` says; return once all its replicas sleep.

@@ -50,8 +50,8 @@ class Unanswered:
 class Suspect(Protocol):
     """Has an engine examined."""
 
-    def __call__(self, *, silent: bool) -> asyncio.Task[None]:
-        """Begin that; `silent` says that the engine has brought nothing in an answer's time."""
+    def __call__(self, *, silent: bool) -> asyncio.Task[None] | None:
+        """Begin that; `silent` says that the engine has brought nothing in an answer's time. None where it is gone already."""
 
 
 class _ClientGoneError(Exception):
@@ -84,7 +84,7 @@ class Relay:
         `adapter` has the engine ready for what the request asks for, as long as it is entered; raises what it raises.
         """
         if self._admission.life.session.closed:
-            return await self._ended_by_engine(_gone("it has just ended"))
+            return await self._ended_by_engine("it has just ended")
         try:
             async with self._cuttable() as bound, adapter, self._asked() as answer:
                 return await self._pass_back(answer, bound)
@@ -92,7 +92,7 @@ class Relay:
             log.info("%s %s: the client has gone", self._request.method, self._request.path)
             return self._response or web.Response()
         except aiohttp.ClientError as error:
-            return await self._ended_by_engine(_gone(str(error) or type(error).__name__))
+            return await self._ended_by_engine(str(error) or type(error).__name__)
         except TimeoutError:
             return await self._ended_by_time()
 
@@ -160,12 +160,13 @@ class Relay:
 
     # ---- ends ----
 
-    async def _ended_by_engine(self, why: Problem) -> web.StreamResponse | Unanswered:
+    async def _ended_by_engine(self, why: str) -> web.StreamResponse | Unanswered:
+        examination = self._suspect(silent=False)
         if self._response:
-            self._suspect(silent=False)
-            return await self._break_off(self._response, why)
-        await asyncio.wait((self._suspect(silent=False),))
-        return Unanswered(why, engine_failed=True)
+            return await self._break_off(self._response, _gone(f"the engine broke off its answer: {why}"))
+        if examination:
+            await asyncio.wait((examination,))
+        return Unanswered(_gone(f"the engine did not answer: {why}"), engine_failed=True)
 
     async def _ended_by_time(self) -> web.StreamResponse | Unanswered:
         if self._admission.cut.done():
@@ -212,9 +213,10 @@ async def _to_client(sending: Awaitable[object]) -> None:
         raise _ClientGoneError from error
 
 
-def _gone(why: str) -> Problem:
-    hint = "Ask again: an engine that has ended is started again for the next request"
-    return Problem("engine_gone", f"the engine did not answer: {why}", hint)
+def _gone(message: str) -> Problem:
+    return Problem(
+        "engine_gone", message, "Ask again: an engine that has ended is started again for the next request"
+    )
 
 
 def _stalled(seconds: float) -> Problem:

@@ -13,6 +13,7 @@ from aiohttp import web
 from llmux.server import _app, _relay
 from llmux.server._model import Failed, Running
 from llmux.server._rules import AfterDrain
+from llmux.server.scheduling.snapshot import Wake
 
 soon = asyncio.ensure_future  # noqa: TID251 - a test's clients are tasks of its own
 
@@ -23,6 +24,7 @@ class Upstream:
     def __init__(self) -> None:
         self.asked = 0
         self.slams = 0
+        self.break_off = False
         self.go_on = asyncio.Event()
 
     def app(self) -> web.Application:
@@ -39,6 +41,8 @@ class Upstream:
         await response.prepare(request)
         await response.write(b'data: {"n": 1}\n\n')
         await self.go_on.wait()
+        if self.break_off:
+            request.transport.close()
         await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -258,6 +262,39 @@ async def test_one_that_drops_a_request_and_answers_health_no_more_is_lost(open_
     upstream.go_on.set()
     async with ask(client, "/v1/late") as response:
         assert (response.status, response.headers["x-llmux-wake"]) == (200, "cold")
+
+
+async def test_one_replica_that_is_lost_leaves_its_requests_to_the_other(open_client, upstream):
+    client = await open_client(replicas=2)
+    first, second = client.driver_.models["m"].replicas
+    for replica in (second, first):
+        client.driver_._act(Wake(replica.name, "the test wants it"))
+    await until(lambda: isinstance(first.state, Running) and isinstance(second.state, Running))
+    first.life.deaf = True
+    upstream.slams = 1
+    upstream.go_on.set()
+    async with ask(client, "/v1/late") as response:
+        assert (response.status, response.headers["x-llmux-replica"]) == (200, "m@2")
+        assert response.headers["x-llmux-wake"] == "warm"
+
+
+async def test_a_stream_that_its_engine_breaks_off_ends_with_an_error_event(open_client, upstream):
+    client = await open_client()
+    async with ask(client, "/v1/stream") as response:
+        upstream.break_off = True
+        upstream.go_on.set()
+        error = await told_by_event(response)
+    assert error["code"] == "engine_gone"
+    assert error["message"].startswith("the engine broke off its answer: ")
+
+
+async def test_nobody_examines_an_engine_that_has_been_given_up(open_client):
+    client = await open_client()
+    async with client.driver_.admit("m") as admission:
+        client.replica_.life.die()
+        await admission.cut
+        await until(lambda: client.replica_.life is None)
+        assert client.driver_.suspect(admission, silent=True) is None
 
 
 # ---- time ----
