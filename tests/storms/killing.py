@@ -61,7 +61,7 @@ async def _waking(weather: Weather, model: str, blow: Blow) -> None:
     await weather.at_once(weather.client.ask(model), _after(weather, model, "waking", blow))
 
 
-_SITUATIONS: tuple[Situation, ...] = (_starting, _running, _answering, _going_to_sleep, _asleep, _waking)
+_SITUATIONS: tuple[Situation, ...] = (_starting, _waking, _going_to_sleep, _answering, _asleep, _running)
 
 
 async def _kill_engines(weather: Weather) -> None:
@@ -160,7 +160,7 @@ KILLED_TREE = Storm(
     "killed-tree",
     "an engine, its worker and its sandbox are killed together in every state",
     _kill_trees,
-    len(_SITUATIONS),
+    4,
     len(_SITUATIONS) * 8,
     models=1,
     options=("--token-delay", "0.02"),
@@ -195,7 +195,7 @@ STOPPED_LLMUX = Storm(
     "stopped-llmux",
     "llmux is told to end in every state, and started again",
     _stop_llmux,
-    3,
+    2,
     len(_SITUATIONS) * 8,
     models=1,
     options=("--token-delay", "0.02"),
@@ -205,7 +205,7 @@ KILLED_LLMUX_TWICE = Storm(
     "killed-llmux-twice",
     "llmux is killed in every state, and the next one while it starts",
     _kill_llmux_twice,
-    len(_SITUATIONS),
+    2,
     len(_SITUATIONS) * 8,
     models=1,
     options=("--token-delay", "0.02"),

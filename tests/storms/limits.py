@@ -53,7 +53,7 @@ CUT_OFF = Storm(
     "cut-off",
     "answers that take longer than a drain may",
     _cut_off,
-    2,
+    1,
     20,
     options=("--token-delay", "0.02"),
     eviction=SHALLOW,

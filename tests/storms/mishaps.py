@@ -68,7 +68,7 @@ ENDURANCE = Storm(
     "endurance",
     "ten minutes of everything: switches, streams, clients that leave, engines that are killed",
     _endure,
-    6,
+    5,
     600,
     models=4,
     awake=2,

@@ -137,6 +137,11 @@ class Storm:
     fields: Mapping[str, object] = field(default_factory=lambda: EAGER)
     """Of the configuration."""
     model_fields: Mapping[str, object] = field(default_factory=dict)
+    """Of each model."""
+    fields_of: Callable[[str], Mapping[str, object]] = lambda _name: {}
+    """Of the model of this name."""
+    prepare: tuple[tuple[str, ...], ...] = ()
+    """Programs that are run in the container before llmux starts."""
     may_leave: tuple[str, ...] = ()
     """Beginnings of what may be left behind in the container."""
     disk: int = 0
@@ -146,8 +151,8 @@ class Storm:
         """Return llmux's configuration for it."""
         fields = {"eviction": self.eviction, "extra_args": ["--allow-faults", *self.options]}
         models = tuple(
-            Model(f"m{number}", 8001 + number, {**fields, **self.model_fields})
-            for number in range(self.models)
+            Model(name, 8001 + number, {**fields, **self.model_fields, **self.fields_of(name)})
+            for number, name in enumerate(f"m{number}" for number in range(self.models))
         )
         return Settings(models=models, fields={"max_awake": self.awake, **self.fields})
 
@@ -218,6 +223,8 @@ def break_loose(storm: Storm, here: Bench, length: int, seed: int = 0) -> Outcom
     mounts = (Memory(CHECKPOINTS, storm.disk),) if storm.disk else ()
     settings = storm.settings()
     with place(here, settings, mounts) as there:
+        for argv in storm.prepare:
+            there.container.exec(*argv)
         before = there.look()
         there.start()
         book = Book()

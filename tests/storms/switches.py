@@ -75,7 +75,7 @@ ZIPF = Storm(
     "zipf",
     "20 models, some asked for often and most seldom",
     _zipf,
-    5,
+    4,
     180,
     models=20,
     awake=3,
