@@ -17,6 +17,7 @@ from proof.story import Sleeper, check_cold_start, check_restored, put_to_sleep,
 pytestmark = pytest.mark.docker
 
 SETTINGS = Settings()
+DUMPED_ANEW = Settings(checkpoint={"reuse": False})
 IMAGES = f"{CHECKPOINTS}/{MODEL}/images"
 PYTHON = "/opt/llmux/bin/python"
 
@@ -25,7 +26,7 @@ PYTHON = "/opt/llmux/bin/python"
 
 
 def test_a_full_volume_leaves_the_model_serving_and_the_old_checkpoint_whole(desk: Bench) -> None:
-    with desk.node("a", SETTINGS, mounts=(Memory(CHECKPOINTS, 512 << 20),)) as a:
+    with desk.node("a", DUMPED_ANEW, mounts=(Memory(CHECKPOINTS, 512 << 20),)) as a:
         sleeper = put_to_sleep(a)
         wake_and_check(a, sleeper)
         old = a.llmux.status(MODEL)["checkpoint"]
@@ -39,7 +40,7 @@ def test_a_full_volume_leaves_the_model_serving_and_the_old_checkpoint_whole(des
 
 
 def test_a_tree_that_criu_refuses_leaves_the_model_serving_and_the_old_checkpoint_whole(desk: Bench) -> None:
-    with desk.node("a", SETTINGS) as a:
+    with desk.node("a", DUMPED_ANEW) as a:
         sleeper = put_to_sleep(a)
         wake_and_check(a, sleeper)
         old = a.llmux.status(MODEL)["checkpoint"]
