@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storms import killing, leaving, limits, mishaps, switches
+from storms import adapters, killing, leaving, limits, mishaps, switches
 from storms.storm import Storm
 
 STORMS: dict[str, Storm] = {
@@ -13,6 +13,7 @@ STORMS: dict[str, Storm] = {
         switches.STREAMING,
         switches.RACE,
         switches.ZIPF,
+        adapters.ADAPTERS,
         leaving.ABANDONED,
         leaving.FLOOD,
         killing.KILLED_ENGINE,
