@@ -33,6 +33,15 @@ class Ledger:
             snapshot.capacity, (r.keeps if r.phase is Phase.SINKING else r.holds for r in snapshot.replicas)
         )
         """What will be free once all that is under way has arrived, less what is claimed; negative: claimed in vain."""
+        self.later = plus(
+            self.ahead,
+            *(
+                {name: n for name, n in more(r.keeps, r.least).items() if name in self.ahead}
+                for r in snapshot.replicas
+                if r.phase is Phase.SINKING and r.least is not None
+            ),
+        )
+        """The same, once those under way have gone on to the bottom of their ladders."""
         self.moved: set[str] = set()
         """The replicas that something has been decided about."""
         self._actions: list[Action] = []
@@ -58,6 +67,7 @@ class Ledger:
     def claim(self, need: Amounts) -> None:
         """Keep this much of what comes for the one that is being made room for."""
         self.ahead = minus_named(self.ahead, need)
+        self.later = minus_named(self.later, need)
 
     def wake(self, replica: Replica, why: str) -> bool:
         """Wake it if what it needs is free now and claimed by nobody."""
@@ -73,10 +83,12 @@ class Ledger:
         """Let these go, each as soon as what it needs itself for its sleep is free."""
         for victim in victims:
             gives, takes = victim.gives, victim.takes
-            self.ahead = minus_named(plus(self.ahead, {n: gives[n] for n in gives if n in self.ahead}), takes)
+            given = {name: amount for name, amount in gives.items() if name in self.ahead}
+            self.ahead = minus_named(plus(self.ahead, given), takes)
+            self.later = minus_named(plus(self.later, given), takes)
             self.moved.add(victim.replica.name)
-            if fits(takes, self.free):
-                self.free = minus_named(self.free, takes)
+            if fits(victim.takes_first, self.free):
+                self.free = minus_named(self.free, victim.takes_first)
                 name = victim.replica.name
                 self._do(Deepen(name, why) if victim.replica.phase is Phase.RESTING else Sleep(name, why))
 

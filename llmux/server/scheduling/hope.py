@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmux.server.scheduling.amounts import left, short
-from llmux.server.scheduling.snapshot import Amounts, Demand, Phase, Replica, Snapshot
+from llmux.server.scheduling.snapshot import Amounts, Phase, Replica, Snapshot
 
 
 def why_hopeless(snapshot: Snapshot, replica: Replica) -> str | None:
@@ -14,13 +14,13 @@ def why_hopeless(snapshot: Snapshot, replica: Replica) -> str | None:
             f"{replica.needs[name]} of {name} where the node has {snapshot.capacity[name]}"
             for name in sorted(lacking)
         )
-    stays = [(r, _stays(r, snapshot.demands[r.model])) for r in _others(snapshot, replica)]
+    stays = [(r, _stays(r, snapshot)) for r in _others(snapshot, replica)]
     lacking = short(replica.needs, left(snapshot.capacity, (amounts for _, amounts in stays)))
     if not lacking:
         return None
     holders = (r for r, amounts in stays if any(amounts.get(name, 0) > 0 for name in lacking))
     return f"no {', '.join(sorted(lacking))} can be freed: " + "; ".join(
-        f"{r.name} {_why_it_stays(r, snapshot.demands[r.model])}" for r in holders
+        f"{r.name} {_why_it_stays(r, snapshot)}" for r in holders
     )
 
 
@@ -28,12 +28,15 @@ def _others(snapshot: Snapshot, replica: Replica) -> tuple[Replica, ...]:
     return tuple(r for r in snapshot.replicas if r.name != replica.name)
 
 
-def _stays(replica: Replica, demand: Demand) -> Amounts:
+def _stays(replica: Replica, snapshot: Snapshot) -> Amounts:
     """Return what cannot be taken away from this replica, as things stand."""
+    demand = snapshot.demands[replica.model]
     match replica.phase:
         case Phase.DOWN:
             return {}
-        case Phase.RISING | Phase.AWAKE if demand.pinned or replica.sleep_refused:
+        case Phase.RISING | Phase.AWAKE if (
+            demand.pinned or replica.sleep_refused or _fits_nowhere(replica, snapshot)
+        ):
             return replica.holds
         case Phase.RESTING if replica.least is None:
             return replica.holds if replica.deeper is None else replica.deeper
@@ -41,7 +44,14 @@ def _stays(replica: Replica, demand: Demand) -> Amounts:
             return replica.keeps if replica.least is None else replica.least
 
 
-def _why_it_stays(replica: Replica, demand: Demand) -> str:
-    if demand.pinned:
+def _fits_nowhere(replica: Replica, snapshot: Snapshot) -> bool:
+    """Tell whether what it keeps asleep is more than the node has, so that it cannot be put to sleep."""
+    return bool(short(replica.keeps, snapshot.capacity))
+
+
+def _why_it_stays(replica: Replica, snapshot: Snapshot) -> str:
+    if snapshot.demands[replica.model].pinned:
         return "is pinned"
+    if _fits_nowhere(replica, snapshot):
+        return "keeps more asleep than the node has"
     return "could not be put to sleep" if replica.sleep_refused else "keeps it even asleep"

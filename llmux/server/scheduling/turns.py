@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from llmux.server.scheduling._ledger import Ledger
-from llmux.server.scheduling.amounts import more
+from llmux.server.scheduling.amounts import fits, more
 from llmux.server.scheduling.hope import why_hopeless
 from llmux.server.scheduling.ranking import NEVER, Ranking
 from llmux.server.scheduling.snapshot import Decisions, Demand, Phase, Replica, Snapshot
@@ -66,16 +66,21 @@ def _push(ledger: Ledger, model: str, resting: list[Replica], may_go: MayGo, mos
 def _cheapest(
     ledger: Ledger, resting: list[Replica], may_go: MayGo, most: Loss
 ) -> tuple[Replica, tuple[Victim, ...]] | None:
-    for to_the_bottom in (False, True) if _some_have_a_ladder(ledger) else (False,):
-        victims = [v for v in _victims(ledger, may_go, to_the_bottom=to_the_bottom) if v.loss <= most]
-        found = [
-            (replica, chosen)
-            for replica in resting
-            if (chosen := _make_way(ledger, replica, victims)) is not None
-        ]
-        if found:
-            return min(found, key=lambda f: price(f[1]))
-    return None
+    """Return whom it costs least to make room for, and who does; first without going to the bottom of any ladder."""
+    found = _ways(ledger, resting, list(_victims(ledger, may_go, most, to_the_bottom=False)))
+    if not found and _some_have_a_ladder(ledger):
+        soon = next((r for r in resting if fits(more(r.needs, r.holds), ledger.later)), None)
+        if soon is not None:
+            return soon, ()
+        found = _ways(ledger, resting, list(_victims(ledger, may_go, most, to_the_bottom=True)))
+    return min(found, key=lambda way: price(way[1]), default=None)
+
+
+def _ways(
+    ledger: Ledger, resting: list[Replica], victims: list[Victim]
+) -> list[tuple[Replica, tuple[Victim, ...]]]:
+    ways = ((replica, _make_way(ledger, replica, victims)) for replica in resting)
+    return [(replica, chosen) for replica, chosen in ways if chosen is not None]
 
 
 def _some_have_a_ladder(ledger: Ledger) -> bool:
@@ -90,20 +95,20 @@ def _make_way(ledger: Ledger, replica: Replica, victims: list[Victim]) -> tuple[
     return choose(more(replica.needs, replica.holds), ledger.ahead, others)
 
 
-def _victims(ledger: Ledger, may_go: MayGo, *, to_the_bottom: bool) -> Iterator[Victim]:
-    """Yield who may go now; have the others looked at again when they may."""
+def _victims(ledger: Ledger, may_go: MayGo, most: Loss, *, to_the_bottom: bool) -> Iterator[Victim]:
+    """Yield who may go now, at no greater a loss than this; have the others looked at again when they may."""
     now = ledger.snapshot.now
     for replica in ledger.snapshot.replicas:
-        if replica.name in ledger.moved:
-            continue
-        demand = ledger.demand(replica)
-        if replica.phase is Phase.AWAKE:
-            at = may_go(replica, demand)
-            ledger.look_again(at)
-            if at <= now:
-                yield sleeper(replica, demand, now, to_the_bottom=to_the_bottom)
-        elif deeper := deeper_sleeper(replica, demand, now):
-            yield deeper
+        victim = None
+        if replica.name not in ledger.moved:
+            demand = ledger.demand(replica)
+            victim = deeper_sleeper(replica, demand, now)
+            if replica.phase is Phase.AWAKE:
+                at = may_go(replica, demand)
+                ledger.look_again(at)
+                victim = sleeper(replica, demand, now, to_the_bottom=to_the_bottom) if at <= now else None
+        if victim is not None and victim.loss <= most:
+            yield victim
 
 
 def may_go_for(model: str, ranking: Ranking) -> MayGo:

@@ -25,8 +25,10 @@ class Victim:
     """A replica that may give something up."""
 
     replica: Replica
+    arrived: Amounts
+    """What it has once it has arrived where it goes now."""
     after: Amounts
-    """What it has once it has arrived."""
+    """What it has in the end: the same, or less where it then goes on to the bottom of its ladder."""
     loss: Loss
     cost: float
     """Among losses of one kind: the seconds that getting it back takes, less the longer it has not been used."""
@@ -38,8 +40,13 @@ class Victim:
 
     @property
     def takes(self) -> dict[str, int]:
-        """What it needs more of than now: host memory for its weights, disk for its images."""
+        """What it needs more of than now in the end: host memory for its weights, disk for its images."""
         return more(self.after, self.replica.holds)
+
+    @property
+    def takes_first(self) -> dict[str, int]:
+        """What it needs more of than now to get where it goes now."""
+        return more(self.arrived, self.replica.holds)
 
 
 def is_busy(replica: Replica, demand: Demand) -> bool:
@@ -53,9 +60,11 @@ def sleeper(replica: Replica, demand: Demand, now: float, *, to_the_bottom: bool
     back = replica.costs.sleep + replica.costs.wake
     if is_busy(replica, demand):
         cost = (replica.costs.drain + back) / (1 + max(0.0, now - replica.since))
-        return Victim(replica, after, Loss.BUSY, demand.weight * cost)
+        return Victim(replica, replica.keeps, after, Loss.BUSY, demand.weight * cost)
     cost = back / (1 + max(0.0, now - replica.last_used))
-    return Victim(replica, after, Loss.WANTED if demand.wanted else Loss.IDLE, demand.weight * cost)
+    return Victim(
+        replica, replica.keeps, after, Loss.WANTED if demand.wanted else Loss.IDLE, demand.weight * cost
+    )
 
 
 def deeper_sleeper(replica: Replica, demand: Demand, now: float) -> Victim | None:
@@ -63,7 +72,9 @@ def deeper_sleeper(replica: Replica, demand: Demand, now: float) -> Victim | Non
     if replica.phase is not Phase.RESTING or replica.deeper is None:
         return None
     cost = demand.weight * replica.costs.wake / (1 + max(0.0, now - replica.last_used))
-    return Victim(replica, replica.deeper, Loss.AWAITED if demand.waiting else Loss.RESTING, cost)
+    return Victim(
+        replica, replica.deeper, replica.deeper, Loss.AWAITED if demand.waiting else Loss.RESTING, cost
+    )
 
 
 def choose(need: Amounts, room: Amounts, victims: Iterable[Victim]) -> tuple[Victim, ...] | None:
@@ -111,8 +122,15 @@ def _gather(need: Amounts, room: Amounts, order: Sequence[Victim]) -> tuple[Vict
 
 
 def _lacking(need: Amounts, room: Amounts, chosen: Iterable[Victim]) -> dict[str, int]:
-    """Return what is lacking once these have made room; what they take themselves has to fit too."""
+    """Return what is lacking once these have made room; what they take themselves has to fit too, also on the way."""
     victims = tuple(chosen)
-    freed = plus({}, *(v.gives for v in victims))
-    wanted = plus(need, *(v.takes for v in victims))
-    return short(wanted, {name: amount + freed.get(name, 0) for name, amount in room.items()})
+    first = plus({}, *(more(v.replica.holds, v.arrived) for v in victims))
+    in_the_end = plus({}, *(v.gives for v in victims))
+    return {
+        **short(plus({}, *(v.takes_first for v in victims)), _with(room, first)),
+        **short(plus(need, *(v.takes for v in victims)), _with(room, in_the_end)),
+    }
+
+
+def _with(room: Amounts, freed: Amounts) -> dict[str, int]:
+    return {name: amount + freed.get(name, 0) for name, amount in room.items()}
