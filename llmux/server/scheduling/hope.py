@@ -45,13 +45,14 @@ def _stays(replica: Replica, snapshot: Snapshot) -> Amounts:
 
 
 def _fits_nowhere(replica: Replica, snapshot: Snapshot) -> bool:
-    """Tell whether what it keeps asleep is more than the node has, so that it cannot be put to sleep."""
-    return bool(short(replica.keeps, snapshot.capacity))
+    """Tell whether what it keeps asleep never has room, however deep the others sleep: it cannot be put to sleep."""
+    others = (r.keeps if r.least is None else r.least for r in _others(snapshot, replica))
+    return bool(short(replica.keeps, left(snapshot.capacity, others)))
 
 
 def _why_it_stays(replica: Replica, snapshot: Snapshot) -> str:
     if snapshot.demands[replica.model].pinned:
         return "is pinned"
     if _fits_nowhere(replica, snapshot):
-        return "keeps more asleep than the node has"
+        return "keeps more asleep than there is room for"
     return "could not be put to sleep" if replica.sleep_refused else "keeps it even asleep"

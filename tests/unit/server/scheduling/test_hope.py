@@ -29,3 +29,12 @@ def test_there_is_hope_while_others_are_on_their_way_or_could_sleep_deeper():
     assert why_hopeless(node(ONE, want, resting("b", ONE, holds=ONE, deeper={})), want) is None
     assert why_hopeless(node(ONE, want, awake("b", ONE, keeps=ONE, least={})), want) is None
     assert why_hopeless(node(ONE, want, resting("b", ONE, holds=ONE)), want) is not None
+
+
+def test_one_that_keeps_more_asleep_than_there_is_room_for_stays():
+    want, holder = resting("a", ONE), awake("b", ONE, keeps={"disk": 3}, least={})
+    says = "no gpu can be freed: b keeps more asleep than there is room for"
+    assert why_hopeless(node({**ONE, "disk": 2}, want, holder), want) == says
+    other = resting("c", ONE, holds={"disk": 1}, keeps={"disk": 1})
+    assert why_hopeless(node({**ONE, "disk": 3}, want, holder, other), want) == says
+    assert why_hopeless(node({**ONE, "disk": 4}, want, holder, other), want) is None

@@ -173,3 +173,19 @@ def test_failed_replicas_are_not_woken_and_their_model_is_not_hopeless():
     decisions = _decide(node(ONE, down, demands=(wants("a"),)))
     assert decisions.actions == ()
     assert decisions.hopeless == {}
+
+
+def test_a_sleep_never_begins_that_has_no_room_on_its_way_down():
+    offloads = awake("a", {"gpu": 1, "memory": 1}, keeps={"memory": 4}, least={})
+    want = resting("b", {"gpu": 1, "memory": 3})
+    assert _done(node({"gpu": 1, "memory": 3}, offloads, want, demands=(wants("b"),))) == []
+    snapshot = node({"gpu": 1, "memory": 4}, offloads, want, demands=(wants("b"),))
+    decisions = _decide(snapshot)
+    assert [(type(a), a.replica) for a in decisions.actions] == [(Sleep, "a")]
+    sinking = after(snapshot, decisions.actions)
+    assert _done(sinking) == []
+    arrived = tuple(
+        replace(r, phase=Phase.RESTING, holds=r.keeps, deeper={}) if r.name == "a" else r
+        for r in sinking.replicas
+    )
+    assert _done(replace(sinking, replicas=arrived)) == [(Deepen, "a")]
