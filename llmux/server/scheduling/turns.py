@@ -66,20 +66,35 @@ def _push(ledger: Ledger, model: str, resting: list[Replica], may_go: MayGo, mos
 def _cheapest(
     ledger: Ledger, resting: list[Replica], may_go: MayGo, most: Loss
 ) -> tuple[Replica, tuple[Victim, ...]] | None:
-    """Return whom it costs least to make room for, and who does; first without going to the bottom of any ladder."""
-    found = _ways(ledger, resting, list(_victims(ledger, may_go, most, to_the_bottom=False)))
+    """Return whom it costs least to make room for, and who does.
+
+    First without going to the bottom of any ladder; at last with what itself keeps asleep, where that is in the way.
+    """
+    victims = list(_victims(ledger, may_go, most, to_the_bottom=False))
+    found = _ways(ledger, resting, victims)
     if not found and _some_have_a_ladder(ledger):
         soon = next((r for r in resting if fits(more(r.needs, r.holds), ledger.later)), None)
         if soon is not None:
             return soon, ()
-        found = _ways(ledger, resting, list(_victims(ledger, may_go, most, to_the_bottom=True)))
-    return min(found, key=lambda way: price(way[1]), default=None)
+        victims = list(_victims(ledger, may_go, most, to_the_bottom=True))
+        found = _ways(ledger, resting, victims)
+    return min(
+        found or _ways(ledger, resting, victims, itself=True), key=lambda way: price(way[1]), default=None
+    )
 
 
 def _ways(
-    ledger: Ledger, resting: list[Replica], victims: list[Victim]
+    ledger: Ledger, resting: list[Replica], victims: list[Victim], *, itself: bool = False
 ) -> list[tuple[Replica, tuple[Victim, ...]]]:
-    ways = ((replica, _make_way(ledger, replica, victims)) for replica in resting)
+    ways = (
+        (
+            r,
+            choose(
+                more(r.needs, r.holds), ledger.ahead, (v for v in victims if itself or v.replica is not r)
+            ),
+        )
+        for r in resting
+    )
     return [(replica, chosen) for replica, chosen in ways if chosen is not None]
 
 
@@ -88,11 +103,6 @@ def _some_have_a_ladder(ledger: Ledger) -> bool:
         r.phase is Phase.AWAKE and r.least is not None and r.least != r.keeps
         for r in ledger.snapshot.replicas
     )
-
-
-def _make_way(ledger: Ledger, replica: Replica, victims: list[Victim]) -> tuple[Victim, ...] | None:
-    others = (v for v in victims if v.replica is not replica)
-    return choose(more(replica.needs, replica.holds), ledger.ahead, others)
 
 
 def _victims(ledger: Ledger, may_go: MayGo, most: Loss, *, to_the_bottom: bool) -> Iterator[Victim]:

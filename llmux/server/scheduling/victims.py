@@ -87,7 +87,7 @@ def choose(need: Amounts, room: Amounts, victims: Iterable[Victim]) -> tuple[Vic
     if not lacking:
         return ()
     order = sorted(victims, key=lambda v: (v.loss, v.cost / _share(v, lacking), v.replica.name))
-    several = _gather(need, room, order)
+    several = next((found for i in range(len(order)) if (found := _gather(need, room, order[i:]))), None)
     if several is None:
         return None
     singles = ((one,) for one in order if not _lacking(need, room, (one,)))
@@ -122,14 +122,18 @@ def _gather(need: Amounts, room: Amounts, order: Sequence[Victim]) -> tuple[Vict
 
 
 def _lacking(need: Amounts, room: Amounts, chosen: Iterable[Victim]) -> dict[str, int]:
-    """Return what is lacking once these have made room; what they take themselves has to fit too, also on the way."""
+    """Return what is lacking once these have made room; what they take themselves has to fit too.
+
+    On the way down a ladder it is enough if each fits once all the others have arrived: they can go one by one.
+    """
     victims = tuple(chosen)
-    first = plus({}, *(more(v.replica.holds, v.arrived) for v in victims))
-    in_the_end = plus({}, *(v.gives for v in victims))
-    return {
-        **short(plus({}, *(v.takes_first for v in victims)), _with(room, first)),
-        **short(plus(need, *(v.takes for v in victims)), _with(room, in_the_end)),
-    }
+    roomier = _with(room, plus({}, *(v.gives for v in victims)))
+    lacking = short(plus(need, *(v.takes for v in victims)), roomier)
+    for victim in victims:
+        if victim.arrived is not victim.after:
+            without = {name: amount - victim.gives.get(name, 0) for name, amount in roomier.items()}
+            lacking |= short(victim.takes_first, without)
+    return lacking
 
 
 def _with(room: Amounts, freed: Amounts) -> dict[str, int]:
