@@ -73,3 +73,42 @@ def worst_share_of_bound(trial: Case, seed: int) -> float:
     assert "never answered" not in outcome.ends.values()
     longest, promised = max(outcome.worst_turn.values(), default=0.0), bound(trial.scenario, trial.policy)
     return longest / promised if promised else 0.0 if longest < 1e-9 else float("inf")
+
+
+def laddered(seed: int) -> tuple[Scenario, tuple[Request, ...]]:
+    """Return a tight node: models with replicas whose sleeps themselves need memory or disk and go down in rungs."""
+    chance = Random(seed)
+    capacity = {"gpu": chance.randint(2, 6), "memory": chance.randint(3, 12), "disk": chance.randint(3, 12)}
+    models = {f"m{i}": _laddered_model(f"m{i}", capacity, chance) for i in range(chance.randint(2, 6))}
+    scenario = Scenario(capacity, models, request_timeout=chance.choice((None, 60.0)))
+    return scenario, _trace(tuple(models), chance)
+
+
+def _laddered_model(name: str, capacity: dict[str, int], chance: Random) -> Model:
+    depths = (
+        Rung(
+            {"memory": chance.randint(0, 5)},
+            3 * chance.random(),
+            2 * chance.random(),
+            chance.choice((None, 5.0)),
+        ),
+        Rung(
+            {"disk": chance.randint(0, 5)},
+            8 * chance.random(),
+            4 * chance.random(),
+            chance.choice((None, 30.0)),
+        ),
+    )
+    return Model(
+        name,
+        {"gpu": chance.randint(1, capacity["gpu"]), "memory": chance.randint(0, 2)},
+        (*(depth for depth in depths if chance.random() < 0.7), Rung({}, 20 * chance.random(), 1.0)),
+        drain=chance.choice((0, 5, 20)),
+        concurrency=chance.choice((1, 3, 8)),
+        min_awake=chance.choice((0, 0, 5)),
+        priority=chance.choice((0, 0, 1)),
+        replicas=chance.choice((1, 1, 2)),
+        ttl=chance.choice((None, 3, 10)),
+        wanted=chance.random() < 0.15,
+        pinned=chance.random() < 0.05,
+    )
