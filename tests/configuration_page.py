@@ -75,10 +75,21 @@ retains nothing (say `"weights": "discard"`).
 
 ## Reloading
 
-SIGHUP reads the file again, as does a change of it with `watch`. A faulty file changes nothing. Models that are new, gone or otherwise take effect without the
-others; an engine is started anew only where what it was started with differs: `model_path`, `engine`, `vllm_command`, `command`, `extra_args`, `env`,
-`isolation`, `max_adapters`, its port or GPUs, or its first or last adapter. `host`, `port`, `metrics_port`, `log_dir`, `state_dir`, `checkpoint` and `watch`
-take effect when llmux starts again.
+SIGHUP reads the file again, as does `POST /control/reload`, and with `watch` a change of the file: an edit, another file in its place, or a link that leads
+elsewhere. It is taken whole or not at all: with a fault in it, with more than the node has, or with something new in `host`, `port`, `metrics_port`, `log_dir`,
+`state_dir`, `checkpoint` or `watch`, which need a restart of llmux, nothing changes. The log says what is wrong, and so do the answer of `/control/reload` (400
+with all faults) and `reload` in `/control/status`, which tells of the last one.
+
+| What is new | What happens |
+| --- | --- |
+| a model | It is there at once, asleep if it has a checkpoint. |
+| a model is gone | Who waits for it, or asks, gets 404 and is told of the reload. Answers in flight go on for as long as its `drain` lets them (`give_up` ends them); then its engine ends. Its checkpoint stays on disk. |
+| `model_path`, `engine`, `vllm_command`, `command`, `extra_args`, `env`, `isolation`, `max_adapters`, a port, GPUs, the first or last adapter | A start, wake or sleep under way is let finish, answers are drained as above, and the engine ends. Requests are held meanwhile, and the next one starts it as configured now: its old checkpoint is of another start, and is not used. |
+| `replicas` | Further ones are there at once; those too many are drained and end. |
+| anything else of a model | It holds from now on. The engine is not touched; the timeouts of its own steps hold from its next start or wake. |
+| `policy`, `resources`, `max_awake`, `exclusive`, `queue`, `shutdown_timeout`, `engines_at_exit` | It holds from now on. |
+
+Engines of models that are not named here serve on. `becomes` in the status is `anew` or `gone` for a replica on its way.
 """
 
 PLACES = {

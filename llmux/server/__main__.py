@@ -15,6 +15,8 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
 # imports take would have to wait for its SIGKILL.
 for _number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(_number, _end)
+# Nothing has been read yet that could be read anew.
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 from llmux.server._cli import cli  # noqa: E402 - see above
 

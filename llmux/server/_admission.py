@@ -27,7 +27,7 @@ from llmux.server._model import (
 from llmux.server._queue import Admission, Place, Ticket
 from llmux.server._record import Model, Replica
 from llmux.server._view import given_up
-from llmux.server.errors import ModelUnavailable, Problem, QueueFull, RequestTimedOut
+from llmux.server.errors import ModelUnavailable, Problem, QueueFull, RequestTimedOut, UnknownModel
 
 _COME_AGAIN = (
     "Ask again in the seconds of Retry-After, or raise max_waiting of the model's `queue`, or of all models'"
@@ -60,7 +60,7 @@ class Admissions:
     async def admit(self, model: Model, place: Place | None) -> AsyncIterator[Admission]:
         """Give an engine to one request: a new one, or one that has its place in the queue already.
 
-        Raises QueueFull, RequestTimedOut and ModelUnavailable.
+        Raises QueueFull, RequestTimedOut, ModelUnavailable, and UnknownModel where it ceases to be configured meanwhile.
         """
         if place is None:
             self._check_room(model)
@@ -80,7 +80,7 @@ class Admissions:
     def dispatch(self, model: Model) -> None:
         """Give those who wait to the replicas that serve, each to the one with the fewest in flight."""
         while model.queue:
-            serving = [each for each in model.replicas if isinstance(each.state, Running) and each.life]
+            serving = [each for each in model.replicas if _takes_requests(each)]
             if not serving:
                 return
             self._take(min(serving, key=lambda each: len(each.flights)), model.queue.take())
@@ -95,9 +95,24 @@ class Admissions:
             if not ticket.admitted.done():
                 ticket.admitted.set_exception(ModelUnavailable(model.name, problem, retry_after))
 
+    def dismiss(self, model: Model, known: tuple[str, ...]) -> None:
+        """Tell everybody who waits for the model that it is configured no longer; `known` are those that are."""
+        hint = "The configuration was reloaded without it; GET /v1/models lists the names"
+        while model.queue:
+            ticket = model.queue.take()
+            if not ticket.admitted.done():
+                ticket.admitted.set_exception(UnknownModel(model.name, known, hint=hint))
+
+    def limit(self, max_waiting: int) -> None:
+        """Bound the requests that wait for any model otherwise from now on."""
+        self._max_waiting = max_waiting
+
     def refuse_unless_served(self, model: Model, problem: Problem) -> None:
-        """Do so unless another replica of it is there, or on its way."""
-        if not any(isinstance(each.state, Running | Draining | Starting | Waking) for each in model.replicas):
+        """Do so unless another replica of it is there, or on its way, or will be of another configuration."""
+        if not any(
+            isinstance(each.state, Running | Draining | Starting | Waking) or each.becomes
+            for each in model.replicas
+        ):
             self.refuse(model, problem)
 
     def _check_room(self, model: Model) -> None:
@@ -115,7 +130,9 @@ class Admissions:
         failed = [
             each.state
             for each in model.replicas
-            if isinstance(each.state, Failed) and given_up(each.state, model.rules.restart)
+            if isinstance(each.state, Failed)
+            and given_up(each.state, model.rules.restart)
+            and not each.becomes
         ]
         if len(failed) == len(model.replicas):
             last = failed[-1]
@@ -151,6 +168,10 @@ class Admissions:
                 replica.last_used = time.monotonic()
                 if isinstance(replica.state, Running | Draining):
                     self._feed(replica, Finished())
+
+
+def _takes_requests(replica: Replica) -> bool:
+    return isinstance(replica.state, Running) and replica.life is not None and not replica.becomes
 
 
 async def _admitted(model: Model, ticket: Ticket) -> Admission:

@@ -11,7 +11,8 @@ from aiohttp import web
 from llmux.server import _control, _proxy
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
-from llmux.server._web import ADAPTERS, DRIVER, STARTED, errors_as_json
+from llmux.server._reload import Reloader
+from llmux.server._web import ADAPTERS, DRIVER, RELOADER, STARTED, errors_as_json
 
 LARGEST_BODY = 256 << 20
 """Bytes of one request; images travel in bodies as text."""
@@ -20,13 +21,19 @@ BACK_AFTER = 10
 """Seconds after which a client that comes while llmux ends may find the next one."""
 
 
-def build(driver: Driver) -> web.Application:
-    """Return the application that serves `driver`'s models, having opened it, and closes it in the end."""
+def build(driver: Driver, reloader: Reloader | None = None) -> web.Application:
+    """Return the application that serves `driver`'s models, having opened it, and closes it in the end.
+
+    `reloader` reloads its configuration, where it has one to reload.
+    """
     app = web.Application(middlewares=[errors_as_json], client_max_size=LARGEST_BODY)
     app[DRIVER] = driver
     app[ADAPTERS] = Adapters()
     app[STARTED] = int(time.time())
     app.add_routes([web.get("/health", _health), *_control.routes(), *_proxy.routes()])
+    if reloader:
+        app[RELOADER] = reloader
+        app.add_routes(_control.reload_routes())
     app.on_response_prepare.append(_part_company)
     app.cleanup_ctx.append(_open_and_close)
     # Before the server waits for its open requests: those that are held or in flight end with their engines.

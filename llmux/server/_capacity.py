@@ -125,16 +125,21 @@ def _gpus(config: Config, found: Found) -> Mapping[int, int]:
 # ---- which GPUs a replica has ----
 
 
-def placement(config: Config, found: Found) -> dict[str, tuple[int, ...]]:
+Placement = Mapping[str, tuple[int, ...]]
+"""Each replica's GPUs, by its name."""
+
+
+def placement(config: Config, found: Found, kept: Placement | None = None) -> dict[str, tuple[int, ...]]:
     """Return each replica's GPUs.
 
-    Indexes that are said stay; where a count is said, the largest replicas choose first, each the GPUs of which the
-    smallest part is spoken for. GPUs that are not here are left out.
+    Indexes that are said stay; where a count is said, those that a replica has stay (`kept`), and then the largest
+    replicas choose first, each the GPUs of which the smallest part is spoken for. GPUs that are not here are left out.
     """
     gpus = _gpus(config, found)
     load = dict.fromkeys(gpus, 0.0)
     placed: dict[str, tuple[int, ...]] = {}
-    for wish in sorted(_wishes(config, gpus), key=lambda wish: (not wish.said, -wish.part, wish.replica)):
+    wishes = _wishes(config, gpus, kept or {})
+    for wish in sorted(wishes, key=lambda wish: (not wish.said, -wish.part, wish.replica)):
         rest = sorted(gpus, key=lambda index: (load[index], index))
         chosen = wish.said or tuple(sorted(rest[: wish.count]))
         placed[wish.replica] = tuple(index for index in chosen if index in gpus)
@@ -149,17 +154,19 @@ class _Wish:
     model: ModelConfig
     count: int
     said: tuple[int, ...]
-    """The indexes, where they are said."""
+    """The indexes, where they are said, or it has so many already."""
     part: float
     """Of all GPUs' memory."""
 
 
-def _wishes(config: Config, gpus: Mapping[int, int]) -> Iterable[_Wish]:
+def _wishes(config: Config, gpus: Mapping[int, int], kept: Placement) -> Iterable[_Wish]:
     for name, model in config.models.items():
         count = model.gpu_count(present=bool(gpus))
         largest = max(gpus.values(), default=1)
         for number, replica in enumerate(replica_names(name, model.replicas)):
-            said = model.gpus_of_replica(number)
+            had = kept.get(replica, ())
+            stays = len(had) == count and gpus.keys() >= set(had)
+            said = model.gpus_of_replica(number) or (had if stays else ())
             yield _Wish(replica, model, count, said, count * _taken(model, largest) / largest)
 
 
@@ -172,9 +179,11 @@ def _taken(model: ModelConfig, memory: int) -> int:
 # ---- what a replica takes ----
 
 
-def sizes(config: Config, found: Found, measured: Mapping[str, Measured]) -> dict[str, Sizes]:
+def sizes(
+    config: Config, found: Found, measured: Mapping[str, Measured], kept: Placement | None = None
+) -> dict[str, Sizes]:
     """Return what each replica takes; of host memory and disk nothing where that is neither said nor measured yet."""
-    placed, gpus = placement(config, found), _gpus(config, found)
+    placed, gpus = placement(config, found, kept), _gpus(config, found)
     groups = {
         name: {exclusive(group): 1 for group, members in config.exclusive.items() if name in members}
         for name in config.models

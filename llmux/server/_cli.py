@@ -10,6 +10,7 @@ import errno
 import logging
 import signal
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from aiohttp import web
 from llmux.server import _app, _capacity, _node, config
 from llmux.server._cli_simulate import simulate_command, trace_command
 from llmux.server._leaving import CLOSING, leave
+from llmux.server._reload import ConfigFile, Reloader
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
 from llmux.server.config import Config
@@ -51,9 +53,9 @@ def cli() -> None:
 def serve(path: Path, verbose: bool) -> None:  # noqa: FBT001 - click's way of a flag
     """Serve the configured models until SIGTERM or SIGINT."""
     _log_to_stderr(verbose=verbose)
+    file = ConfigFile(path)
     try:
-        settings = config.load(path)
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(file, file.load()))
     except (ConfigInvalid, ConfigUnreadable) as error:
         _exit(_WRONG_USE, error)
     except ServerError as error:
@@ -64,7 +66,7 @@ cli.add_command(simulate_command)
 cli.add_command(trace_command)
 
 
-async def _serve(settings: Config) -> None:
+async def _serve(file: ConfigFile, settings: Config) -> None:
     """Serve until a signal says stop. Raises NodeUnfit, StartRefused and AddressTaken."""
     told = _Told()
     node = await asyncio.to_thread(_node.look, settings.checkpoint.images_dir)
@@ -73,8 +75,9 @@ async def _serve(settings: Config) -> None:
     if faults := (*config.eviction_faults(settings), *_capacity.faults(settings, node)):
         raise NodeUnfit(faults)
     driver = make_driver(settings, await make_hands(settings, _capacity.placement(settings, node)), node)
+    reloader = Reloader(driver, file, settings, node, partial(make_hands, starting=False))
     runner = web.AppRunner(
-        _app.build(driver),
+        _app.build(driver, reloader),
         handler_cancellation=True,
         access_log=None,
         shutdown_timeout=_OPEN_REQUESTS_GRACE,
@@ -82,7 +85,11 @@ async def _serve(settings: Config) -> None:
     try:
         await runner.setup()
         await _listen(runner, settings)
+        driver.spawn(reloader.reload_when(told.to_reload))
+        if settings.watch:
+            driver.spawn(reloader.watch())
         await told.to_stop
+        settings = reloader.settings
         sleep = settings.engines_at_exit == "sleep"
         await leave(driver, max(0.0, settings.shutdown_timeout - CLOSING), told.to_hurry, sleep=sleep)
     finally:
@@ -104,12 +111,14 @@ async def _listen(runner: web.AppRunner, settings: Config) -> None:
 
 
 class _Told:
-    """What signals have said: the first says stop, the second hurry."""
+    """What signals have said: the first says stop, the second hurry; SIGHUP says reload."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.to_stop: asyncio.Future[None] = loop.create_future()
         self.to_hurry: asyncio.Future[None] = loop.create_future()
+        self.to_reload = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, self.to_reload.set)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
 

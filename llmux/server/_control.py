@@ -2,6 +2,7 @@
 
 POST /control/sleep {"model": NAME, "eviction": {"weights": ..., "process": ...}}   the eviction is optional
 POST /control/wake  {"model": NAME}
+POST /control/reload                    reads the configuration anew; without a body
 GET  /control/status
 """
 
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from http import HTTPStatus
+from typing import Literal, TypeVar, assert_never
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,10 +34,11 @@ from llmux.server._model import (
     Waking,
     name_of,
 )
-from llmux.server._record import Model, Replica
-from llmux.server._web import ADAPTERS, DRIVER
+from llmux.server._record import Anew, Gone, Model, Replica
+from llmux.server._reload import Reload
+from llmux.server._web import ADAPTERS, DRIVER, RELOADER, error_response
 from llmux.server.config import EvictionConfig
-from llmux.server.errors import Problem, RequestInvalid
+from llmux.server.errors import Problem, RequestInvalid, ServerError
 
 Json = dict[str, object]
 
@@ -74,6 +77,11 @@ def routes() -> list[web.RouteDef]:
         web.post("/control/wake", wake),
         web.get("/control/status", status),
     ]
+
+
+def reload_routes() -> list[web.RouteDef]:
+    """Return what is there where there is a configuration to reload."""
+    return [web.post("/control/reload", reload)]
 
 
 async def sleep(request: web.Request) -> web.Response:
@@ -118,7 +126,31 @@ async def status(request: web.Request) -> web.Response:
     """Say how every model is."""
     models, adapters = request.app[DRIVER].models, request.app[ADAPTERS]
     described = {name: describe_model(model) | _adapters(model, adapters) for name, model in models.items()}
-    return web.json_response({"models": described})
+    reloader = request.app.get(RELOADER)
+    last = reloader and reloader.last and _reload(reloader.last)
+    return web.json_response({"models": described, "reload": last})
+
+
+async def reload(request: web.Request) -> web.Response:
+    """Read the configuration anew; answer with what that changes, or with everything that is wrong with it."""
+    try:
+        done = await request.app[RELOADER].reload()
+    except ServerError as error:
+        return error_response(error, HTTPStatus.BAD_REQUEST)
+    return web.json_response(_reload(done))
+
+
+def _reload(reload: Reload) -> Json:
+    changes = reload.changes
+    return {
+        "at": _iso(reload.at),
+        "problem": reload.problem and _problem(reload.problem),
+        "added": list(changes.added),
+        "removed": list(changes.removed),
+        "changed": {change.name: list(change.fields) for change in changes.changed},
+        "node": list(changes.node),
+        "engines_anew": list(reload.anew),
+    }
 
 
 def _adapters(model: Model, adapters: Adapters) -> Json:
@@ -153,6 +185,7 @@ def _replica(replica: Replica, model: Model) -> Json:
     state = replica.state
     return {
         "state": name_of(state),
+        "becomes": _becoming(replica),
         "since": _iso(time.time() - (time.monotonic() - state.since)),
         "eviction": _eviction(_eviction_of(state, model.rules.eviction)),
         "in_flight": len(replica.flights),
@@ -162,6 +195,19 @@ def _replica(replica: Replica, model: Model) -> Json:
         "last_wake": replica.last_wake and _wake(replica.last_wake),
         "problem": (problem := _problem_of(state)) and _problem(problem),
     }
+
+
+def _becoming(replica: Replica) -> str | None:
+    """Say what a reload makes of it once it is at rest: another engine, or nothing."""
+    match replica.becomes:
+        case None:
+            return None
+        case Anew():
+            return "anew"
+        case Gone():
+            return "gone"
+        case _:
+            assert_never(replica.becomes)
 
 
 def _eviction_of(state: State, configured: Eviction) -> Eviction:

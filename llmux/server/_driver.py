@@ -16,14 +16,12 @@ from functools import partial
 from typing import assert_never
 
 from llmux.server._admission import Admissions
+from llmux.server._finding import adopt, look
 from llmux.server._hands import Life
 from llmux.server._machine import step
 from llmux.server._meter import Meter
 from llmux.server._model import (
-    Adopted,
     Asleep,
-    CheckpointFound,
-    CheckpointUnusable,
     CutInFlight,
     Deepen,
     DeepenAsked,
@@ -56,6 +54,7 @@ from llmux.server._model import (
 from llmux.server._operations import Operation, Operations
 from llmux.server._queue import Admission, Place
 from llmux.server._record import Model, Replica
+from llmux.server._renewal import Renewals
 from llmux.server._rules import AfterDrain, deeper_than
 from llmux.server._scheduler import Scheduler
 from llmux.server._vigil import Vigil
@@ -85,14 +84,16 @@ class Driver:
         meter: Meter | None = None,
     ) -> None:
         """`capacity` is what the node has for the models; `max_waiting` bounds the requests that wait for any of them."""
-        self.models: Mapping[str, Model] = {model.name: model for model in models}
+        self.models = {model.name: model for model in models}
+        """Those that depart included."""
         self._scheduler = Scheduler(self.models, policy, capacity, self._act, self._refuse_hopeless)
         self._admissions = Admissions(
             self.models, self._feed, self._scheduler.poke, max_waiting, self._scheduler.outlook
         )
-        self._meter = meter or Meter()
-        self._operations = Operations(self._feed, self._watch, self._meter)
-        self._vigil = Vigil(self.models, self._feed, self._spawn)
+        self.meter = meter or Meter()
+        self._operations = Operations(self._feed, self._watch, self.meter)
+        self._vigil = Vigil(self.models, self._feed, self.spawn)
+        self._renewals = Renewals(self.models, self._feed, self.spawn, self._renewed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -103,24 +104,11 @@ class Driver:
 
     async def open(self) -> None:
         """Look for engines that an earlier llmux left, and for checkpoints; start what is to run without a request."""
-        await self._meter.open(self.replicas)
+        await self.meter.open(self.replicas)
         for replica in self.replicas:
-            adopted = await replica.hands.adopt()
-            found = await replica.hands.find()
-            if adopted:
-                replica.stored = None if isinstance(found, Problem) else found
-                replica.life, asleep = adopted
-                self._watch(replica, replica.life)
-                self._feed(replica, Adopted(asleep))
-                continue
-            if isinstance(found, Problem):
-                replica.checkpoint_problem = found
-                log.warning("%s: no checkpoint that can be used: %s", replica.name, found)
-                self._feed(replica, CheckpointUnusable(found))
-            elif found:
-                replica.stored = found
-                self._feed(replica, CheckpointFound(found.eviction))
-        self._spawn(self._vigil.keep())
+            if not await adopt(replica, self._feed, self._watch):
+                await look(replica, self._feed)
+        self.spawn(self._vigil.keep())
         self._scheduler.poke()
 
     @property
@@ -194,13 +182,7 @@ class Driver:
             self._feed(replica, DeepenAsked(eviction))
         else:
             self._feed(replica, SleepAsked(eviction))
-        return None if isinstance(replica.state, Asleep) else await self.until_asleep(replica)
-
-    async def until_asleep(self, replica: Replica) -> Problem | None:
-        """Wait for the end of a sleep that is under way; return why it failed."""
-        outcome: asyncio.Future[Problem | None] = asyncio.get_running_loop().create_future()
-        replica.sleepers.append(outcome)
-        return await outcome
+        return None if isinstance(replica.state, Asleep) else await replica.until_asleep()
 
     async def wake(self, name: str) -> Model:
         """Bring a model to serve and return once it does: a wake is a request that asks nothing of the engine."""
@@ -213,9 +195,36 @@ class Driver:
 
     def find(self, name: str) -> Model:
         """Return the model of this name. Raises UnknownModel."""
-        if name not in self.models:
-            raise UnknownModel(name, tuple(self.models), hint="GET /v1/models lists the names")
+        if name not in self.served:
+            raise UnknownModel(name, tuple(self.served), hint="GET /v1/models lists the names")
         return self.models[name]
+
+    @property
+    def served(self) -> Mapping[str, Model]:
+        """Return the models that clients find."""
+        return {name: model for name, model in self.models.items() if not model.departing}
+
+    def change(
+        self, models: Mapping[str, Model], policy: Policy | None, capacity: Amounts, max_waiting: int
+    ) -> None:
+        """Drive these models from now on, by another policy where one is given; replicas become what they are to be.
+
+        Those that are not among them depart: nobody finds them any more, and they go once they are at rest.
+        """
+        departing = {name: model for name, model in self.models.items() if name not in models}
+        self.models.clear()  # the same dictionary: others hold it
+        self.models.update({**models, **departing})
+        for model in departing.values():
+            model.departing = True
+        for model in departing.values():
+            self._admissions.dismiss(model, tuple(self.served))
+        self._admissions.limit(max_waiting)
+        self._scheduler.change(policy, capacity)
+        self._renewals.begin(each for each in self.replicas if each.becomes)
+
+    def _renewed(self) -> None:
+        self.meter.tell()
+        self._scheduler.poke()
 
     # ---- what the scheduler wants ----
 
@@ -287,12 +296,13 @@ class Driver:
         if isinstance(effect, EndEngine):
             replica.flights.clear()
         operation = partial(self._operations.run, replica, effect)
-        replica.operation = self._spawn(_after(replica.operation, operation))
+        replica.operation = self.spawn(_after(replica.operation, operation))
 
     def _watch(self, replica: Replica, life: Life) -> None:
-        self._spawn(self._operations.until_lost(replica, life))
+        self.spawn(self._operations.until_lost(replica, life))
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run something until it is done, or llmux ends."""
         task = asyncio.create_task(work)  # noqa: TID251 - the one place
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -319,8 +329,8 @@ class Driver:
         problem = Problem(
             "drain_timeout", message, "Ask again later, or raise the time that a drain may take"
         )
-        # Where llmux ends, no model serves on.
-        give_up = drain.then is AfterDrain.GIVE_UP and not self._stopping
+        # Where llmux ends, or another engine is to come, this one does not serve on.
+        give_up = drain.then is AfterDrain.GIVE_UP and not self._stopping and not replica.becomes
         self._feed(replica, DrainTimedOut(problem, give_up=give_up))
 
     def _stop_drain_timer(self, replica: Replica) -> None:

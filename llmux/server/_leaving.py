@@ -42,7 +42,10 @@ async def leave(driver: Driver, seconds: float, hurried: asyncio.Future[None], *
     It returns at once when `hurried` is done. Without `sleep`, engines are ended once their requests are answered.
     """
     driver.refuse_all()
-    resting = asyncio.gather(*(_lay_down(driver, replica, sleep=sleep) for replica in driver.replicas))
+    all_rules = ((replica, driver.models[replica.model].rules) for replica in driver.replicas)
+    resting = asyncio.gather(
+        *(_lay_down(driver, replica, rules, sleep=sleep) for replica, rules in all_rules)
+    )
     await asyncio.wait((resting, hurried), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     if not resting.done():
         why = "somebody hurries" if hurried.done() else f"{seconds:g} s are over"
@@ -58,18 +61,18 @@ def last_sleep(rules: Rules, eviction: Eviction) -> Eviction:
     return rules.deeper(eviction) or _ENDED
 
 
-async def _lay_down(driver: Driver, replica: Replica, *, sleep: bool) -> None:
+async def _lay_down(driver: Driver, replica: Replica, rules: Rules, *, sleep: bool) -> None:
     """Bring a replica to rest; one that is in the middle of something first ends that."""
     while True:
         match replica.state:
             case Running():
-                to = _depth(driver, replica, driver.models[replica.model].rules.eviction, sleep=sleep)
+                to = _depth(replica, rules, rules.eviction, sleep=sleep)
             case Asleep(eviction=eviction):
-                to = _depth(driver, replica, eviction, sleep=sleep)
+                to = _depth(replica, rules, eviction, sleep=sleep)
                 if to.process is not Process.CHECKPOINT or not deeper_than(to, eviction):
                     return
             case Draining() | GoingToSleep() | Deepening():
-                await driver.until_asleep(replica)
+                await replica.until_asleep()
                 continue
             case Waking(eviction=eviction) if eviction.process not in _OUTLASTS_LLMUX and replica.operation:
                 await asyncio.wait((replica.operation,))
@@ -83,6 +86,6 @@ async def _lay_down(driver: Driver, replica: Replica, *, sleep: bool) -> None:
             return
 
 
-def _depth(driver: Driver, replica: Replica, eviction: Eviction, *, sleep: bool) -> Eviction:
-    to = last_sleep(driver.models[replica.model].rules, eviction) if sleep else _ENDED
+def _depth(replica: Replica, rules: Rules, eviction: Eviction, *, sleep: bool) -> Eviction:
+    to = last_sleep(rules, eviction) if sleep else _ENDED
     return _ENDED if replica.hands.refusal(to) else to

@@ -39,6 +39,7 @@ from llmux.server._model import (
     PutToSleep,
     RefuseWaiting,
     RememberWake,
+    Renewed,
     Running,
     SleepAsked,
     SleepFailed,
@@ -59,6 +60,7 @@ from llmux.server._model import (
 from llmux.server.errors import IllegalMove, Problem
 
 WAS_STOPPED = "its process had been stopped"
+WAS_RENEWED = "its configuration has changed"
 STABLE_AFTER = 60.0
 """Seconds of running after which earlier failures no longer count."""
 
@@ -98,6 +100,8 @@ def _not_started(state: NotStarted, event: Event, now: float) -> Move:
             return Move(Asleep(since=now, eviction=eviction))
         case CheckpointUnusable(problem):
             return Move(replace(state, why=f"its checkpoint cannot be used: {problem}"))
+        case Renewed():
+            return _renewed(now)
         case Adopted(asleep=None):
             return Move(Running(since=now))
         case Adopted(asleep=Eviction() as eviction):
@@ -192,6 +196,8 @@ def _asleep(state: Asleep, event: Event, now: float) -> Move:
             return Move(deepening, (Deepen(state.eviction, to),))
         case EngineLost(problem) if state.eviction.process in _KEPT:
             return Move(Failed(since=now, why=problem), (EndEngine(),))
+        case Renewed() if state.eviction.process not in _KEPT:
+            return _renewed(now)
         case _:
             raise _illegal(state, event)
 
@@ -227,8 +233,14 @@ def _failed(state: Failed, event: Event, now: float) -> Move:
             return _start(f"it had failed: {state.why.message}", now, failures=state.failures)
         case Pardoned():
             return Move(replace(state, failures=0))
+        case Renewed():
+            return _renewed(now)
         case _:
             raise _illegal(state, event)
+
+
+def _renewed(now: float) -> Move:
+    return Move(NotStarted(since=now, why=WAS_RENEWED))
 
 
 def _start(why: str, now: float, *, fallback: Eviction | None = None, failures: int = 0) -> Move:

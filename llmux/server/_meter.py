@@ -52,7 +52,15 @@ class Meter:
                 log.warning("%s: what was measured earlier is not used: %s", self._path, error)
         for replica in self._replicas.values():
             replica.takes = takes(self._moves, replica.name)
-        self._tell_sizes()
+        self.tell()
+
+    def change(self, resize: Resize, replicas: Iterable[Replica]) -> None:
+        """Tell these replicas from now on, what `resize` makes of the amounts."""
+        self._resize = resize
+        self._replicas = {replica.name: replica for replica in replicas}
+        for replica in self._replicas.values():
+            replica.takes = takes(self._moves, replica.name)
+        self.tell()
 
     def moved(self, replica: Replica, kind: str, seconds: float) -> None:
         """Take note of what a move took."""
@@ -75,7 +83,7 @@ class Meter:
             host_memory_asleep=known.host_memory_asleep if asleep is None else asleep,
             disk=known.disk if disk is None else disk,
         )
-        self._tell_sizes()
+        self.tell()
 
     async def keep(self) -> None:
         """Write what is known; where that cannot be done the next llmux measures anew."""
@@ -88,11 +96,13 @@ class Meter:
         except OSError as error:
             log.warning("%s: what was measured cannot be kept: %s", self._path, error)
 
-    def _tell_sizes(self) -> None:
+    def tell(self) -> None:
+        """Write the sizes into the records, but of a replica that is to be another: its engine is still the old one."""
         if self._resize:
             for name, sizes in self._resize(self._amounts).items():
-                if name in self._replicas:
-                    self._replicas[name].sizes = sizes
+                replica = self._replicas.get(name)
+                if replica and not replica.becomes:
+                    replica.sizes = sizes
 
 
 def _read(path: Path) -> tuple[Measured, dict[str, Amounts]]:

@@ -272,6 +272,11 @@ class Pardoned:
     """Somebody asks for a failed replica by hand: its failures no longer count."""
 
 
+@dataclass(frozen=True)
+class Renewed:
+    """It is configured otherwise, and rests: what it is to start is another engine than it was."""
+
+
 Event = (
     CheckpointFound
     | CheckpointUnusable
@@ -289,6 +294,7 @@ Event = (
     | WakeFailed
     | EngineLost
     | Pardoned
+    | Renewed
 )
 
 

@@ -34,13 +34,13 @@ def routes() -> list[web.RouteDef]:
 
 async def list_models(request: web.Request) -> web.Response:
     """List every configured model, asleep or not, and every adapter: any of them answers a request."""
-    cards = _adapters.cards(request.app[DRIVER].models.values())
+    cards = _adapters.cards(request.app[DRIVER].served.values())
     return web.json_response(_routing.models_body(cards, request.app[STARTED]))
 
 
 async def show_model(request: web.Request) -> web.Response:
     """Show one configured model or adapter."""
-    card = _adapters.card_of(request.app[DRIVER].models, request.match_info["name"])
+    card = _adapters.card_of(request.app[DRIVER].served, request.match_info["name"])
     return web.json_response(_routing.model_body(card, request.app[STARTED]))
 
 
@@ -65,7 +65,7 @@ async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamRes
     kept waiting. Raises ModelUnavailable where drains have ended too often before the answer began.
     """
     driver = request.app[DRIVER]
-    model = _adapters.model_of(driver.models, name)
+    model = _adapters.model_of(driver.served, name)
     place: Place | None = None
     tries_left = _TRIES
     while True:
@@ -94,7 +94,7 @@ def _model_of(request: web.Request, body: bytes) -> str:
         return _routing.model_in(request.headers.get("Content-Type", ""), body)
     if "model" in request.query:
         return request.query["model"]
-    models = request.app[DRIVER].models
+    models = request.app[DRIVER].served
     if request.method in {"GET", "HEAD", "DELETE", "OPTIONS"} and len(models) == 1:
         return next(iter(models))
     raise RequestInvalid(

@@ -15,6 +15,19 @@ from llmux.server.config import ScheduleConfig
 from llmux.server.errors import Problem
 
 
+@dataclass(frozen=True, eq=False)
+class Anew:
+    """What a replica becomes once it is at rest: one with another engine."""
+
+    hands: Hands
+    port: int
+
+
+@dataclass(frozen=True, eq=False)
+class Gone:
+    """What a replica becomes once it is at rest: nothing. Its checkpoint stays."""
+
+
 @dataclass(eq=False)
 class Replica:
     """One engine of a model. The driver and its operations write it, everybody else reads."""
@@ -25,6 +38,10 @@ class Replica:
     state: State
     sizes: Sizes = field(default_factory=Sizes)
     takes: Takes = field(default_factory=Takes)
+    port: int = 0
+    """Its engine's; 0 where none runs or is to."""
+    becomes: Anew | Gone | None = None
+    """What another configuration makes of it; until then it takes no request and is not woken."""
     life: Life | None = None
     stored: Stored | None = None
     checkpoint_problem: Problem | None = None
@@ -45,6 +62,12 @@ class Replica:
     """Those who wait for the end of a sleep: its problem, or None."""
     operation: asyncio.Task[None] | None = None
     drain_timer: asyncio.TimerHandle | None = None
+
+    async def until_asleep(self) -> Problem | None:
+        """Wait for the end of a sleep that is under way; return why it failed."""
+        outcome: asyncio.Future[Problem | None] = asyncio.get_running_loop().create_future()
+        self.sleepers.append(outcome)
+        return await outcome
 
     def heard(self) -> None:
         """Note that its engine has sent something."""
@@ -67,5 +90,7 @@ class Model:
     """Its schedules want it awake now."""
     turn_ended: float | None = None
     """When the last of its replicas that served ceased to."""
+    departing: bool = False
+    """The configuration names it no longer: clients do not find it, and it goes once its replicas are at rest."""
     at_rest_by_hand: bool = False
     """It was put to sleep by hand, so that neither a schedule nor a preload wakes it until somebody asks for it."""

@@ -46,6 +46,13 @@ class Scheduler:
         self._closed = False
         self._schedules_at: float | None = None
 
+    def change(self, policy: Policy | None, capacity: Amounts) -> None:
+        """Decide for another capacity from now on, and by another policy where one is given."""
+        self._policy = policy or self._policy
+        self._capacity = capacity
+        self._schedules_at = None
+        self.poke()
+
     def poke(self) -> None:
         """Decide before long: something has changed."""
         if self._soon is None and not self._closed:

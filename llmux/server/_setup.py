@@ -22,13 +22,19 @@ from llmux.server.scheduling.snapshot import Policy
 def make_driver(config: Config, hands: Mapping[str, Hands], found: Found) -> Driver:
     """Return a driver of the configured models on a node with what is `found`; `hands` do each replica's work, by its name."""
     resize = partial(_capacity.sizes, config, found)
-    models = [_model(name, model, hands, resize({})) for name, model in config.models.items()]
-    capacity = _capacity.capacity(config, found)
     meter = Meter(resize, config.state_dir / "measured.json")
-    return Driver(models, _policy(config.policy), capacity, config.queue.max_waiting, meter)
+    models = make_models(config, hands, resize({}))
+    capacity = _capacity.capacity(config, found)
+    return Driver(models, policy_of(config.policy), capacity, config.queue.max_waiting, meter)
 
 
-def _policy(policy: PolicyConfig) -> Policy:
+def make_models(config: Config, hands: Mapping[str, Hands], sizes: Mapping[str, Sizes]) -> tuple[Model, ...]:
+    """Return the configured models, not started; each replica's hands and what it takes are given by its name."""
+    return tuple(_model(name, model, hands, sizes) for name, model in config.models.items())
+
+
+def policy_of(policy: PolicyConfig) -> Policy:
+    """Return the policy as it is configured."""
     settings = PolicySettings(
         policy_type=PolicyType(policy.policy_type),
         max_wait_secs=policy.max_wait_secs,
@@ -41,9 +47,10 @@ def _policy(policy: PolicyConfig) -> Policy:
 
 
 def _model(name: str, model: ModelConfig, hands: Mapping[str, Hands], sizes: Mapping[str, Sizes]) -> Model:
+    names = replica_names(name, model.replicas)
     replicas = tuple(
-        Replica(replica, name, hands[replica], NotStarted(since=time.monotonic()), sizes[replica])
-        for replica in replica_names(name, model.replicas)
+        Replica(replica, name, hands[replica], NotStarted(since=time.monotonic()), sizes[replica], port=port)
+        for replica, port in zip(names, model.replica_ports(), strict=True)
     )
     return Model(name, make_rules(model), replicas, schedules=model.schedule)
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from llmux.server import _routing
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
+from llmux.server._reload import Reloader
 from llmux.server.errors import (
     EvictionRefused,
     IllegalMove,
@@ -26,6 +27,7 @@ from llmux.server.errors import (
 
 DRIVER = web.AppKey("driver", Driver)
 ADAPTERS = web.AppKey("adapters", Adapters)
+RELOADER = web.AppKey("reloader", Reloader)
 STARTED = web.AppKey("started", int)
 """When llmux started, in seconds since the epoch."""
 
@@ -64,9 +66,9 @@ async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamR
         return web.json_response(_routing.error_body(problem, "server_error"), status=500)
 
 
-def error_response(error: ServerError) -> web.Response:
-    """Return the answer that tells of `error`."""
-    status = _STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+def error_response(error: ServerError, status: HTTPStatus | None = None) -> web.Response:
+    """Return the answer that tells of `error`; `status` where it is another than its usual one."""
+    status = status or _STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     body = _routing.error_body(error.problem(), _kind(error, status), _param(error))
     return web.json_response(body, status=status, headers=_retry_after(error))
 

@@ -260,9 +260,12 @@ class EngineHands:
         return tuple(path for path in wanted if path and path.is_absolute() and path.is_dir())
 
 
-async def make_hands(config: Config, gpus: Mapping[str, tuple[int, ...]]) -> Mapping[str, EngineHands]:
+async def make_hands(
+    config: Config, gpus: Mapping[str, tuple[int, ...]], *, starting: bool = True
+) -> Mapping[str, EngineHands]:
     """Return the hands of every replica of the configured models, by its name; `gpus` are each replica's.
 
+    When llmux is `starting`, engines of other models have been left by an earlier one, and are ended; later they are its own.
     Raises what CRIU lacks here where a model is configured to sleep by it; otherwise that refuses such a sleep only.
     """
     criu = await _prepare_criu(config)
@@ -277,7 +280,8 @@ async def make_hands(config: Config, gpus: Mapping[str, tuple[int, ...]]) -> Map
         for name, model in config.models.items()
         for number, replica in enumerate(replica_names(name, model.replicas))
     }
-    await end_others(place, hands)
+    if starting:
+        await end_others(place, hands)
     return hands
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "QueueFull",
     "RequestInvalid",
     "RequestTimedOut",
+    "RestartNeeded",
     "ServerError",
     "StartRefused",
     "TraceInvalid",
@@ -108,6 +109,17 @@ class TraceInvalid(ServerError):
 
     def what(self) -> str:
         return f"{self.path} cannot be used:" + "".join(f"\n  {fault}" for fault in self.faults)
+
+
+@dataclass(eq=False)
+class RestartNeeded(ServerError):
+    """A reload of what llmux is started with; `fields` are the paths."""
+
+    path: str
+    fields: tuple[str, ...]
+
+    def what(self) -> str:
+        return f"of the configuration {self.path}, what is new in {', '.join(self.fields)} needs a restart of llmux"
 
 
 @dataclass(eq=False)

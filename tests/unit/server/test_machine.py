@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from llmux.server._machine import STABLE_AFTER, WAS_STOPPED, step
+from llmux.server._machine import STABLE_AFTER, WAS_RENEWED, WAS_STOPPED, step
 from llmux.server._model import (
     Adopted,
     Asleep,
@@ -37,6 +37,7 @@ from llmux.server._model import (
     PutToSleep,
     RefuseWaiting,
     RememberWake,
+    Renewed,
     Running,
     SleepAsked,
     SleepFailed,
@@ -95,10 +96,12 @@ EVENTS: tuple[Event, ...] = (
     WakeFailed(WHY),
     EngineLost(WHY),
     Pardoned(),
+    Renewed(),
 )
 
 FIRST_START = NotStarted(since=0).why
 UNUSABLE = f"its checkpoint cannot be used: {WHY}"
+RENEWED = NotStarted(since=NOW, why=WAS_RENEWED)
 RESTART = f"it had failed: {WHY.message}"
 _not_started, _starting, _running, _draining, _to_sleep, _asleep, _deepening, _waking, _failed = STATES
 
@@ -107,6 +110,7 @@ LEGAL: dict[tuple[type, type], tuple[State, tuple[Effect, ...]]] = {
     (NotStarted, CheckpointUnusable): (NotStarted(since=THEN, why=UNUSABLE), ()),
     (NotStarted, Adopted): (Running(since=NOW), ()),
     (NotStarted, WakeAsked): (Starting(since=NOW, why=FIRST_START), (StartEngine(FIRST_START),)),
+    (NotStarted, Renewed): (RENEWED, ()),
     (Starting, Awake): (Running(since=NOW, failures=1), (RememberWake(RESTORED),)),
     (Starting, StartFailed): (Failed(since=NOW, why=WHY, failures=2), (RefuseWaiting(WHY),)),
     (Running, Taken): (replace(_running, in_flight=3), ()),
@@ -135,6 +139,7 @@ LEGAL: dict[tuple[type, type], tuple[State, tuple[Effect, ...]]] = {
     (Waking, WakeFailed): (Starting(since=NOW, why=str(WHY), fallback=DISK), (StartEngine(str(WHY)),)),
     (Failed, WakeAsked): (Starting(since=NOW, why=RESTART, failures=2), (StartEngine(RESTART),)),
     (Failed, Pardoned): (replace(_failed, failures=0), ()),
+    (Failed, Renewed): (RENEWED, ()),
 }
 
 
@@ -202,6 +207,13 @@ def test_a_kept_process_can_be_lost_asleep_but_a_dumped_one_cannot():
     assert step(Asleep(since=THEN, eviction=WARM), EngineLost(WHY), NOW).state == Failed(since=NOW, why=WHY)
     with pytest.raises(IllegalMove):
         step(Asleep(since=THEN, eviction=DISK), EngineLost(WHY), NOW)
+
+
+def test_what_lies_on_disk_or_was_stopped_can_become_another_and_a_kept_process_cannot():
+    for eviction in (DISK, STOP):
+        assert step(Asleep(since=THEN, eviction=eviction), Renewed(), NOW).state == RENEWED
+    with pytest.raises(IllegalMove):
+        step(Asleep(since=THEN, eviction=WARM), Renewed(), NOW)
 
 
 def test_an_adopted_engine_may_be_asleep():
@@ -312,6 +324,16 @@ class AnyLife(RuleBasedStateMachine):
     @rule()
     def pardon(self) -> None:
         self.feed(Pardoned())
+
+    @precondition(
+        lambda self: (
+            isinstance(self.state, NotStarted | Failed)
+            or (isinstance(self.state, Asleep) and self.state.eviction != WARM)
+        )
+    )
+    @rule()
+    def renew(self) -> None:
+        self.feed(Renewed())
 
     @precondition(lambda self: self.operation is not None)
     @rule(choice=st.integers(0, 2))
