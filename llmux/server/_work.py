@@ -251,11 +251,12 @@ class EngineHands:
             self._config.checkpoint.images_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         environment = {**os.environ, **self._model.env}
         caches = [environment[name] for name in _CACHE_VARIABLES if environment.get(name)]
+        adapters = (adapter.path for adapter in self._model.adapters.values())
         wanted = (
             self._config.log_dir,
             self._config.checkpoint.images_dir,
             self._model.checkpoint_path,
-            *map(Path, (self._model.model_path, *caches)),
+            *map(Path, (self._model.model_path, *adapters, *caches)),
         )
         return tuple(path for path in wanted if path and path.is_absolute() and path.is_dir())
 

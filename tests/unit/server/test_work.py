@@ -65,7 +65,7 @@ def test_a_sleep_to_disk_is_refused_with_what_criu_lacks_and_no_other_sleep_is(m
 
 
 def test_checkpoints_models_caches_and_logs_stay_in_sight_of_a_private_tmp(make, tmp_path, monkeypatch):
-    for name in ("model", "hub", "own", "older"):
+    for name in ("model", "hub", "own", "older", "adapter"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
@@ -73,9 +73,10 @@ def test_checkpoints_models_caches_and_logs_stay_in_sight_of_a_private_tmp(make,
         model_path=str(tmp_path / "model"),
         env={"VLLM_CACHE_ROOT": str(tmp_path / "own"), "HF_HUB_CACHE": str(tmp_path / "missing")},
         checkpoint_path=str(tmp_path / "older"),
+        adapters={"a": str(tmp_path / "adapter"), "b": "org/elsewhere"},
     )
     kept = set(hands._shared_directories())
-    assert kept >= {tmp_path / name for name in ("log", "images", "model", "hub", "own", "older")}
+    assert kept >= {tmp_path / name for name in ("log", "images", "model", "hub", "own", "older", "adapter")}
     assert tmp_path / "missing" not in kept
     assert all(path.is_absolute() for path in kept)
 
