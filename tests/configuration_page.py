@@ -56,7 +56,7 @@ beside what is pinned, is refused at start. Models of one group in `exclusive` a
 An adapter under `adapters` is a model to clients: `GET /v1/models` lists it with its `parent` and its path as `root`, and a request that names it is one of its
 base's in every respect (queue, turn, sleep, retries), answered by the base's engine. The engine loads it at its first request
 (`POST /v1/load_lora_adapter`), replica by replica, and at most `max_adapters` at a time: then the one that was used least recently is unloaded. One with requests
-in flight never is; where all have some, the request waits for the first that has none, and requests for other adapters that come after it wait behind it. After a
+in flight never is; where all have some, the request waits for the first that has none, and requests for any of the engine's adapters that come after it wait behind it. After a
 wake llmux asks the engine what it has, so that an adapter that was in a checkpoint answers at once; discarded weights take adapters with them, and they are read again
 at their next request. What the engine refuses to load is a 503 `adapter_not_loaded` with its words; the base serves on. `/control/status` names the replicas that have
 each adapter loaded.
