@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol
 
 import aiohttp
@@ -134,6 +135,8 @@ class Relay:
         self._response = response = web.StreamResponse(
             status=answer.status, reason=answer.reason, headers=self._headers(answer)
         )
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._suspect(silent=False)
         await _to_client(response.prepare(self._request))
         while chunk:
             self._sent = (self._sent + chunk)[-4:]

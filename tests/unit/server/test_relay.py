@@ -32,6 +32,7 @@ class Upstream:
         app.router.add_post("/v1/stream", self.stream)
         app.router.add_post("/v1/bytes", self.half)
         app.router.add_post("/v1/flood", self.flood)
+        app.router.add_post("/v1/error", self.error)
         app.router.add_route("*", "/v1/late", self.late)
         return app
 
@@ -59,6 +60,9 @@ class Upstream:
         while not self.go_on.is_set():
             await response.write(b"data: " + bytes(65_536) + b"\n\n")
         return response
+
+    async def error(self, _request: web.Request) -> web.Response:
+        return web.Response(status=503, text="the worker is gone")
 
     async def late(self, request: web.Request) -> web.Response:
         self.asked += 1
@@ -286,6 +290,19 @@ async def test_a_stream_that_its_engine_breaks_off_ends_with_an_error_event(open
         error = await told_by_event(response)
     assert error["code"] == "engine_gone"
     assert error["message"].startswith("the engine broke off its answer: ")
+
+
+@pytest.mark.parametrize(("deaf", "state"), [(False, Running), (True, Failed)])
+async def test_an_engines_own_error_is_its_answer_and_has_it_examined(open_client, deaf, state):
+    client = await open_client()
+    async with client.driver_.admit("m"):
+        pass
+    client.replica_.life.deaf = deaf
+    async with ask(client, "/v1/error") as response:
+        assert (response.status, await response.text()) == (503, "the worker is gone")
+    examined = client.driver_._vigil._examined["m"]
+    await examined
+    assert isinstance(client.replica_.state, state)
 
 
 async def test_nobody_examines_an_engine_that_has_been_given_up(open_client):
