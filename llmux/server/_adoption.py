@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+import signal
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmux.server import _berth
 from llmux.server._berth import Berth, Record
 from llmux.server._effect_errors import BerthRefused, NotAttached
-from llmux.server._facts import fault, look, task_in
+from llmux.server._facts import Name, fault, look, names_of, task_in
 from llmux.server._life import EngineLife
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server._sandbox import Sandbox
@@ -129,8 +131,27 @@ async def _end(sandbox: Sandbox, record: Record, why: str) -> None:
     if record.engine:
         engine = await asyncio.to_thread(task_in, sandbox.init_pid, record.engine.pid)
         if engine == record.engine:
-            await sandbox.adopt(engine.pid).terminate(_TERM_GRACE)
+            await _ask_to_end(sandbox, engine.pid)
+    names = await asyncio.to_thread(names_of, sandbox.init_pid)
     await sandbox.close()
+    await asyncio.to_thread(_remove, record.name, names)
+
+
+def _remove(name: str, left: Iterable[Name]) -> None:
+    """Remove the sockets that an engine had no time to remove."""
+    for each in left:
+        try:
+            if each.remove():
+                logger.info("%s: removed %s, which its engine had left", name, each.path)
+        except OSError as error:
+            logger.warning("%s: %s was left: %s", name, each.path, error)
+
+
+async def _ask_to_end(sandbox: Sandbox, pid: int) -> None:
+    """Let it clean up. One that criu has frozen cannot, and even killed it ends for its parent only when criu does."""
+    sandbox.signal(pid, signal.SIGTERM)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(sandbox.adopt(pid).wait(), _TERM_GRACE)
 
 
 def _sleep(record: Record) -> Eviction | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import stat
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,53 @@ def sandbox_facts(init_pid: int) -> tuple[Task | None, str, str]:
     """Return a sandbox's init, and the names of its PID and its mount namespace."""
     namespaces = Path(f"/proc/{init_pid}/ns")
     return task(init_pid), _link(namespaces / "pid"), _link(namespaces / "mnt")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A socket's name in the file system, by what tells it from a later one."""
+
+    path: Path
+    device: int
+    inode: int
+
+    def remove(self) -> bool:
+        """Remove it unless it is another file by now; say whether it is gone."""
+        if name_of(self.path) != self:
+            return False
+        self.path.unlink()
+        return True
+
+
+def names_of(init_pid: int) -> tuple[Name, ...]:
+    """Return the names of unix sockets that processes of a sandbox have bound, as far as they are seen from here too."""
+    held = {link.removeprefix("socket:[").rstrip("]") for link in _descriptors(_proc_of(init_pid))}
+    table = Path("/proc/net/unix").read_text("utf-8", "surrogateescape")
+    found = (name_of(Path(path)) for path in named_sockets(table, held))
+    inside = Path(f"/proc/{init_pid}/root")
+    return tuple(name for name in found if name and name.inode == _inode(inside, name))
+
+
+def named_sockets(table: str, inodes: Collection[str]) -> tuple[str, ...]:
+    """Return the paths of those sockets in the text of /proc/net/unix (unix(7)): Num RefCount Protocol Flags Type St Inode Path."""
+    rows = (line.split(None, 7) for line in table.splitlines()[1:])
+    return tuple(
+        dict.fromkeys(row[7] for row in rows if len(row) > 7 and row[6] in inodes and row[7][0] == "/")
+    )
+
+
+def name_of(path: Path) -> Name | None:
+    """Return the name of a socket; None where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return Name(path, found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None
+
+
+def _inode(inside: Path, name: Name) -> int | None:
+    seen = name_of(inside / name.path.relative_to("/"))
+    return seen.inode if seen and seen.device == name.device else None
 
 
 def fault(record: Record, seen: Facts, command: str) -> str:

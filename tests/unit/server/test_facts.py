@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess  # noqa: TID251 - a process to look at
 import sys
 from dataclasses import replace
@@ -69,3 +70,38 @@ def test_a_process_is_known_by_its_id_and_its_start_and_a_zombie_is_none():
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert _facts.task(child.pid) is None
     assert _facts.task(child.pid) is None
+
+
+UNIX = """Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000002 00000000 00010000 0001 01 11 /tmp/a b
+0000000000000000: 00000003 00000000 00000000 0001 03 12
+0000000000000000: 00000002 00000000 00010000 0001 01 13 @abstract
+0000000000000000: 00000002 00000000 00010000 0001 01 14 /tmp/of-others
+0000000000000000: 00000003 00000000 00000000 0001 03 15 /tmp/a b
+"""
+
+
+def test_the_names_of_sockets_are_those_of_the_given_inodes_without_abstract_ones():
+    assert _facts.named_sockets(UNIX, {"11", "12", "13", "15"}) == ("/tmp/a b",)
+
+
+def test_a_socket_is_removed_unless_another_has_its_name_by_then(tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+    name = _facts.name_of(path)
+    assert replace(name, inode=name.inode + 1).remove() is False
+    assert path.exists()
+    assert name.remove() is True
+    assert not path.exists()
+    path.write_text("a file")
+    assert _facts.name_of(path) is None
+    assert name.remove() is False
+
+
+def test_sockets_that_this_process_has_bound_are_seen(tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        assert path in {name.path for name in _facts.names_of(os.getpid())}
+    assert path not in {name.path for name in _facts.names_of(os.getpid())}
