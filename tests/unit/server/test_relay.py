@@ -326,11 +326,11 @@ async def test_a_request_that_is_not_answered_in_its_time_is_a_504(open_client, 
 
 
 async def test_its_time_is_not_that_of_the_whole_answer(open_client, upstream):
-    client = await open_client(request_timeout=0.05)
+    client = await open_client(request_timeout=1.0)
     async with client.driver_.admit("m"):
         pass
     async with ask(client, "/v1/stream") as response:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(1.1)
         upstream.go_on.set()
         assert (await response.read()).endswith(b"data: [DONE]\n\n")
 
@@ -345,8 +345,9 @@ async def test_a_stream_that_stalls_ends_with_an_error_event_while_a_healthy_eng
 
 async def test_an_engine_that_stalls_and_answers_health_no_more_is_lost(open_client):
     client = await open_client(stall=0.05)
-    async with ask(client, "/v1/stream") as response:
+    async with client.driver_.admit("m"):
         client.replica_.life.deaf = True
+    async with ask(client, "/v1/stream") as response:
         assert (await told_by_event(response))["code"] in {"engine_stalled", "engine_hung"}
     await until(lambda: isinstance(client.replica_.state, Failed))
 
