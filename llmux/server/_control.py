@@ -36,6 +36,7 @@ from llmux.server._model import (
 )
 from llmux.server._record import Anew, Gone, Model, Replica
 from llmux.server._reload import Reload
+from llmux.server._scheduler import NodeStatus
 from llmux.server._web import ADAPTERS, DRIVER, RELOADER, error_response
 from llmux.server.config import EvictionConfig
 from llmux.server.errors import Problem, RequestInvalid, ServerError
@@ -128,7 +129,8 @@ async def status(request: web.Request) -> web.Response:
     described = {name: describe_model(model) | _adapters(model, adapters) for name, model in models.items()}
     reloader = request.app.get(RELOADER)
     last = reloader and reloader.last and _reload(reloader.last)
-    return web.json_response({"models": described, "reload": last})
+    node = _node(request.app[DRIVER].node)
+    return web.json_response({"models": described, "node": node, "reload": last})
 
 
 async def reload(request: web.Request) -> web.Response:
@@ -150,6 +152,15 @@ def _reload(reload: Reload) -> Json:
         "changed": {change.name: list(change.fields) for change in changes.changed},
         "node": list(changes.node),
         "engines_anew": list(reload.anew),
+    }
+
+
+def _node(node: NodeStatus) -> Json:
+    return {
+        "policy": node.policy,
+        "longest_wait_seconds": node.bound and round(node.bound, 3),
+        "capacity": dict(node.capacity),
+        "held": dict(node.held),
     }
 
 
@@ -193,6 +204,8 @@ def _replica(replica: Replica, model: Model) -> Json:
         "checkpoint": replica.stored and _checkpoint(replica.stored),
         "checkpoint_problem": replica.checkpoint_problem and _problem(replica.checkpoint_problem),
         "last_wake": replica.last_wake and _wake(replica.last_wake),
+        "last_move": (moved := replica.last_move)
+        and {"what": moved.what, "why": moved.why, "at": _iso(moved.at)},
         "problem": (problem := _problem_of(state)) and _problem(problem),
     }
 

@@ -53,10 +53,10 @@ from llmux.server._model import (
 )
 from llmux.server._operations import Operation, Operations
 from llmux.server._queue import Admission, Place
-from llmux.server._record import Model, Replica
+from llmux.server._record import Model, Moved, Replica
 from llmux.server._renewal import Renewals
 from llmux.server._rules import AfterDrain, deeper_than
-from llmux.server._scheduler import Scheduler
+from llmux.server._scheduler import NodeStatus, Scheduler
 from llmux.server._vigil import Vigil
 from llmux.server.errors import (
     EvictionRefused,
@@ -96,6 +96,11 @@ class Driver:
         self._renewals = Renewals(self.models, self._feed, self.spawn, self._renewed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+
+    @property
+    def node(self) -> NodeStatus:
+        """Return what the node has, who holds it, and what its policy promises."""
+        return self._scheduler.node()
 
     @property
     def replicas(self) -> Iterable[Replica]:
@@ -231,6 +236,7 @@ class Driver:
     def _act(self, action: Action) -> None:
         replica = next(each for each in self.replicas if each.name == action.replica)
         rules = self.models[replica.model].rules
+        replica.last_move = Moved(type(action).__name__.lower(), action.why, time.time())
         match action:
             case snapshot.Wake():
                 self._feed(replica, WakeAsked())

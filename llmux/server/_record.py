@@ -28,6 +28,16 @@ class Gone:
     """What a replica becomes once it is at rest: nothing. Its checkpoint stays."""
 
 
+@dataclass(frozen=True)
+class Moved:
+    """What the scheduler last had a replica do, and why."""
+
+    what: str
+    why: str
+    at: float
+    """In seconds since the epoch, for people."""
+
+
 @dataclass(eq=False)
 class Replica:
     """One engine of a model. The driver and its operations write it, everybody else reads."""
@@ -47,6 +57,7 @@ class Replica:
     checkpoint_problem: Problem | None = None
     """Why what lies where its checkpoint should be is none."""
     last_wake: Wake | None = None
+    last_move: Moved | None = None
     served_since: float = 0.0
     """When its engine last came to serve, by the monotonic clock, as all these times."""
     last_used: float = 0.0

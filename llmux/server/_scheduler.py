@@ -6,12 +6,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
 
 from llmux.server import _calendar, _estimate, _view
 from llmux.server._record import Model
 from llmux.server.scheduling.account import Account
+from llmux.server.scheduling.fair import Fair
+from llmux.server.scheduling.policies import name_of_policy
 from llmux.server.scheduling.snapshot import Action, Amounts, Deepen, Policy, Sleep, Snapshot, Wake
 
 log = logging.getLogger(__name__)
@@ -20,6 +23,18 @@ _ROUNDS = 100
 """Decisions in a row without any time between; a policy that wants more contradicts itself."""
 _CALENDAR = 60.0
 """Seconds between looks at schedules at most: they go by the wall clock, which may be set."""
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """The node as it is scheduled."""
+
+    policy: str
+    bound: float | None
+    """The seconds that no request waits longer for its model's turn, where the policy promises any."""
+    capacity: Amounts
+    held: Amounts
+    """What replicas have of it, awake and asleep."""
 
 
 class Scheduler:
@@ -65,6 +80,13 @@ class Scheduler:
         if name is None:
             return _estimate.until_any_served(snapshot, pauses)
         return _estimate.until_served(snapshot, name, pauses)
+
+    def node(self) -> NodeStatus:
+        """Return what there is, who has it, and what is promised."""
+        snapshot, policy = self._look(), self._policy
+        held = {name: sum(each.holds.get(name, 0) for each in snapshot.replicas) for name in self._capacity}
+        bound = policy.bound(snapshot) if isinstance(policy, Fair) else None
+        return NodeStatus(name_of_policy(policy), bound, self._capacity, held)
 
     def close(self) -> None:
         """Decide nothing any more."""

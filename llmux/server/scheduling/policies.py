@@ -53,3 +53,14 @@ def make_policy(settings: PolicySettings) -> Policy:
             return TimeSlice(settings.tick_interval_ms / 1000, quantum, max_wait)
         case _:
             assert_never(settings.policy_type)
+
+
+def name_of_policy(policy: Policy) -> str:
+    """Return the name that a configuration gives this policy; of another its type's."""
+    names = {
+        Fair: PolicyType.FAIR,
+        Fifo: PolicyType.FIFO,
+        CostAware: PolicyType.COST_AWARE,
+        TimeSlice: PolicyType.TIME_SLICE,
+    }
+    return names.get(type(policy), type(policy).__name__)

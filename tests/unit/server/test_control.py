@@ -9,6 +9,7 @@ import pytest
 
 from llmux.server import _app
 from llmux.server.errors import Problem
+from llmux.server.scheduling.fair import Fair
 
 
 @pytest.fixture
@@ -128,3 +129,30 @@ async def test_an_invalid_checkpoint_is_in_the_status(serve, make_driver, make_h
     async with aiohttp.ClientSession(base) as session, session.get("/control/status") as response:
         told = (await response.json())["models"]["m"]
     assert told["checkpoint_problem"] == {"code": "damaged", "message": "cut short", "hint": "remove it"}
+
+
+async def test_the_status_says_what_the_node_has_and_why_a_model_moved(serve, make_driver, make_hands):
+    driver = make_driver({"a": make_hands(), "b": make_hands()}, 1)
+    base = await serve(_app.build(driver))
+    async with aiohttp.ClientSession(base) as session:
+        for name in ("a", "b"):
+            await session.post("/control/wake", json={"model": name})
+        async with session.get("/control/status") as response:
+            told = await response.json()
+    assert told["node"] == {
+        "policy": "fifo",
+        "longest_wait_seconds": None,
+        "capacity": {"awake": 1},
+        "held": {"awake": 1},
+    }
+    moved = told["models"]["a"]["last_move"]
+    assert (moved["what"], moved["why"]) == ("sleep", "makes room for b")
+    assert datetime.fromisoformat(moved["at"]).tzinfo
+
+
+async def test_the_policy_fair_says_how_long_a_request_can_wait(serve, make_driver, make_hands):
+    driver = make_driver({"m": make_hands()}, 1, policy=Fair(max_wait=10_000.0))
+    base = await serve(_app.build(driver))
+    async with aiohttp.ClientSession(base) as session, session.get("/control/status") as response:
+        node = (await response.json())["node"]
+    assert (node["policy"], node["longest_wait_seconds"]) == ("fair", 10_000.0)
