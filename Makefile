@@ -10,7 +10,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit integration storm coverage configuration scheduling bench lock clean
+.PHONY: help setup demo test fmt lint unit integration storm coverage configuration scheduling bench lock clean states
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,10 @@ coverage: ## docs/coverage.md anew, from the rows in tests/demands/ and the test
 configuration: ## docs/configuration.md anew, from the types that read the configuration
 	$(SETUP) dev
 	$(BIN)/python tests/configuration_page.py
+
+states: ## docs/states.md anew, from the machine of a replica
+	$(SETUP) dev
+	$(BIN)/python tests/states_page.py
 
 scheduling: ## docs/scheduling.md's tables and picture anew, and the bound of the policy fair on 10,000 random traces (minutes)
 	$(SETUP) dev
