@@ -26,6 +26,7 @@ from llmux.server._model import (
     NotStarted,
     Pardoned,
     Process,
+    Renewed,
     Running,
     SleepAsked,
     SleepFailed,
@@ -89,6 +90,7 @@ _WORDS: tuple[tuple[Event, str], ...] = (
     (WakeFailed(_WHY), "the wake failed"),
     (EngineLost(_WHY), "the engine is lost"),
     (Pardoned(), "asked for by hand"),
+    (Renewed(), "configured otherwise"),
 )
 
 _INTRO = """# The states of a replica
