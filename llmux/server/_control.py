@@ -2,6 +2,7 @@
 
 POST /control/sleep {"model": NAME, "eviction": {"weights": ..., "process": ...}}   the eviction is optional
 POST /control/wake  {"model": NAME}
+                                        an adapter's name stands for its model's in both
 POST /control/reload                    reads the configuration anew; without a body
 GET  /control/status
 """
@@ -16,7 +17,7 @@ from typing import Literal, TypeVar, assert_never
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from llmux.server._adapters import Adapters
+from llmux.server._adapters import Adapters, model_of
 from llmux.server._config_faults import describe
 from llmux.server._hands import Life, Stored
 from llmux.server._model import (
@@ -89,10 +90,11 @@ async def sleep(request: web.Request) -> web.Response:
     """Put a model to sleep; answer once it sleeps, with the checkpoint that was made."""
     asked = await _body(request, SleepRequest)
     driver = request.app[DRIVER]
-    configured = driver.find(asked.model).rules.eviction
+    name = model_of(driver.served, asked.model).name
+    configured = driver.find(name).rules.eviction
     eviction = _merged(asked.eviction, configured) if asked.eviction else configured
     began = time.monotonic()
-    model = await driver.sleep(asked.model, eviction)
+    model = await driver.sleep(name, eviction)
     replica = model.replicas[0]
     made = replica.stored if eviction.process is Process.CHECKPOINT else None
     return web.json_response(
@@ -110,7 +112,8 @@ async def wake(request: web.Request) -> web.Response:
     """Bring a model to serve; answer once it does, with how it came to."""
     asked = await _body(request, WakeRequest)
     began = time.monotonic()
-    model = await request.app[DRIVER].wake(asked.model)
+    driver = request.app[DRIVER]
+    model = await driver.wake(model_of(driver.served, asked.model).name)
     replica = _foremost(model)
     return web.json_response(
         {

@@ -11,6 +11,8 @@ import pytest
 from aiohttp import web
 
 from llmux.server import _app
+from llmux.server._model import Running
+from llmux.server.scheduling.snapshot import Wake
 
 CHAT = "/v1/chat/completions"
 PATHS = {name: f"/lora/{name}" for name in ("red", "green", "blue")}
@@ -287,6 +289,32 @@ async def test_adapters_are_listed_with_their_model_and_path(make_client):
     async with client.get("/v1/models/pink") as response:
         assert response.status == 404
         assert "configured: m, red" in (await response.json())["error"]["message"]
+
+
+async def test_each_replica_loads_for_itself(make_client, engine, serve):
+    client = await make_client(replicas=2)
+    assert await answered_by(client, "red") == PATHS["red"]
+    first, second = client.driver_.models["m"].replicas
+    other = Engine()
+    second.hands.url = await serve(other.app())
+    client.driver_._act(Wake(second.name, "the test wants it"))
+    async with asyncio.timeout(5):
+        while not isinstance(second.state, Running):  # noqa: ASYNC110 - a state has no event
+            await asyncio.sleep(0.01)
+    async with client.driver_.admit("m"):  # the first one has one more in flight
+        assert first.flights
+        assert await answered_by(client, "red") == PATHS["red"]
+    assert (engine.loaded, other.loaded) == ({"red": PATHS["red"]}, {"red": PATHS["red"]})
+
+
+async def test_an_adapters_name_stands_for_its_model_in_control(make_client):
+    client = await make_client()
+    for call, state in (("wake", "running"), ("sleep", "asleep")):
+        async with client.post(f"/control/{call}", json={"model": "red"}) as response:
+            told = await response.json()
+        assert (told["model"], told["state"]) == ("m", state)
+    async with client.post("/control/wake", json={"model": "pink"}) as response:
+        assert response.status == 404
 
 
 async def test_the_status_says_which_replicas_have_an_adapter(make_client, engine):
