@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storms import adapters, killing, leaving, limits, mishaps, switches
+from storms import adapters, changing, killing, leaving, limits, mishaps, switches
 from storms.storm import Storm
 
 STORMS: dict[str, Storm] = {
@@ -27,6 +27,7 @@ STORMS: dict[str, Storm] = {
         limits.CUT_OFF,
         limits.HANGING,
         mishaps.FULL_DISK,
+        changing.RELOAD,
         mishaps.ENDURANCE,
     )
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 from llmux.tiny_engine._signature import digest, prompt_digest
 
-HONEST = frozenset({429, 502, 503, 504})
+HONEST = frozenset({404, 429, 502, 503, 504})
 Json = dict[str, Any]
 """A JSON object as it came."""
 
