@@ -65,7 +65,7 @@ def test_an_engines_own_refusal_is_honest_without_a_hint():
     assert judge(PLAIN, own) == Verdict(Kind.HONEST, "503 EngineDeadError of the engine")
 
 
-@pytest.mark.parametrize("status", [400, 404, 500])
+@pytest.mark.parametrize("status", [400, 403, 500])
 def test_other_errors_are_not_honest(status):
     assert kind(PLAIN, refusal(status)) is Kind.WRONG
 
