@@ -38,7 +38,7 @@ def _sockets(lines: list[str], depth: int) -> Iterator[Socket]:
         kind, state, _, _, path, inode, _, peer, *users = line.split(maxsplit=8)
         holders = [(int(holder), int(fd)) for holder, fd in _HOLDER.findall("".join(users))]
         inside = frozenset((_ids(holder)[-1], fd) for holder, fd in holders if len(_ids(holder)) > depth)
-        if inside:
+        if any(holder != 1 for holder, _ in inside):  # those of the namespace's init alone are llmux's own
             yield Socket(
                 inode=int(inode),
                 type=TYPES[kind],

@@ -127,15 +127,15 @@ class Operations:
             self._feed(replica, Slept())
 
     async def end(self, replica: Replica) -> None:
-        """End what runs of the engine."""
-        life, replica.life = replica.life, None
-        if life:
+        """End what runs of the engine. Where this is cancelled, it is to be called again."""
+        if replica.life:
             try:
-                await life.close()
+                await replica.life.close()
             except (
                 Exception
             ):  # a task's boundary: what comes next says if something of it is still in the way
                 log.exception("%s: its engine could not be ended properly", replica.name)
+            replica.life = None
 
     async def until_lost(self, replica: Replica, life: Life) -> None:
         """Tell the machine if this engine ends while no operation is at work on it."""

@@ -13,7 +13,10 @@ pytestmark = pytest.mark.docker
 
 SETTINGS = Settings()
 DUMPED_ANEW = Settings(checkpoint={"reuse": False})
-CONTAINERS_SHM = Settings(models=(Model(fields={"isolation": {"shm": False}}),))
+ENDED = Settings(fields={"engines_at_start": "end"})
+ENDED_IN_CONTAINERS_SHM = Settings(
+    models=(Model(fields={"isolation": {"shm": False}}),), fields={"engines_at_start": "end"}
+)
 
 
 def test_a_third_container_wakes_from_the_same_checkpoint(desk: Bench, asleep_on) -> None:
@@ -53,7 +56,7 @@ def test_a_checkpoint_that_was_woken_from_is_used_again_without_a_second_dump(de
         wake_and_check(c, sleeper)
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, CONTAINERS_SHM], ids=["own-shm", "containers-shm"])
+@pytest.mark.parametrize("settings", [ENDED, ENDED_IN_CONTAINERS_SHM], ids=["own-shm", "containers-shm"])
 def test_two_restores_from_one_checkpoint_in_one_container(
     desk: Bench, asleep_on, settings: Settings
 ) -> None:

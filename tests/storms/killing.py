@@ -189,6 +189,7 @@ KILLED_REPLICA = Storm(
     awake=2,
     options=("--token-delay", "0.01"),
     excused=("broken off", AGAIN),
+    may_leave=_SOCKETS,
     model_fields={"restart": FORGIVING, "replicas": 2, "preload": True},
 )
 STOPPED_LLMUX = Storm(

@@ -11,13 +11,15 @@ from http.client import HTTPException
 
 import pytest
 
-from proof.bench import MODEL, UNDER_A_SHELL, Bench, Node, Settings
+from proof.bench import MODEL, UNDER_A_SHELL, Bench, Model, Node, Settings
 from proof.client import RefusedError
 from proof.containers import Mount
 
 pytestmark = pytest.mark.docker
 
-WRAPPED = Settings(checkpoint={"criu_path": "/wrap/criu"})
+# So slow that a long answer is seen while it is under way.
+SLOW = Model(fields={"extra_args": ["--token-delay", "0.02"]})
+WRAPPED = Settings(models=(SLOW,), checkpoint={"criu_path": "/wrap/criu"})
 KEPT = {"weights": "discard", "process": "keep_running"}
 DISK = {"weights": "discard", "process": "checkpoint"}
 
