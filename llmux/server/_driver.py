@@ -260,7 +260,8 @@ class Driver:
 
     def _feed(self, replica: Replica, event: Event) -> None:
         before = replica.state
-        move = step(before, event, time.monotonic())
+        window = self.models[replica.model].rules.restart.window
+        move = step(before, event, time.monotonic(), window)
         replica.state = move.state
         if type(move.state) is not type(before):
             log.info("%s: %s -> %s", replica.name, name_of(before), _told(move.state))

@@ -62,13 +62,13 @@ from llmux.server.errors import IllegalMove, Problem
 WAS_STOPPED = "its process had been stopped"
 WAS_RENEWED = "its configuration has changed"
 STABLE_AFTER = 60.0
-"""Seconds of running after which earlier failures no longer count."""
+"""Seconds of running after which earlier failures no longer count, unless something else is said."""
 
 _KEPT = frozenset({Process.KEEP_RUNNING, Process.CUDA_SUSPEND})
 """Sleeps that leave a process which may end."""
 
 
-def step(state: State, event: Event, now: float) -> Move:
+def step(state: State, event: Event, now: float, stable_after: float = STABLE_AFTER) -> Move:
     """Return what `event` makes of a replica in `state` at `now`. Raises IllegalMove for a pair that cannot be."""
     match state:
         case NotStarted():
@@ -76,7 +76,7 @@ def step(state: State, event: Event, now: float) -> Move:
         case Starting():
             move = _starting(state, event, now)
         case Running():
-            move = _running(state, event, now)
+            move = _running(state, event, now, stable_after)
         case Draining():
             move = _draining(state, event, now)
         case GoingToSleep():
@@ -127,7 +127,7 @@ def _starting(state: Starting, event: Event, now: float) -> Move:
             raise _illegal(state, event)
 
 
-def _running(state: Running, event: Event, now: float) -> Move:
+def _running(state: Running, event: Event, now: float, stable_after: float) -> Move:
     match event:
         case Taken():
             return Move(replace(state, in_flight=state.in_flight + 1))
@@ -141,7 +141,7 @@ def _running(state: Running, event: Event, now: float) -> Move:
         case SleepAsked(eviction, escalation):
             return _go_to_sleep(eviction, escalation, now)
         case EngineLost(problem):
-            before = 0 if now - state.since > STABLE_AFTER else state.failures
+            before = 0 if now - state.since > stable_after else state.failures
             return Move(Failed(since=now, why=problem, failures=before + 1), _lose(problem))
         case _:
             raise _illegal(state, event)

@@ -35,6 +35,8 @@ class Restart:
     backoff: float = 1.0
     """The pause after the second failure in a row; it doubles with each further one. After the first there is none."""
     backoff_max: float = 60.0
+    window: float = 600.0
+    """Seconds of serving after which earlier failures no longer count."""
 
     def pause(self, failures: int) -> float:
         """Return how long to wait after so many failures in a row."""

@@ -63,7 +63,7 @@ def make_rules(model: ModelConfig) -> Rules:
         escalation=model.eviction.escalations(),
         rungs=model.rungs(),
         drain=drain,
-        restart=Restart(model.restart.limit, model.restart.backoff, model.restart.backoff_max),
+        restart=Restart(**model.restart.model_dump()),
         request_timeout=model.timeouts.request,
         stall=model.timeouts.stall,
         max_waiting=model.queue.max_waiting,

@@ -146,7 +146,7 @@ class Config(Section):
     port: Port = 3000
     """The port that llmux listens on."""
     metrics_port: PortOrNone = 0
-    """A port for metrics alone; 0: none."""
+    """Of earlier releases: a port for metrics. It is read, and nothing listens there yet."""
     admin_port: Port | None = None
     """Of earlier releases: /control is served on `port`."""
     vllm_command: Words = ("vllm",)

@@ -230,6 +230,7 @@ def test_failures_count_in_a_row_and_are_forgotten_after_a_while_of_serving():
     soon = step(Running(since=THEN, failures=3), EngineLost(WHY), THEN + STABLE_AFTER)
     late = step(Running(since=THEN, failures=3), EngineLost(WHY), THEN + STABLE_AFTER + 1)
     assert (soon.state.failures, late.state.failures) == (4, 1)
+    assert step(Running(since=THEN, failures=3), EngineLost(WHY), THEN + 8, 7.0).state.failures == 1
 
 
 def test_nothing_can_finish_that_is_not_in_flight():
