@@ -27,7 +27,14 @@ from llmux.server._model import (
 from llmux.server._queue import Admission, Place, Ticket
 from llmux.server._record import Model, Replica
 from llmux.server._view import given_up
-from llmux.server.errors import ModelUnavailable, Problem, QueueFull, RequestTimedOut, UnknownModel
+from llmux.server.errors import (
+    ModelUnavailable,
+    Problem,
+    QueueFull,
+    RequestTimedOut,
+    ServerError,
+    UnknownModel,
+)
 
 _COME_AGAIN = (
     "Ask again in the seconds of Retry-After, or raise max_waiting of the model's `queue`, or of all models'"
@@ -90,18 +97,12 @@ class Admissions:
         if not model.queue:
             return
         retry_after = self._outlook(model.name)
-        while model.queue:
-            ticket = model.queue.take()
-            if not ticket.admitted.done():
-                ticket.admitted.set_exception(ModelUnavailable(model.name, problem, retry_after))
+        _tell_waiting(model, lambda: ModelUnavailable(model.name, problem, retry_after))
 
     def dismiss(self, model: Model, known: tuple[str, ...]) -> None:
         """Tell everybody who waits for the model that it is configured no longer; `known` are those that are."""
         hint = "The configuration was reloaded without it; GET /v1/models lists the names"
-        while model.queue:
-            ticket = model.queue.take()
-            if not ticket.admitted.done():
-                ticket.admitted.set_exception(UnknownModel(model.name, known, hint=hint))
+        _tell_waiting(model, lambda: UnknownModel(model.name, known, hint=hint))
 
     def limit(self, max_waiting: int) -> None:
         """Bound the requests that wait for any model otherwise from now on."""
@@ -168,6 +169,14 @@ class Admissions:
                 replica.last_used = time.monotonic()
                 if isinstance(replica.state, Running | Draining):
                     self._feed(replica, Finished())
+
+
+def _tell_waiting(model: Model, error: Callable[[], ServerError]) -> None:
+    """Take everybody out of the queue with an error, each with one of its own."""
+    while model.queue:
+        ticket = model.queue.take()
+        if not ticket.admitted.done():
+            ticket.admitted.set_exception(error())
 
 
 def _takes_requests(replica: Replica) -> bool:

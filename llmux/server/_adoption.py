@@ -22,14 +22,13 @@ from llmux.server import _berth
 from llmux.server._berth import Berth, Record
 from llmux.server._effect_errors import BerthRefused, NotAttached
 from llmux.server._facts import Name, fault, look, names_of, task_in
-from llmux.server._life import EngineLife
+from llmux.server._life import TERM_GRACE, EngineLife
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server._sandbox import Sandbox
 from llmux.server.errors import ServerError
 
 logger = logging.getLogger(__name__)
 
-_TERM_GRACE = 2.0
 _HEALTHY_WITHIN = 5.0
 """Seconds for an engine that was serving to say so."""
 
@@ -151,7 +150,7 @@ async def _ask_to_end(sandbox: Sandbox, pid: int) -> None:
     """Let it clean up. One that criu has frozen cannot, and even killed it ends for its parent only when criu does."""
     sandbox.signal(pid, signal.SIGTERM)
     with suppress(TimeoutError):
-        await asyncio.wait_for(sandbox.adopt(pid).wait(), _TERM_GRACE)
+        await asyncio.wait_for(sandbox.adopt(pid).wait(), TERM_GRACE)
 
 
 def _sleep(record: Record) -> Eviction | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from llmux.server._berth import short_address
 from llmux.server._effect_errors import NotAttached
 from llmux.server._process import Lines
 
@@ -126,15 +127,11 @@ def _listener(connection: socket.socket, path: Path) -> int:
 
 def _connected(path: Path) -> socket.socket:
     made = socket.socket(socket.AF_UNIX)
-    handle = -1
-    try:  # by the descriptor: an address has 107 bytes at most (unix(7))
-        handle = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
         made.setblocking(False)
-        made.connect(f"/proc/self/fd/{handle}/{path.name}")
+        with short_address(path) as address:
+            made.connect(address)
     except BaseException:
         made.close()
         raise
-    finally:
-        if handle >= 0:
-            os.close(handle)
     return made

@@ -21,6 +21,7 @@ import shutil
 import socket
 import stat
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -28,7 +29,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llmux.server._effect_errors import BerthRefused
-from llmux.server._locks import Lock, remove_unlocked
+from llmux.server._locks import Lock, lock_new, remove_unlocked
 from llmux.server._model import Weights
 
 _RECORD = "record.json"
@@ -170,13 +171,9 @@ def _locked_directory(root: Path, name: str) -> tuple[Path, Lock | None]:
     try:
         _check(root, _OTHERS)
         directory = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=root))
-        lock = Lock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except (FileNotFoundError, BlockingIOError):
+    except FileNotFoundError:
         return root, None
-    if lock.is_removed():
-        lock.close()
-        return directory, None
-    return directory, lock
+    return directory, lock_new(directory, fcntl.LOCK_SH)
 
 
 def _check(path: Path, forbidden: int = stat.S_IWGRP | stat.S_IWOTH) -> None:
@@ -195,15 +192,23 @@ def _check(path: Path, forbidden: int = stat.S_IWGRP | stat.S_IWOTH) -> None:
 
 def _bound(directory: Path) -> socket.socket:
     made = socket.socket(socket.AF_UNIX)
-    handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:  # by the descriptor: an address has 107 bytes at most (unix(7))
-        made.bind(f"/proc/self/fd/{handle}/{_SOCKET}")
+    try:
+        with short_address(directory / _SOCKET) as address:
+            made.bind(address)
     except BaseException:
         made.close()
         raise
+    return made
+
+
+@contextlib.contextmanager
+def short_address(path: Path) -> Iterator[str]:
+    """Give an address for a socket at `path` by its directory's descriptor: one has 107 bytes at most (unix(7))."""
+    handle = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield f"/proc/self/fd/{handle}/{path.name}"
     finally:
         os.close(handle)
-    return made
 
 
 def _read(path: Path) -> Record | None:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import assert_never
 
 from llmux.server._admission import Admissions
+from llmux.server._depth import deeper_than
 from llmux.server._finding import adopt, look
 from llmux.server._hands import Life
 from llmux.server._machine import step
@@ -55,7 +56,7 @@ from llmux.server._operations import Operation, Operations
 from llmux.server._queue import Admission, Place
 from llmux.server._record import Model, Moved, Replica
 from llmux.server._renewal import Renewals
-from llmux.server._rules import AfterDrain, deeper_than
+from llmux.server._rules import AfterDrain
 from llmux.server._scheduler import NodeStatus, Scheduler
 from llmux.server._vigil import Vigil
 from llmux.server.errors import (

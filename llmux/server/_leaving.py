@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import assert_never
 
+from llmux.server._depth import KEPT, STOPPED, deeper_than
 from llmux.server._driver import Driver
 from llmux.server._model import (
     Asleep,
@@ -23,15 +24,12 @@ from llmux.server._model import (
     Running,
     Starting,
     Waking,
-    Weights,
 )
 from llmux.server._record import Replica
-from llmux.server._rules import Rules, deeper_than
+from llmux.server._rules import Rules
 
 log = logging.getLogger(__name__)
 
-_ENDED = Eviction(Weights.DISCARD, Process.STOP)
-_OUTLASTS_LLMUX = frozenset({Process.CHECKPOINT, Process.STOP})
 CLOSING = 5.0
 """Seconds of the whole time that are kept for ending what still runs."""
 
@@ -56,9 +54,9 @@ async def leave(driver: Driver, seconds: float, hurried: asyncio.Future[None], *
 
 def last_sleep(rules: Rules, eviction: Eviction) -> Eviction:
     """Return the lightest sleep that outlasts llmux, from one so deep on: no process that is kept does."""
-    if eviction.process in _OUTLASTS_LLMUX:
+    if eviction.process not in KEPT:
         return eviction
-    return rules.deeper(eviction) or _ENDED
+    return rules.deeper(eviction) or STOPPED
 
 
 async def _lay_down(driver: Driver, replica: Replica, rules: Rules, *, sleep: bool) -> None:
@@ -74,7 +72,7 @@ async def _lay_down(driver: Driver, replica: Replica, rules: Rules, *, sleep: bo
             case Draining() | GoingToSleep() | Deepening():
                 await replica.until_asleep()
                 continue
-            case Waking(eviction=eviction) if eviction.process not in _OUTLASTS_LLMUX and replica.operation:
+            case Waking(eviction=eviction) if eviction.process in KEPT and replica.operation:
                 await asyncio.wait((replica.operation,))
                 continue
             case Waking() | NotStarted() | Starting() | Failed():
@@ -87,5 +85,5 @@ async def _lay_down(driver: Driver, replica: Replica, rules: Rules, *, sleep: bo
 
 
 def _depth(replica: Replica, rules: Rules, eviction: Eviction, *, sleep: bool) -> Eviction:
-    to = last_sleep(rules, eviction) if sleep else _ENDED
-    return _ENDED if replica.hands.refusal(to) else to
+    to = last_sleep(rules, eviction) if sleep else STOPPED
+    return STOPPED if replica.hands.refusal(to) else to

@@ -29,7 +29,7 @@ from llmux.server.errors import EngineEnded, EngineHung, EngineNotHealthy, Probl
 
 log = logging.getLogger(__name__)
 
-_TERM_GRACE = 2.0
+TERM_GRACE = 2.0
 """Seconds between asking an engine to end and ending its sandbox."""
 _POLL_LEAST, _POLL_MOST = 0.01, 0.5
 """Seconds between two looks at /health: a restored engine answers at once, a cold one after a minute."""
@@ -186,7 +186,7 @@ class EngineLife:
         await self.session.close()
         await self.control.close()
         if not self.ended:
-            await self.child.terminate(_TERM_GRACE)
+            await self.child.terminate(TERM_GRACE)
         await self.sandbox.close()
 
     async def _ending(self) -> EngineEnded:

@@ -1,6 +1,7 @@
 """flock(2) on directories: how several containers share one store without removing what another one makes or reads.
 
-Interface: `Lock(directory, kind)`, `locked(directory)`, `make_locked(directory)`, `remove_unlocked(directory)`.
+Interface: `Lock(directory, kind)`, `locked(directory)`, `make_locked(directory)`, `lock_new(directory, kind)`,
+`remove_unlocked(directory)`.
 """
 
 from __future__ import annotations
@@ -61,8 +62,16 @@ def make_locked(directory: Path) -> Lock | None:
     """Make a directory that is locked; None where another container was quicker, to make it or to clear it away."""
     try:
         directory.mkdir(mode=0o700)
-        lock = Lock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (FileExistsError, FileNotFoundError, BlockingIOError):
+    except (FileExistsError, FileNotFoundError):
+        return None
+    return lock_new(directory, fcntl.LOCK_EX)
+
+
+def lock_new(directory: Path, kind: int) -> Lock | None:
+    """Lock a directory that was just made; None where somebody has cleared it away, or is about to."""
+    try:
+        lock = Lock(directory, kind | fcntl.LOCK_NB)
+    except (FileNotFoundError, BlockingIOError):
         return None
     if lock.is_removed():
         lock.close()

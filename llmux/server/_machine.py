@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from llmux.server._depth import KEPT
 from llmux.server._model import (
     Adopted,
     Asleep,
@@ -63,9 +64,6 @@ WAS_STOPPED = "its process had been stopped"
 WAS_RENEWED = "its configuration has changed"
 STABLE_AFTER = 60.0
 """Seconds of running after which earlier failures no longer count, unless something else is said."""
-
-_KEPT = frozenset({Process.KEEP_RUNNING, Process.CUDA_SUSPEND})
-"""Sleeps that leave a process which may end."""
 
 
 def step(state: State, event: Event, now: float, stable_after: float = STABLE_AFTER) -> Move:
@@ -194,9 +192,9 @@ def _asleep(state: Asleep, event: Event, now: float) -> Move:
         case DeepenAsked(to):
             deepening = Deepening(since=now, eviction=state.eviction, to=to)
             return Move(deepening, (Deepen(state.eviction, to),))
-        case EngineLost(problem) if state.eviction.process in _KEPT:
+        case EngineLost(problem) if state.eviction.process in KEPT:
             return Move(Failed(since=now, why=problem), (EndEngine(),))
-        case Renewed() if state.eviction.process not in _KEPT:
+        case Renewed() if state.eviction.process not in KEPT:
             return _renewed(now)
         case _:
             raise _illegal(state, event)

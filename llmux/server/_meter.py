@@ -50,17 +50,13 @@ class Meter:
                 pass
             except (OSError, ValueError) as error:
                 log.warning("%s: what was measured earlier is not used: %s", self._path, error)
-        for replica in self._replicas.values():
-            replica.takes = takes(self._moves, replica.name)
-        self.tell()
+        self._tell_all()
 
     def change(self, resize: Resize, replicas: Iterable[Replica]) -> None:
         """Tell these replicas from now on, what `resize` makes of the amounts."""
         self._resize = resize
         self._replicas = {replica.name: replica for replica in replicas}
-        for replica in self._replicas.values():
-            replica.takes = takes(self._moves, replica.name)
-        self.tell()
+        self._tell_all()
 
     def moved(self, replica: Replica, kind: str, seconds: float) -> None:
         """Take note of what a move took."""
@@ -75,7 +71,7 @@ class Meter:
         asleep: int | None = None,
         disk: int | None = None,
     ) -> None:
-        """Take note of its host memory, awake or asleep with its process kept, or of its images' bytes on disk."""
+        """Take note of its host memory, awake or asleep with its process kept, or of its images' bytes on disk, as far as known."""
         known = self._amounts.get(replica.name, _NOTHING)
         self._amounts[replica.name] = replace(
             known,
@@ -95,6 +91,11 @@ class Meter:
             await asyncio.to_thread(_write, self._path, text)
         except OSError as error:
             log.warning("%s: what was measured cannot be kept: %s", self._path, error)
+
+    def _tell_all(self) -> None:
+        for replica in self._replicas.values():
+            replica.takes = takes(self._moves, replica.name)
+        self.tell()
 
     def tell(self) -> None:
         """Write the sizes into the records, but of a replica that is to be another: its engine is still the old one."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import assert_never
 
+from llmux.server._depth import KEPT
 from llmux.server._hands import Life
 from llmux.server._meter import Meter
 from llmux.server._model import (
@@ -106,7 +107,7 @@ class Operations:
         """Put the engine to sleep; where that fails, make it serve again."""
         began = time.monotonic()
         try:
-            await self._weigh(replica, _living(replica), awake=True)
+            self._meter.weighed(replica, awake=await _memory_of(replica, _living(replica)))
             await self._let_go(replica, _living(replica), eviction)
         except Exception as error:  # noqa: BLE001 - a task's boundary
             await self._take_back(replica, eviction, _problem(replica, "sleep", error))
@@ -142,7 +143,7 @@ class Operations:
         why = await _ending(replica, life)
         while replica.operation and not replica.operation.done():
             await asyncio.wait((replica.operation,))
-        kept = isinstance(replica.state, Asleep) and replica.state.eviction.process is Process.KEEP_RUNNING
+        kept = isinstance(replica.state, Asleep) and replica.state.eviction.process in KEPT
         if replica.life is life and (kept or isinstance(replica.state, Running | Draining)):
             log.warning("%s: %s", replica.name, why)
             self._feed(replica, EngineLost(why))
@@ -158,23 +159,15 @@ class Operations:
     async def _measure(self, replica: Replica, life: Life, move: str, began: float) -> None:
         """Take note of a wake and of the memory that the engine has now; what cannot be seen is not known."""
         self._meter.moved(replica, move, time.monotonic() - began)
-        await self._weigh(replica, life, awake=True)
+        self._meter.weighed(replica, awake=await _memory_of(replica, life))
         await self._meter.keep()
-
-    async def _weigh(self, replica: Replica, life: Life, *, awake: bool) -> None:
-        try:
-            memory = await life.memory()
-        except OSError as error:
-            log.warning("%s: its memory cannot be measured: %s", replica.name, error)
-            return
-        self._meter.weighed(replica, **{"awake" if awake else "asleep": memory})
 
     async def _let_go(self, replica: Replica, life: Life, eviction: Eviction) -> None:
         began = time.monotonic()
         match eviction.process:
             case Process.KEEP_RUNNING:
                 await life.quieten(eviction.weights)
-                await self._weigh(replica, life, awake=False)
+                self._meter.weighed(replica, asleep=await _memory_of(replica, life))
             case Process.CHECKPOINT:
                 if reused := await replica.hands.reusable(life, eviction):
                     log.info("%s: its checkpoint %d is used again", replica.name, reused.generation)
@@ -228,6 +221,14 @@ async def _ending(replica: Replica, life: Life) -> Problem:
         return await life.wait()
     except Exception as error:  # noqa: BLE001 - a task's boundary: an engine that cannot be watched is as good as lost
         return _problem(replica, "watching the engine", error)
+
+
+async def _memory_of(replica: Replica, life: Life) -> int | None:
+    try:
+        return await life.memory()
+    except OSError as error:
+        log.warning("%s: its memory cannot be measured: %s", replica.name, error)
+        return None
 
 
 def _living(replica: Replica) -> Life:

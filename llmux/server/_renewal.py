@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import assert_never
 
+from llmux.server._depth import KEPT, STOPPED
 from llmux.server._finding import look
 from llmux.server._model import (
     Asleep,
@@ -18,23 +19,18 @@ from llmux.server._model import (
     Deepening,
     Draining,
     Event,
-    Eviction,
     Failed,
     GoingToSleep,
     NotStarted,
-    Process,
     Renewed,
     Running,
     SleepAsked,
     Starting,
     Waking,
-    Weights,
 )
 from llmux.server._record import Anew, Gone, Model, Replica
 
 log = logging.getLogger(__name__)
-
-_ENDED = Eviction(Weights.DISCARD, Process.STOP)
 
 
 class Renewals:
@@ -85,12 +81,9 @@ class Renewals:
             operation = replica.operation
             match replica.state:
                 case Running():
-                    self._feed(replica, SleepAsked(_ENDED))
-                case Asleep(eviction=eviction) if eviction.process in {
-                    Process.KEEP_RUNNING,
-                    Process.CUDA_SUSPEND,
-                }:
-                    self._feed(replica, DeepenAsked(_ENDED))
+                    self._feed(replica, SleepAsked(STOPPED))
+                case Asleep(eviction=eviction) if eviction.process in KEPT:
+                    self._feed(replica, DeepenAsked(STOPPED))
                 case Draining() | GoingToSleep() | Deepening():
                     await replica.until_asleep()
                 case _ if operation and not operation.done():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from llmux.server._depth import STOPPED, deepened, deeper_than
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server.scheduling.snapshot import Amounts
 
@@ -66,7 +67,6 @@ class Sizes:
 
 
 _TO_DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
-_STOPPED = Eviction(Weights.DISCARD, Process.STOP)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Rules:
     """How deep it sleeps unless told otherwise."""
     escalation: tuple[Eviction, ...] = ()
     """What is tried, one after the other, where that fails."""
-    rungs: tuple[Rung, ...] = (Rung(_TO_DISK, 0.0), Rung(_STOPPED, None))
+    rungs: tuple[Rung, ...] = (Rung(_TO_DISK, 0.0), Rung(STOPPED, None))
     """How deep it may sleep, the lightest first."""
     drain: Drain = Drain()
     restart: Restart = Restart()
@@ -101,11 +101,7 @@ class Rules:
     def deeper(self, eviction: Eviction) -> Eviction | None:
         """Return the sleep one rung below this one, or None at the bottom. Weights stay as they are: nothing is woken."""
         rung = self._below(eviction)
-        if rung is None:
-            return None
-        if rung.eviction.process is Process.STOP:
-            return rung.eviction
-        return Eviction(eviction.weights, rung.eviction.process)
+        return None if rung is None else deepened(eviction, rung.eviction.process)
 
     def deepen_at(self, eviction: Eviction, asleep_since: float) -> float | None:
         """Return when one that sleeps so deep goes one rung deeper by itself."""
@@ -114,11 +110,3 @@ class Rules:
 
     def _below(self, eviction: Eviction) -> Rung | None:
         return next((rung for rung in self.rungs if deeper_than(rung.eviction, eviction)), None)
-
-
-_DEPTH = (Process.KEEP_RUNNING, Process.CUDA_SUSPEND, Process.CHECKPOINT, Process.STOP)
-
-
-def deeper_than(one: Eviction, other: Eviction) -> bool:
-    """Say whether one sleep is deeper than another by what it does with the process."""
-    return _DEPTH.index(one.process) > _DEPTH.index(other.process)

@@ -14,7 +14,7 @@ from llmux.server._meter import Meter
 from llmux.server._model import NotStarted
 from llmux.server._record import Model, Replica
 from llmux.server._rules import AfterDrain, Drain, Restart, Rules, Sizes
-from llmux.server.config import Config, ModelConfig, PolicyConfig, replica_names
+from llmux.server.config import Config, ModelConfig, PolicyConfig, RestartConfig, replica_names
 from llmux.server.scheduling.policies import PolicySettings, PolicyType, make_policy
 from llmux.server.scheduling.snapshot import Policy
 
@@ -55,6 +55,10 @@ def _model(name: str, model: ModelConfig, hands: Mapping[str, Hands], sizes: Map
     return Model(name, make_rules(model), replicas, schedules=model.schedule)
 
 
+def _restart(said: RestartConfig) -> Restart:
+    return Restart(said.limit, said.backoff, said.backoff_max, said.window)
+
+
 def make_rules(model: ModelConfig) -> Rules:
     """Return a model's rules as it is configured."""
     drain = Drain(model.drain.seconds, AfterDrain(model.drain.then))
@@ -63,7 +67,7 @@ def make_rules(model: ModelConfig) -> Rules:
         escalation=model.eviction.escalations(),
         rungs=model.rungs(),
         drain=drain,
-        restart=Restart(**model.restart.model_dump()),
+        restart=_restart(model.restart),
         request_timeout=model.timeouts.request,
         stall=model.timeouts.stall,
         max_waiting=model.queue.max_waiting,

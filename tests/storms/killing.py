@@ -69,28 +69,27 @@ async def _kill_engines(weather: Weather) -> None:
 
 
 async def _kill_llmux(weather: Weather) -> None:
-    async def blow(here: Weather, _model: str) -> None:
-        await here.kill_llmux()
-        await here.until_it_answers()
-
-    await _strike(weather, blow)
+    await _strike_llmux(weather, Weather.kill_llmux)
 
 
 async def _kill_llmux_twice(weather: Weather) -> None:
     """Kill the next llmux too, before it has found its way."""
 
-    async def blow(here: Weather, _model: str) -> None:
+    async def twice(here: Weather) -> None:
         await here.kill_llmux()
         await here.pause(here.dice.uniform(0.1, 1))
         await here.kill_llmux()
-        await here.until_it_answers()
 
-    await _strike(weather, blow)
+    await _strike_llmux(weather, twice)
 
 
 async def _stop_llmux(weather: Weather) -> None:
+    await _strike_llmux(weather, Weather.stop_llmux)
+
+
+async def _strike_llmux(weather: Weather, end: Callable[[Weather], Awaitable[object]]) -> None:
     async def blow(here: Weather, _model: str) -> None:
-        await here.stop_llmux()
+        await end(here)
         await here.until_it_answers()
 
     await _strike(weather, blow)

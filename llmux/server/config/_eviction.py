@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from llmux.server._depth import DEPTH, deepened
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server._rules import Rung
 from llmux.server.config import _matrix
@@ -30,7 +31,7 @@ class EvictionConfig(Section):
         if reason := _matrix.never(self.eviction()):
             raise ValueError(reason)
         for before, after in pairwise((self.process, *self.escalate)):
-            if _matrix.DEPTH[Process(after)] <= _matrix.DEPTH[Process(before)]:
+            if DEPTH[Process(after)] <= DEPTH[Process(before)]:
                 raise ValueError(
                     f"escalate goes deeper step by step (keep_running, checkpoint, stop), and {after!r} is not deeper "
                     f"than {before!r}; leave it out, or put it in this order"
@@ -43,7 +44,7 @@ class EvictionConfig(Section):
 
     def escalations(self) -> tuple[Eviction, ...]:
         """Return what is tried in turn where `eviction()` fails."""
-        return tuple(_matrix.deeper(self.eviction(), Process(process)) for process in self.escalate)
+        return tuple(deepened(self.eviction(), Process(process)) for process in self.escalate)
 
 
 def of_level(level: SleepLevel) -> EvictionConfig:
@@ -73,7 +74,7 @@ class LadderConfig(Section):
 def ladder_fault(eviction: EvictionConfig, ladder: LadderConfig) -> str:
     """Return why this ladder has no rung below this eviction; or an empty text."""
     process = Process(eviction.process)
-    if ladder.deepen_after and _matrix.DEPTH[process] >= _matrix.DEPTH[Process.CHECKPOINT]:
+    if ladder.deepen_after and DEPTH[process] >= DEPTH[Process.CHECKPOINT]:
         return (
             f"deepen_after takes a model from memory to disk, and its eviction's process is {eviction.process!r} at once; "
             'say "process": "keep_running", or leave deepen_after out'
@@ -90,11 +91,11 @@ def rungs(eviction: EvictionConfig, ladder: LadderConfig, *, checkpoints: bool =
     the first are there without a ladder too: a model goes down to them where its room is wanted.
     """
     first = eviction.eviction()
-    depth = _matrix.DEPTH[first.process]
+    depth = DEPTH[first.process]
     straight_to_stop = ladder.stop_after is not None and ladder.deepen_after is None
     found = [Rung(first, 0.0)]
-    if depth < _matrix.DEPTH[Process.CHECKPOINT] and checkpoints and not straight_to_stop:
-        found.append(Rung(_matrix.deeper(first, Process.CHECKPOINT), ladder.deepen_after))
-    if depth < _matrix.DEPTH[Process.STOP]:
-        found.append(Rung(_matrix.deeper(first, Process.STOP), ladder.stop_after))
+    if depth < DEPTH[Process.CHECKPOINT] and checkpoints and not straight_to_stop:
+        found.append(Rung(deepened(first, Process.CHECKPOINT), ladder.deepen_after))
+    if depth < DEPTH[Process.STOP]:
+        found.append(Rung(deepened(first, Process.STOP), ladder.stop_after))
     return tuple(found)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from llmux.server._depth import STOPPED
 from llmux.server._model import Eviction, Process, Weights
 
 
@@ -57,7 +58,7 @@ MATRIX: Mapping[Eviction, Possible | Refused] = {
     Eviction(Weights.DISCARD, Process.CHECKPOINT): _possible(Need.CRIU, Need.SLEEP_MODE),
     Eviction(Weights.RETAIN, Process.STOP): Refused(_STOPPED.format(weights="retain")),
     Eviction(Weights.OFFLOAD, Process.STOP): Refused(_STOPPED.format(weights="offload")),
-    Eviction(Weights.DISCARD, Process.STOP): _possible(),
+    STOPPED: _possible(),
 }
 
 _INSTEAD: Mapping[Need, str] = {
@@ -85,26 +86,13 @@ def lack(eviction: Eviction, missing: Mapping[Need, str]) -> str:
     return "; ".join(f"{missing[need]}; {_INSTEAD[need]}" for need in sorted(entry.needs & missing.keys()))
 
 
-# ---- short forms, and what comes after a failure ----
+# ---- short forms ----
 
 SLEEP_LEVELS: Mapping[int, Eviction] = {
     1: Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING),
     2: Eviction(Weights.DISCARD, Process.KEEP_RUNNING),
     3: Eviction(Weights.RETAIN, Process.CUDA_SUSPEND),
     4: Eviction(Weights.RETAIN, Process.CHECKPOINT),
-    5: Eviction(Weights.DISCARD, Process.STOP),
+    5: STOPPED,
 }
 """What earlier releases of llmux called a sleep level."""
-
-DEPTH: Mapping[Process, int] = {
-    Process.KEEP_RUNNING: 0,
-    Process.CUDA_SUSPEND: 1,
-    Process.CHECKPOINT: 2,
-    Process.STOP: 3,
-}
-"""How little a sleeping process still has: more is deeper."""
-
-
-def deeper(eviction: Eviction, process: Process) -> Eviction:
-    """Return `eviction` with a deeper process; a stopped engine keeps no weights."""
-    return Eviction(Weights.DISCARD if process is Process.STOP else eviction.weights, process)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmux.server._model import Eviction, Process, Weights
-from llmux.server._rules import Restart, Rules, Rung, Sizes, deeper_than
+from llmux.server._rules import Restart, Rules, Rung, Sizes
 
 WARM = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
 WARM_ON_DISK = Eviction(Weights.OFFLOAD, Process.CHECKPOINT)
@@ -43,13 +43,6 @@ def test_a_ladder_may_leave_the_disk_out():
 @pytest.mark.parametrize(("failures", "pause"), [(0, 0), (1, 0), (2, 1), (3, 2), (4, 4), (9, 60), (5000, 60)])
 def test_the_pause_before_a_restart_doubles_up_to_its_bound(failures, pause):
     assert Restart(backoff=1, backoff_max=60).pause(failures) == pause
-
-
-def test_a_process_decides_how_deep_a_sleep_is():
-    assert deeper_than(DISK, WARM)
-    assert deeper_than(STOP, DISK)
-    assert not deeper_than(WARM, WARM_ON_DISK)
-    assert not deeper_than(DISK, WARM_ON_DISK)
 
 
 def test_what_is_not_known_of_a_sleep_is_nothing():

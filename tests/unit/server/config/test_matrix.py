@@ -59,11 +59,5 @@ def test_where_all_is_missing_only_what_needs_nothing_is_left(pair):
         assert f"no {need} here; use " in lack
 
 
-def test_a_stopped_engine_keeps_no_weights():
-    offloaded = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
-    assert _matrix.deeper(offloaded, Process.STOP) == Eviction(Weights.DISCARD, Process.STOP)
-    assert _matrix.deeper(offloaded, Process.CHECKPOINT) == Eviction(Weights.OFFLOAD, Process.CHECKPOINT)
-
-
 def test_every_short_form_can_be_done_somewhere():
     assert [_matrix.never(each) for each in _matrix.SLEEP_LEVELS.values()] == [""] * 5
