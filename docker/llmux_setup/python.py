@@ -38,9 +38,9 @@ def make_venv() -> None:
         pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "install")
         run(
             *pip,
-            "--require-hashes",
-            "-r",
-            lock,
+            # The lock is whole. Resolved anew, `coverage[toml]` without a pin of its own is refused by pip before 23.3.
+            *("--no-deps", "--require-hashes"),
+            *("-r", lock),
             hint="is a Python package index reachable? see `pip config list`",
         )
         run(*pip, "--no-deps", "-e", ROOT)
