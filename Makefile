@@ -10,7 +10,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit integration storm coverage configuration scheduling bench lock clean states
+.PHONY: help setup demo test fmt lint unit integration storm coverage configuration scheduling bench lock clean states site
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,7 +21,7 @@ setup: ## all that the demo and the tests need: .venv, a Docker engine, images, 
 demo: ## a model falls asleep in one container and wakes in another, with a table of times (ENGINE=tiny|vllm)
 	$(SETUP) run --engine $(ENGINE) -- $(BIN)/python docker/success_test.py --engine $(ENGINE)
 
-test: lint ## what CI runs: lint, types, import rules, then unit, property and integration tests
+test: lint site ## what CI runs: lint, types, import rules, the documentation's links, then unit, property and integration tests
 	$(SETUP) run --programs -- $(PYTEST)
 
 fmt: ## format the code
@@ -45,6 +45,10 @@ integration: ## tests with real engines, and real CRIU in real containers (K=exp
 
 storm: ## storms against real engines at full length: all of them, or NAME="burst flood"; OPTIONS=--short as in make test
 	$(SETUP) run -- env PYTHONPATH=docker:tests:.cache/pycriu $(BIN)/python -m storms $(OPTIONS) $(NAME)
+
+site: ## the documentation as a site in .cache/site; a link to nowhere is an error
+	$(SETUP) dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build
 
 coverage: ## docs/coverage.md anew, from the rows in tests/demands/ and the tests that prove them
 	$(SETUP) dev
