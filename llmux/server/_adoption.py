@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from pathlib import Path
 from llmux.server import _berth
 from llmux.server._berth import Berth, Record
 from llmux.server._effect_errors import BerthRefused, NotAttached
-from llmux.server._facts import Name, fault, look, names_of, task_in
+from llmux.server._facts import fault, look, names_of, remove, task_in
 from llmux.server._life import TERM_GRACE, EngineLife
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server._sandbox import Sandbox
@@ -133,17 +133,7 @@ async def _end(sandbox: Sandbox, record: Record, why: str) -> None:
             await _ask_to_end(sandbox, engine.pid)
     names = await asyncio.to_thread(names_of, sandbox.init_pid)
     await sandbox.close()
-    await asyncio.to_thread(_remove, record.name, names)
-
-
-def _remove(name: str, left: Iterable[Name]) -> None:
-    """Remove the sockets that an engine had no time to remove."""
-    for each in left:
-        try:
-            if each.remove():
-                logger.info("%s: removed %s, which its engine had left", name, each.path)
-        except OSError as error:
-            logger.warning("%s: %s was left: %s", name, each.path, error)
+    await asyncio.to_thread(remove, record.name, names)
 
 
 async def _ask_to_end(sandbox: Sandbox, pid: int) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmux.server._berth import Record, Task
 from llmux.server._ports import listeners
+
+log = logging.getLogger(__name__)
 
 _START = 22
 """The field of the start time in /proc/PID/stat, counted from 1 (proc_pid_stat(5))."""
@@ -68,6 +71,16 @@ def names_of(init_pid: int) -> tuple[Name, ...]:
     found = (name_of(Path(path)) for path in named_sockets(table, held))
     inside = Path(f"/proc/{init_pid}/root")
     return tuple(name for name in found if name and name.inode == _inode(inside, name))
+
+
+def remove(owner: str, left: Iterable[Name]) -> None:
+    """Remove the sockets that an engine had no time to remove."""
+    for each in left:
+        try:
+            if each.remove():
+                log.info("%s: removed %s, which its engine had left", owner, each.path)
+        except OSError as error:
+            log.warning("%s: %s was left: %s", owner, each.path, error)
 
 
 def named_sockets(table: str, inodes: Collection[str]) -> tuple[str, ...]:

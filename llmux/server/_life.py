@@ -20,7 +20,7 @@ from llmux.server._berth import Doing
 from llmux.server._criu import CriuSettings
 from llmux.server._effect_errors import DumpFailed, EngineRefused, EngineUnreachable
 from llmux.server._engine import Engine
-from llmux.server._facts import sandbox_facts, task_in
+from llmux.server._facts import Name, names_of, remove, sandbox_facts, task_in
 from llmux.server._log_tail import last_lines
 from llmux.server._model import Weights
 from llmux.server._ports import wait_until_unconnected
@@ -67,6 +67,8 @@ class EngineLife:
     """The generation of the checkpoint that it was restored from."""
     session: aiohttp.ClientSession = field(default_factory=_open_proxy_session)
     control: aiohttp.ClientSession = field(default_factory=_engine.open_session)
+    sockets: set[Name] = field(default_factory=set)
+    """The names that its processes have bound, as far as they were seen: one that is killed leaves them."""
 
     @property
     def url(self) -> URL:
@@ -110,7 +112,7 @@ class EngineLife:
         """Return once /health is good. Raises EngineEnded and EngineNotHealthy."""
         until = time.monotonic() + seconds
         pause = _POLL_LEAST
-        while not await self.engine.healthy(self.control):
+        while not await self._healthy():
             if self.ended:
                 raise await self._ending()
             if time.monotonic() > until:
@@ -119,6 +121,15 @@ class EngineLife:
                 raise EngineNotHealthy(str(self.url), seconds, str(self.log), words, hint=hint)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _POLL_MOST)
+
+    async def _healthy(self) -> bool:
+        healthy = await self.engine.healthy(self.control)
+        await self._look_for_sockets()
+        return healthy
+
+    async def _look_for_sockets(self) -> None:
+        """See which names its processes have bound by now."""
+        self.sockets.update(await asyncio.to_thread(names_of, self.init_pid))
 
     async def quieten(self, weights: Weights) -> None:
         await self._note("busy")
@@ -187,7 +198,9 @@ class EngineLife:
         await self.control.close()
         if not self.ended:
             await self.child.terminate(TERM_GRACE)
+        await self._look_for_sockets()
         await self.sandbox.close()
+        await asyncio.to_thread(remove, self.name, self.sockets)
 
     async def _ending(self) -> EngineEnded:
         hint = "The next request starts it again"

@@ -142,7 +142,7 @@ async def _disturb(weather: Weather) -> None:
 
 
 DYING = ("502", "503", "broken off", AGAIN)
-# Of engines that are killed with all that is around them: nobody is left who would know whose they were.
+# Of engines that are killed together with their llmux: nobody is left who would know whose they were.
 _SOCKETS = ("socket /tmp/",)
 KILLED_ENGINE = Storm(
     "killed-engine",
@@ -164,7 +164,6 @@ KILLED_TREE = Storm(
     models=1,
     options=("--token-delay", "0.02"),
     excused=DYING,
-    may_leave=_SOCKETS,
     model_fields={"restart": FORGIVING},
 )
 DISTURBED = Storm(
@@ -188,7 +187,6 @@ KILLED_REPLICA = Storm(
     awake=2,
     options=("--token-delay", "0.01"),
     excused=("broken off", AGAIN),
-    may_leave=_SOCKETS,
     model_fields={"restart": FORGIVING, "replicas": 2, "preload": True},
 )
 STOPPED_LLMUX = Storm(

@@ -19,6 +19,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from llmux.server import _app, _capacity, _node, config
+from llmux.server._facts import names_of
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
 
@@ -44,7 +45,7 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def sockets_of_the_killed() -> Iterator[None]:
-    """Remove the sockets in /tmp of engines that a test kills, as every sandbox's end does: nobody else is left to."""
+    """Remove the sockets in /tmp of engines that are killed together with their llmux: nobody else is left to."""
     before = set(sockets())
     yield
     for socket_node in set(sockets()) - before:
@@ -180,7 +181,9 @@ async def test_an_engine_that_is_killed_is_noticed_and_started_again(tmp_path, t
     async with serving(configuration(tmp_path, trained)) as caller:
         before = await caller.answer()
         init = (await caller.status())["engine"]["init_pid"]
-        for pid in tree_below(init):
+        names = names_of(init)
+        assert names
+        for pid in (*tree_below(init), init):
             os.kill(pid, signal.SIGKILL)
 
         async def failed():
@@ -188,6 +191,11 @@ async def test_an_engine_that_is_killed_is_noticed_and_started_again(tmp_path, t
 
         await until(failed)
         assert "killed by signal 9" in (await caller.status())["problem"]["message"]
+
+        async def removed():
+            return not any(name.path.exists() for name in names)
+
+        await until(removed)
         assert await caller.answer() == before
 
 
