@@ -111,11 +111,11 @@ class Driver:
     async def open(self) -> None:
         """Look for engines that an earlier llmux left, and for checkpoints; start what is to run without a request."""
         await self.meter.open(self.replicas)
-        for replica in self.replicas:
-            if not await adopt(replica, self._feed, self._watch):
-                await look(replica, self._feed)
+        with self._scheduler.held():  # none is woken that has not been looked for
+            for replica in self.replicas:
+                if not await adopt(replica, self._feed, self._watch):
+                    await look(replica, self._feed)
         self.spawn(self._vigil.keep())
-        self._scheduler.poke()
 
     @property
     def stopping(self) -> bool:

@@ -20,8 +20,7 @@ async def adopt(replica: Replica, feed: Feed, watch: Callable[[Replica, Life], N
     adopted = await replica.hands.adopt()
     if not adopted:
         return False
-    found = await replica.hands.find()
-    replica.stored = None if isinstance(found, Problem) else found
+    await _find(replica)
     replica.life, asleep = adopted
     watch(replica, replica.life)
     feed(replica, Adopted(asleep))
@@ -30,11 +29,17 @@ async def adopt(replica: Replica, feed: Feed, watch: Callable[[Replica, Life], N
 
 async def look(replica: Replica, feed: Feed) -> None:
     """Look for the checkpoint of a replica that has not been started."""
+    await _find(replica)
+    if replica.checkpoint_problem:
+        feed(replica, CheckpointUnusable(replica.checkpoint_problem))
+    elif replica.stored:
+        feed(replica, CheckpointFound(replica.stored.eviction))
+
+
+async def _find(replica: Replica) -> None:
     found = await replica.hands.find()
     if isinstance(found, Problem):
-        replica.checkpoint_problem = found
         log.warning("%s: no checkpoint that can be used: %s", replica.name, found)
-        feed(replica, CheckpointUnusable(found))
-    elif found:
-        replica.stored = found
-        feed(replica, CheckpointFound(found.eviction))
+        replica.stored, replica.checkpoint_problem = None, found
+    else:
+        replica.stored, replica.checkpoint_problem = found, None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
@@ -59,6 +60,7 @@ class Scheduler:
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._held = False
         self._schedules_at: float | None = None
 
     def change(self, policy: Policy | None, capacity: Amounts) -> None:
@@ -70,8 +72,18 @@ class Scheduler:
 
     def poke(self) -> None:
         """Decide before long: something has changed."""
-        if self._soon is None and not self._closed:
+        if self._soon is None and not self._closed and not self._held:
             self._soon = asyncio.get_running_loop().call_soon(self._decide)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Decide nothing meanwhile, and then at once."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        self.poke()
 
     def outlook(self, name: str | None) -> float:
         """Estimate the seconds until a model serves; without a name, any of those that somebody waits for."""
