@@ -69,10 +69,10 @@ class Renewals:
                     case Gone() if replica.becomes is into:
                         self._drop(replica)
                         return
-                    case Anew() if await self._has_its_port(replica, into):
+                    case Anew() if await self._has_its_port(replica, into) and _rests(replica):
                         await self._be(replica, into)
                     case _:
-                        pass  # meanwhile it is to be something else
+                        pass  # meanwhile it is to be something else, or somebody has it sleep deeper
         finally:
             self._under_way.discard(replica)
 
@@ -121,3 +121,7 @@ class Renewals:
             del self._models[model.name]
         log.info("%s: is configured no longer, and at rest", replica.name)
         self._done()
+
+
+def _rests(replica: Replica) -> bool:
+    return isinstance(replica.state, Asleep | NotStarted | Failed)
