@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import subprocess  # noqa: TID251 - the engine's training, before llmux
 import sys
@@ -19,6 +20,7 @@ from llmux.server import _app, _capacity, _node
 from llmux.server._reload import ConfigFile, Reloader
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
+from tests.integration.server.test_adoption import NAME, alive, running, until
 
 pytestmark = pytest.mark.root
 
@@ -146,3 +148,32 @@ async def test_a_wrong_file_is_answered_with_all_that_is_wrong(tmp_path, trained
         assert (await llmux.reload(m={"port": two}))[0] == 200
         assert (await llmux.ask("m"))[0] == 200
         assert (await llmux.engine("m"))["url"] == f"http://127.0.0.1:{two}"
+
+
+@pytest.mark.parametrize("way", ["hangup", "watch"])
+def test_a_process_told_of_another_file_serves_what_that_names_and_no_engine_more(tmp_path, trained, way):
+    (port,) = free_ports(1)
+    with running(tmp_path, trained, watch=way == "watch") as llmux:
+        before = llmux.chat()
+        goes = llmux.status()["engine"]["init_pid"]
+        models = llmux.document["models"]
+        kept = models[NAME]
+
+        def reload(words, **wanted):
+            llmux.document["models"] = wanted
+            told = len(llmux.log.read_text())
+            new = llmux.path.with_name("new.json")
+            new.write_text(json.dumps(llmux.document))
+            new.rename(llmux.path)
+            if way == "hangup":
+                llmux.process.send_signal(signal.SIGHUP)
+            until(lambda: words in llmux.log.read_text()[told:])
+
+        reload("models.two.port", **{NAME: kept | {"prot": 1}, "two": kept | {"port": "x"}})
+        assert llmux.chat() == before
+        assert llmux.status()["engine"]["init_pid"] == goes
+        reload("the configuration was read anew", added=kept | {"port": port})
+        until(lambda: not alive(goes))
+        question = {"model": "added", "max_tokens": 4, "messages": [{"role": "user", "content": "The lamp?"}]}
+        assert llmux.ask(CHAT, question)["model"] == "added"
+        assert [card["id"] for card in llmux.ask("/v1/models")["data"]] == ["added"]

@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -133,3 +134,54 @@ def test_told_to_stop_while_it_still_imports_it_ends(number):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def replace(path, original, **models):
+    """Put another file in its place, which names these models, each as the only one of the original but for some fields."""
+    (common,) = original["models"].values()
+    wanted = {name: common | fields for name, fields in models.items()}
+    new = Path(f"{path}.new")
+    new.write_text(json.dumps(original | {"models": wanted}), "utf-8")
+    new.rename(path)
+
+
+def models_of(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=5) as answer:
+        return [card["id"] for card in json.load(answer)["data"]]
+
+
+def lines_until(stream, words):
+    """Return what is logged up to the line with these words: a reload tells in the log what has come of it."""
+    lines = []
+    for line in stream:
+        lines.append(line)
+        if words in line:
+            return "".join(lines)
+    raise AssertionError(f"{words!r} was never logged:\n{''.join(lines)}")
+
+
+@pytest.mark.parametrize("way", ["hangup", "watch"])
+def test_another_file_takes_effect_and_a_wrong_one_changes_nothing_and_is_told_of(tmp_path, way):
+    port = free_port()
+    path = write_config(tmp_path, port=port, watch=way == "watch")
+    original = json.loads(Path(path).read_text("utf-8"))
+    with serving(path) as process:
+
+        def reload(words, **models):
+            replace(path, original, **models)
+            if way == "hangup":
+                process.send_signal(signal.SIGHUP)
+            return lines_until(process.stderr, words)
+
+        reload("was read anew", m={}, new={"port": 8002})
+        assert models_of(port) == ["m", "new"]
+        reload("m: is configured no longer", new={"port": 8002})
+        assert models_of(port) == ["new"]
+        told = reload("models.two.port", new={"prot": 1}, two={"port": "x"})
+        assert "the configuration stays as it is" in told
+        assert "models.new.prot: unknown field" in told
+        assert models_of(port) == ["new"]
+        reload("was read anew", two={"port": 8003})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+        assert "Traceback" not in process.stderr.read()
