@@ -46,6 +46,7 @@ from llmux.server._effect_errors import CheckpointInvalid, CheckpointPlaceRefuse
 from llmux.server._exchange import put_in_place
 from llmux.server._locks import Lock, locked, make_locked, remove_unlocked
 from llmux.server._model import Eviction, Process, Weights
+from llmux.server._remains import remove_sockets
 
 FACTS_NAME = "llmux-checkpoint.json"
 PUBLISHED = "images"
@@ -138,6 +139,8 @@ class CheckpointStore:
             if _finished(newest) > _finished(published):
                 put_in_place(newest, published)
                 done.append("published a checkpoint that a crash had kept from that")
+        for path in _generations(home):
+            done += [f"removed {socket}, left by an engine of {path.name}" for socket in _sockets_of(path)]
         done += [f"removed the left-over {path.name}" for path in _generations(home) if remove_unlocked(path)]
         return tuple(done)
 
@@ -321,6 +324,12 @@ def _finished(directory: Path) -> int:
         return _Document.model_validate_json((directory / FACTS_NAME).read_bytes()).generation
     except (OSError, ValidationError):
         return _UNFINISHED
+
+
+def _sockets_of(path: Path) -> tuple[Path, ...]:
+    """Remove the names that an unfinished generation's engine has left, unless somebody is still at work on it."""
+    with locked(path) as ours:
+        return remove_sockets(path) if ours and _finished(path) == _UNFINISHED else ()
 
 
 def _generations(home: Path) -> list[Path]:
