@@ -61,6 +61,7 @@ from llmux.server._scheduler import NodeStatus, Scheduler
 from llmux.server._vigil import Vigil
 from llmux.server.errors import (
     EvictionRefused,
+    IllegalMove,
     ModelUnavailable,
     Problem,
     UnknownModel,
@@ -175,9 +176,14 @@ class Driver:
         eviction = eviction or model.rules.eviction
         if refusal := model.replicas[0].hands.refusal(eviction):
             raise EvictionRefused(refusal)
-        model.at_rest_by_hand = True
+        before, model.at_rest_by_hand = model.at_rest_by_hand, True
         awake = [each for each in model.replicas if not _at_rest(each.state)] or model.replicas[:1]
-        for problem in await asyncio.gather(*(self.sleep_replica(replica, eviction) for replica in awake)):
+        try:
+            problems = await asyncio.gather(*(self.sleep_replica(replica, eviction) for replica in awake))
+        except IllegalMove:  # it was not put to sleep: what wants it awake still does
+            model.at_rest_by_hand = before
+            raise
+        for problem in problems:
             if problem:
                 raise ModelUnavailable(name, problem)
         return model

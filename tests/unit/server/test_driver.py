@@ -378,3 +378,20 @@ async def test_an_engine_that_was_left_asleep_sleeps_on_and_wakes_warm(driving, 
         assert only(driver, "m").stored == stored
         assert await serves(driver) == 1
         assert only(driver, "m").last_wake.kind is WakeKind.WARM
+
+
+async def test_a_sleep_that_is_refused_keeps_nobody_from_waking_the_model(make_driver, make_hands):
+    hands = make_hands(gates={"cold_start": asyncio.Event()})
+    driver = make_driver({"m": hands}, preload=True)
+    await driver.open()
+    try:
+        await until(lambda: isinstance(only(driver, "m").state, Starting))
+        with pytest.raises(IllegalMove):
+            await driver.sleep("m")
+        assert not driver.models["m"].at_rest_by_hand
+        hands.gates["cold_start"].set()
+        await until(lambda: isinstance(only(driver, "m").state, Running))
+        await driver.sleep("m")
+        assert driver.models["m"].at_rest_by_hand
+    finally:
+        await driver.close()
