@@ -43,8 +43,8 @@ unit: ## unit and property tests: seconds, without root, CRIU or Docker (K=expre
 integration: ## tests with real engines, and real CRIU in real containers (K=expression chooses)
 	$(SETUP) run --programs -- $(PYTEST) tests/integration $(if $(K),-k "$(K)")
 
-storm: ## storms against real engines at full length: all of them, or NAME="burst flood"; OPTIONS=--short as in make test
-	$(SETUP) run -- env PYTHONPATH=docker:tests:.cache/pycriu $(BIN)/python -m storms $(OPTIONS) $(NAME)
+storm: ## storms against real engines at full length (ENGINE=tiny|vllm): all of them, or NAME="burst flood"; OPTIONS=--short as in make test
+	$(SETUP) run --engine $(ENGINE) -- env PYTHONPATH=docker:tests:.cache/pycriu $(BIN)/python -m storms --engine $(ENGINE) $(OPTIONS) $(NAME)
 
 site: ## the documentation as a site in .cache/site; a link to nowhere is an error
 	$(SETUP) dev

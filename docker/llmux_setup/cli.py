@@ -86,7 +86,7 @@ def _fill(engine: engines.Engine, options: argparse.Namespace) -> None:
     say(engines.describe(engine))
     with exclusively(_LOCK):
         images.build(engine, options.engine)
-        images.make_model(engine, options.engine)
+        images.make_models(engine, options.engine)
         if options.programs:
             images.build(engine, "programs")
 

@@ -23,6 +23,8 @@ _VLLM_GPU = "llmux-base:vllm-gpu"
 _OFFICIAL_VLLM = "vllm/vllm-openai:latest"
 
 _MODEL = "Qwen/Qwen3-0.6B"
+VLLM_MODELS = {_MODEL: 0, "llmux/random-1": 1, "llmux/random-2": 2}
+"""The models made for vLLM, and the seeds of their weights: each says something else."""
 _RELEASE = "trixie"
 _PULLED = "debian:trixie-slim"
 # A registry that has not begun to answer by then, in seconds, is taken for out of reach.
@@ -59,32 +61,40 @@ def build(engine: Engine, variant: str) -> str:
     return _llmux(engine, base, f"llmux:{variant}")
 
 
-def make_model(engine: Engine, variant: str) -> None:
-    """Make the small model that `variant` serves as Qwen/Qwen3-0.6B, in its model cache."""
+def make_models(engine: Engine, variant: str) -> None:
+    """Make the small models that `variant` serves, in its model cache; the first as Qwen/Qwen3-0.6B."""
     home = model_cache(variant)
     stamp = home / "made-by"
-    maker = (
-        _files_below(ROOT / "llmux/tiny_engine") if variant == "tiny" else [_DOCKER / "vllm/make_model.py"]
-    )
-    wanted = python.digest(*maker)
+    wanted = _digest_of_makers(variant)
     if stamp.exists() and stamp.read_text() == wanted:
-        skip(f"model for {variant}")
+        skip(f"models for {variant}")
         return
     home.mkdir(parents=True, exist_ok=True)
-    with step(f"model for {variant}, made here"):
+    with step(f"models for {variant}, made here"):
         if variant == "tiny":
             run(
                 *(python.PYTHON, "-m", "llmux.tiny_engine", "train", f"--hub-name={_MODEL}"),
                 env={"HF_HUB_CACHE": str(home / "hub")},
             )
         else:
-            run(
-                *("docker", "run", "--rm", "--network=none", f"--user={os.getuid()}:{os.getgid()}"),
-                *(f"--volume={home}:/models", "--env=HF_HOME=/models", "--env=HOME=/tmp"),
-                *(_VLLM, "/opt/vllm/bin/python", "/opt/vllm/make_model.py", f"--hub-name={_MODEL}"),
-                env=engine.env,
-            )
+            for name, seed in VLLM_MODELS.items():
+                _make_random(engine, home, name, seed)
     stamp.write_text(wanted)
+
+
+def _digest_of_makers(variant: str) -> str:
+    if variant == "tiny":
+        return python.digest(*_files_below(ROOT / "llmux/tiny_engine"))
+    return f"{python.digest(_DOCKER / 'vllm/make_model.py')} {VLLM_MODELS}"
+
+
+def _make_random(engine: Engine, home: Path, name: str, seed: int) -> None:
+    run(
+        *("docker", "run", "--rm", "--network=none", f"--user={os.getuid()}:{os.getgid()}"),
+        *(f"--volume={home}:/models", "--env=HF_HOME=/models", "--env=HOME=/tmp"),
+        *(_VLLM, "/opt/vllm/bin/python", "/opt/vllm/make_model.py", f"--hub-name={name}", f"--seed={seed}"),
+        env=engine.env,
+    )
 
 
 def _files_below(directory: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from proof.bench import bench
 from proof.containers import PREFIX, check_image
 from proof.traces import Traces
-from storms.catalogue import STORMS
+from storms.catalogue import OF_ENGINE
 from storms.report import render
 from storms.storm import Storm, break_loose
 
@@ -23,23 +23,30 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Return 0 if no storm did harm."""
     parser = argparse.ArgumentParser(prog="storms", description=__doc__)
-    parser.add_argument("name", nargs="*", help=", ".join(STORMS) + "; none: all of them")
+    parser.add_argument("name", nargs="*", help=f"{_names()}; none: all of the engine")
+    parser.add_argument("--engine", choices=OF_ENGINE, default="tiny")
     parser.add_argument("--short", action="store_true", help="in the short forms that `make test` runs")
     parser.add_argument("--length", type=int, help="instead of the storm's own length")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, help="a file for llmux's log")
-    parser.add_argument("--image", default="llmux:tiny")
+    parser.add_argument("--image", help="default: llmux:ENGINE")
     options = parser.parse_args()
-    if unknown := set(options.name) - set(STORMS):
-        parser.error(f"no storm is called {', '.join(sorted(unknown))}")
+    options.image = options.image or f"llmux:{options.engine}"
+    storms = OF_ENGINE[options.engine]
+    if unknown := set(options.name) - set(storms):
+        parser.error(f"no storm for {options.engine} is called {', '.join(sorted(unknown))}")
     check_image(options.image)
-    return max([_run(STORMS[name], options) for name in options.name or STORMS])
+    return max([_run(storms[name], options) for name in options.name or storms])
+
+
+def _names() -> str:
+    return "; ".join(f"{', '.join(storms)} ({engine})" for engine, storms in OF_ENGINE.items())
 
 
 def _run(storm: Storm, options: argparse.Namespace) -> int:
     length = options.length or (storm.short if options.short else storm.full)
     before = Traces.seen()
-    with bench(options.image, ROOT / ".cache" / "models" / "tiny") as here:
+    with bench(options.image, ROOT / ".cache" / "models" / storm.engine) as here:
         outcome = break_loose(storm, here, length, options.seed)
     left = Traces.seen() - before
     # Containers have shared memory and a /run/llmux of their own; the host's are others'.

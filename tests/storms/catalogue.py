@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storms import adapters, changing, killing, leaving, limits, mishaps, switches
+from storms import adapters, changing, killing, leaving, limits, mishaps, switches, vllm
 from storms.storm import Storm
 
 STORMS: dict[str, Storm] = {
@@ -31,3 +31,6 @@ STORMS: dict[str, Storm] = {
         mishaps.ENDURANCE,
     )
 }
+
+OF_ENGINE: dict[str, dict[str, Storm]] = {"tiny": STORMS, "vllm": {vllm.TURNS.name: vllm.TURNS}}
+"""The storms for each engine. Those of vLLM take too long for `make test`."""

@@ -7,12 +7,12 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
 
-from storms.judge import Ask, Ending, Json, Kind, Reply, Verdict, judge, messages
+from storms.judge import Ask, Ending, Json, Kind, Reading, Reply, Verdict, judge, messages, signed
 
 PATIENCE = 120.0
 """Seconds after which an answer that has not come counts as lost."""
@@ -26,6 +26,19 @@ class Record:
     ask: Ask
     reply: Reply
     verdict: Verdict
+    part: str = ""
+    """Of the storm, where it has several."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How clients ask, and how their answers are read."""
+
+    question: Callable[[int], str] = "Where is lamp {}?".format
+    """The prompt of the request of this number."""
+    reading: Reading = signed
+    patience: float = PATIENCE
+    part: str = ""
 
 
 @dataclass
@@ -44,12 +57,19 @@ class Book:
 class Client:
     """Sends requests to llmux at a URL; a session that closes each connection, as clients do that come and go."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, book: Book) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, book: Book, manner: Manner | None = None
+    ) -> None:
         self._session = session
         self._url = url
         self._book = book
+        self._manner = manner or Manner()
         self._numbers = itertools.count()
         self._run = secrets.token_hex(4)
+
+    def in_manner(self, manner: Manner) -> Client:
+        """Return who asks in another manner and writes into the same book."""
+        return Client(self._session, self._url, self._book, manner)
 
     async def ask(
         self,
@@ -57,29 +77,30 @@ class Client:
         *,
         stream: bool = False,
         tokens: int = 8,
+        question: str | None = None,
         leave_after: float | None = None,
         leave_at_byte: int | None = None,
-        patience: float = PATIENCE,
     ) -> Record:
         """Send one request, wait for what becomes of it, and write it down.
 
         The client leaves `leave_after` seconds, or with the first piece in which the answer is `leave_at_byte` bytes long.
         """
         number = next(self._numbers)
-        ask = Ask(f"{self._run}-{number}", model, f"Where is lamp {number}?", stream, tokens)
+        prompt = question or self._manner.question(number)
+        ask = Ask(f"{self._run}-{number}", model, prompt, stream, tokens)
         self._book.sent += 1
         try:
             async with asyncio.timeout(leave_after):
-                reply = await self._reply(ask, leave_at_byte, patience)
+                reply = await self._reply(ask, leave_at_byte)
         except TimeoutError:
             reply = Reply(Ending.LEFT)
-        record = Record(ask, reply, judge(ask, reply))
+        record = Record(ask, reply, judge(ask, reply, self._manner.reading), self._manner.part)
         self._book.records.append(record)
         return record
 
     async def answered(self, model: str) -> Record:
         """Ask until there is an answer: what a patient user does. Raises TimeoutError."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self._manner.patience):
             while True:
                 record = await self.ask(model)
                 if record.verdict.kind is Kind.ANSWERED:
@@ -104,12 +125,12 @@ class Client:
             models: Mapping[str, Json] = (await answer.json())["models"]
             return models
 
-    async def _reply(self, ask: Ask, leave_at_byte: int | None, patience: float) -> Reply:
+    async def _reply(self, ask: Ask, leave_at_byte: int | None) -> Reply:
         began = time.monotonic()
         body, status, waited = bytearray(), 0, 0.0
         headers: Mapping[str, str] = {}
         try:
-            async with asyncio.timeout(patience), self._post(ask) as answer:
+            async with asyncio.timeout(self._manner.patience), self._post(ask) as answer:
                 status, headers, waited = answer.status, dict(answer.headers), time.monotonic() - began
                 ending = await _read(answer, body, leave_at_byte)
         except TimeoutError:
@@ -124,7 +145,9 @@ class Client:
     def _post(self, ask: Ask) -> aiohttp.client._RequestContextManager:
         body = {"model": ask.model, "messages": messages(ask), "stream": ask.stream, "max_tokens": ask.tokens}
         wanted = {"temperature": 0, "ignore_eos": True}
-        return self._session.post(self._url + CHAT, json=body | wanted, headers={"x-nonce": ask.nonce})
+        # The tiny engine signs the one; vLLM makes its answer's id of the other.
+        headers = {"x-nonce": ask.nonce, "x-request-id": ask.nonce}
+        return self._session.post(self._url + CHAT, json=body | wanted, headers=headers)
 
 
 async def _read(answer: aiohttp.ClientResponse, body: bytearray, leave_at_byte: int | None) -> Ending:

@@ -7,7 +7,7 @@ client can tell: the connection ends before the answer does, the stream holds an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -79,7 +79,16 @@ class Verdict:
     why: str = ""
 
 
-def judge(ask: Ask, reply: Reply) -> Verdict:
+Reading = Callable[[Ask, str], Verdict]
+"""What the body of a 200 amounts to. May raise what a body of another form makes it raise."""
+
+
+def signed(ask: Ask, body: str) -> Verdict:
+    """Judge an answer of the tiny engine by its signature."""
+    return _judge_stream(ask, body) if ask.stream else _judge_object(ask, json.loads(body))
+
+
+def judge(ask: Ask, reply: Reply, reading: Reading = signed) -> Verdict:
     """Say what a reply to a request amounts to."""
     match reply.ending:
         case Ending.LEFT:
@@ -93,14 +102,12 @@ def judge(ask: Ask, reply: Reply) -> Verdict:
         case Ending.BROKEN:
             return Verdict(Kind.HONEST, "broken off")
         case Ending.WHOLE:
-            return _judge_whole(ask, reply)
+            return _judge_whole(ask, reply, reading)
 
 
-def _judge_whole(ask: Ask, reply: Reply) -> Verdict:
+def _judge_whole(ask: Ask, reply: Reply, reading: Reading) -> Verdict:
     try:
-        if reply.status != 200:
-            return _judge_error(reply)
-        return _judge_stream(ask, reply.body) if ask.stream else _judge_object(ask, json.loads(reply.body))
+        return reading(ask, reply.body) if reply.status == 200 else _judge_error(reply)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         return Verdict(Kind.WRONG, why=f"{reply.status} with {reply.body[:300]!r}: {error!r}")
 
@@ -129,7 +136,7 @@ def _judge_object(ask: Ask, body: Json) -> Verdict:
 
 
 def _judge_stream(ask: Ask, body: str) -> Verdict:
-    events = list(_events(body))
+    events = list(events_of(body))
     chunks = [json.loads(event) for event in events if event != "[DONE]"]
     if any("error" in chunk for chunk in chunks):
         return Verdict(Kind.HONEST, "broken off by an event")
@@ -158,7 +165,8 @@ def messages(ask: Ask) -> list[Json]:
     return [{"role": "user", "content": ask.prompt}]
 
 
-def _events(body: str) -> Iterator[str]:
+def events_of(body: str) -> Iterator[str]:
+    """Yield the data of each server-sent event."""
     for line in body.split("\n"):
         name, _, value = line.partition(":")
         if name == "data":

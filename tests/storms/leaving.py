@@ -18,10 +18,10 @@ async def _abandon(weather: Weather) -> None:
         waiting = (weather.client.ask(second, leave_after=weather.dice.uniform(0.05, 1)) for _ in range(8))
         await weather.at_once(*streams, *waiting)
         await weather.client.ask(second, stream=True)
-    await _nobody_is_left(weather)
+    await nobody_is_left(weather)
 
 
-async def _nobody_is_left(weather: Weather) -> None:
+async def nobody_is_left(weather: Weather) -> None:
     """Raise TimeoutError unless llmux soon counts no request any more."""
     counts: dict[str, Json] = {}
     for _ in range(100):

@@ -43,6 +43,8 @@ class Place:
     container: Container
     settings: Settings
     config: Path
+    farewell: float = 60
+    """Seconds in which llmux has to end."""
 
     def look(self) -> frozenset[str]:
         """Return what can be seen in the container: processes, mounts, shared memory, sockets, ports, llmux's own files.
@@ -70,7 +72,7 @@ class Place:
         pids = self.pids(is_llmux)
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
-        until = time.monotonic() + 60
+        until = time.monotonic() + self.farewell
         while any(Path(f"/proc/{pid}").exists() for pid in pids):
             if time.monotonic() > until:
                 raise TimeoutError("llmux does not end after SIGTERM")
@@ -131,14 +133,16 @@ def is_engine_at(port: int) -> Callable[[str], bool]:
 
 
 @contextlib.contextmanager
-def place(here: Bench, settings: Settings, mounts: tuple[Memory, ...] = ()) -> Iterator[Place]:
+def place(
+    here: Bench, settings: Settings, mounts: tuple[Memory, ...] = (), farewell: float = 60
+) -> Iterator[Place]:
     """Start a container in which llmux does not run yet; remove it at the end. Where the block fails, logs are printed."""
     fixed = here.mounts_for("storm", settings)
     replaced = {mount.target for mount in mounts}
     kept: tuple[Mount | Memory, ...] = tuple(mount for mount in fixed if mount.target not in replaced)
     with started(Run(here.image, (*kept, *mounts), command=SHELL), "storm") as container:
         try:
-            yield Place(container, settings, here.directory / "config-storm.json")
+            yield Place(container, settings, here.directory / "config-storm.json", farewell)
         except Exception:
             report(container)
             raise

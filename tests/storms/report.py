@@ -34,6 +34,10 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "switches", str(outcome.switches)
     yield "wait, median", f"{percentile(waits, 50):.2f} s"
     yield "wait, p99", f"{percentile(waits, 99):.2f} s"
+    for part in outcome.parts:
+        of_it = outcome.waits(part)
+        halfway, late = (f"{percentile(of_it, percent):.2f} s" for percent in (50, 99))
+        yield f"  {part}", f"{len(of_it)} answers, median {halfway}, p99 {late}"
     for wake, (count, longest) in sorted(outcome.wakes().items()):
         yield f"answers {wake}", f"{count}, {longest:.2f} s at most"
     yield "seconds in all", f"{outcome.seconds:.1f}"

@@ -8,14 +8,14 @@ import random
 import re
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
 
-from proof.bench import CHECKPOINTS, Bench, Model, Settings
+from proof.bench import CHECKPOINTS, ENGINE_FIELDS, Bench, Model, Settings
 from proof.containers import Memory
-from storms.client import Book, Client, Record, open_session
+from storms.client import PATIENCE, Book, Client, Manner, Record, open_session
 from storms.judge import GOOD, Json, Kind
 from storms.place import Place, is_engine_at, is_engine_of, is_llmux, is_shell, place
 
@@ -146,15 +146,28 @@ class Storm:
     """Beginnings of what may be left behind in the container."""
     disk: int = 0
     """Bytes of the file system for checkpoints; 0: the host's."""
+    engine: str = "tiny"
+    checkpoint: Mapping[str, object] = field(default_factory=dict)
+    """Of the configuration's `checkpoint`."""
+    patience: float = PATIENCE
+    """Seconds after which an answer that has not come counts as lost."""
+    farewell: float = 60
+    """Seconds in which llmux ends once it is told to, sleeps of models included."""
 
     def settings(self) -> Settings:
         """Return llmux's configuration for it."""
-        fields = {"eviction": self.eviction, "extra_args": ["--allow-faults", *self.options]}
+        fields = {"eviction": self.eviction, "extra_args": self._arguments()}
         models = tuple(
             Model(name, 8001 + number, {**fields, **self.model_fields, **self.fields_of(name)})
             for number, name in enumerate(f"m{number}" for number in range(self.models))
         )
-        return Settings(models=models, fields={"max_awake": self.awake, **self.fields})
+        fields = {"max_awake": self.awake, **self.fields}
+        return Settings(self.engine, models, checkpoint=self.checkpoint, fields=fields)
+
+    def _arguments(self) -> list[object]:
+        its_own = ENGINE_FIELDS[self.engine].get("extra_args", ["--allow-faults"])
+        assert isinstance(its_own, list)
+        return [*its_own, *self.options]
 
 
 @dataclass(frozen=True)
@@ -183,10 +196,15 @@ class Outcome:
         """Honest errors by their code."""
         return Counter(each.verdict.code for each in self.book.records if each.verdict.kind is Kind.HONEST)
 
-    def waits(self) -> list[float]:
-        """Return the seconds until each answer's head, sorted."""
+    @property
+    def parts(self) -> Sequence[str]:
+        """Its parts in their order, where it has any."""
+        return [part for part in dict.fromkeys(each.part for each in self.book.records) if part]
+
+    def waits(self, part: str | None = None) -> list[float]:
+        """Return the seconds until each answer's head, of one part or of all, sorted."""
         answered = (each for each in self.book.records if each.verdict.kind is Kind.ANSWERED)
-        return sorted(each.reply.waited for each in answered)
+        return sorted(each.reply.waited for each in answered if part in {None, each.part})
 
     def wakes(self) -> dict[str, tuple[int, float]]:
         """Return how many answers came from an engine that was warm, restored or cold, and the longest wait in a queue."""
@@ -222,7 +240,7 @@ def break_loose(storm: Storm, here: Bench, length: int, seed: int = 0) -> Outcom
     """Let a storm take its course, end llmux, and return what is known then. Raises what its course raises."""
     mounts = (Memory(CHECKPOINTS, storm.disk),) if storm.disk else ()
     settings = storm.settings()
-    with place(here, settings, mounts) as there:
+    with place(here, settings, mounts, storm.farewell) as there:
         for argv in storm.prepare:
             there.container.exec(*argv)
         before = there.look()
@@ -233,7 +251,8 @@ def break_loose(storm: Storm, here: Bench, length: int, seed: int = 0) -> Outcom
             loop = asyncio.get_running_loop()
             began = loop.time()
             async with open_session() as session:
-                client = Client(session, f"http://127.0.0.1:{settings.port}", book)
+                url = f"http://127.0.0.1:{settings.port}"
+                client = Client(session, url, book, Manner(patience=storm.patience))
                 names = tuple(model.name for model in settings.models)
                 await storm.course(Weather(client, there, names, length, random.Random(seed)))
             return loop.time() - began

@@ -16,8 +16,9 @@ async def _nothing(_weather):
     pass
 
 
-def record(kind, code="", waited=0.5):
-    return Record(Ask("n", "m", "p"), Reply(Ending.WHOLE, 200, waited=waited), Verdict(kind, code, "why"))
+def record(kind, code="", waited=0.5, part=""):
+    reply = Reply(Ending.WHOLE, 200, waited=waited)
+    return Record(Ask("n", "m", "p"), reply, Verdict(kind, code, "why"), part)
 
 
 def outcome(*records, sent=None, excused=(), traces=()):
@@ -50,19 +51,30 @@ def test_a_storm_without_an_answer_proves_nothing():
     assert outcome(record(Kind.HONEST, "503 x"), excused=("503",)).faults() == ["not a single answer"]
 
 
-def test_the_table_counts_all_and_names_the_errors():
+def rows(of):
     console = Console(width=80, record=True, quiet=False, file=None)
     with console.capture() as captured:
-        records = [record(Kind.ANSWERED, waited=each / 100) for each in range(1, 101)]
-        console.print(render(outcome(*records, record(Kind.HONEST, "429 queue_full"))))
-    rows = [line.strip("│ ").split("│") for line in captured.get().splitlines() if "│" in line]
-    said = {what.strip(): count.strip() for what, count in rows}
+        console.print(render(of))
+    lines = [line.strip("│ ").split("│") for line in captured.get().splitlines() if "│" in line]
+    return {what.strip(): count.strip() for what, count in lines}
+
+
+def test_the_table_counts_all_and_names_the_errors():
+    records = [record(Kind.ANSWERED, waited=each / 100) for each in range(1, 101)]
+    said = rows(outcome(*records, record(Kind.HONEST, "429 queue_full")))
     assert said["requests"] == "101"
     assert said["answers"] == "100"
     assert said["honest error: 429 queue_full"] == "1"
     assert said["wait, median"] == "0.50 s"
     assert said["wait, p99"] == "0.99 s"
     assert said["switches"] == "2"
+
+
+def test_the_table_tells_the_parts_of_a_storm_apart():
+    flood = [record(Kind.ANSWERED, waited=waited, part="flood") for waited in (3, 1, 2)]
+    said = rows(outcome(record(Kind.ANSWERED, part="calm"), *flood, record(Kind.LEFT, part="flood")))
+    assert said["calm"] == "1 answers, median 0.50 s, p99 0.50 s"
+    assert said["flood"] == "3 answers, median 2.00 s, p99 3.00 s"
 
 
 def test_a_percentile_is_one_of_the_values():
