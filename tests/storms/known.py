@@ -54,17 +54,18 @@ class Known:
     def by(cls, answers: Iterable[tuple[Ask, str]]) -> Known:
         """Learn from requests with their answers' bodies, some whole and some streamed.
 
-        Raises UnknowableError where two answers to a question differ, or those to two questions do not.
+        Raises UnknowableError where two answers to a question differ, or two models say the same. One model may say the same to
+        two questions, which the ids tell apart.
         """
         texts: dict[Question, str] = {}
         for ask, body in answers:
             text = told(ask, body).text
             if texts.setdefault(Question.of(ask), text) != text:
                 raise UnknowableError(f"{ask} is answered by {text!r} and by {texts[Question.of(ask)]!r}")
-        asked: dict[str, Question] = {}
+        speakers: dict[str, str] = {}
         for question, text in texts.items():
-            if (other := asked.setdefault(text, question)) != question:
-                raise UnknowableError(f"{question} and {other} have one answer: {text!r}")
+            if (other := speakers.setdefault(text, question.model)) != question.model:
+                raise UnknowableError(f"{question} has the answer of {other}: {text!r}")
         return cls(texts)
 
     def read(self, ask: Ask, body: str) -> Verdict:

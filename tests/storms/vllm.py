@@ -17,9 +17,9 @@ from storms.storm import DEEP, EAGER, Storm, Weather
 
 _PATIENCE = 900.0
 """Seconds: an engine takes a minute or two to start on a machine that is busy, and requests may wait for others' turns."""
-_SHORT, _LONG = 8, 300
+_SHORT, _LONG = 16, 300
 """Tokens of an answer: those of a long one take long enough for a switch to come in between."""
-_QUESTIONS = tuple(f"Where is lamp {number}?" for number in range(8))
+_QUESTIONS = tuple(f"Where is lamp {number}?" for number in range(6))
 _Part = Callable[["_Air"], Awaitable[None]]
 
 

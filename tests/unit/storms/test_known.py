@@ -126,10 +126,17 @@ def test_a_model_that_says_now_this_now_that_is_unknowable():
         Known.by([(PLAIN, whole(PLAIN, "in the log")), (STREAM, stream(STREAM, "in the fog"))])
 
 
-def test_questions_with_one_answer_cannot_be_told_apart():
+def test_models_that_say_the_same_cannot_be_told_apart():
     other = Ask("n2", "m1", "Where?")
-    with pytest.raises(UnknowableError, match="have one answer"):
+    with pytest.raises(UnknowableError, match="has the answer of m0"):
         Known.by([(PLAIN, whole(PLAIN, "in the log")), (other, whole(other, "in the log"))])
+
+
+def test_one_model_may_say_the_same_to_two_questions():
+    other = Ask("n2", "m0", "When?")
+    known = Known.by([(PLAIN, whole(PLAIN, "in the log")), (other, whole(other, "in the log"))])
+    assert verdict(known, other, whole(other, "in the log")) == Verdict(Kind.ANSWERED)
+    assert verdict(known, other, whole(PLAIN, "in the log")).kind is Kind.CROSSED
 
 
 def test_a_question_asked_whole_and_streamed_has_one_answer(known):
