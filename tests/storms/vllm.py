@@ -15,8 +15,9 @@ from storms.known import Known, read_form
 from storms.leaving import nobody_is_left
 from storms.storm import DEEP, EAGER, Storm, Weather
 
-_PATIENCE = 900.0
-"""Seconds: an engine takes a minute or two to start on a machine that is busy, and requests may wait for others' turns."""
+_TIMES = {"start": 1800, "sleep": 300, "request": 2400}
+"""Seconds: an engine that starts in a minute takes ten where twenty other processes want the same two cores."""
+_PATIENCE = 2500.0
 _SHORT, _LONG = 16, 300
 """Tokens of an answer: those of a long one take long enough for a switch to come in between."""
 _QUESTIONS = tuple(f"Where is lamp {number}?" for number in range(6))
@@ -139,6 +140,7 @@ TURNS = Storm(
     models=3,
     awake=2,
     fields={**EAGER, "shutdown_timeout": 300},
+    model_fields={"timeouts": _TIMES},
     fields_of=lambda name: {"model_path": tuple(VLLM_MODELS)[int(name[1:])]},
     engine="vllm",
     # Who was woken from a checkpoint is dumped anew all the same.
