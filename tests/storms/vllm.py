@@ -38,7 +38,7 @@ class _Air:
     async def later(self, model: str) -> None:
         """Ask for a model once others are being answered."""
         await self.weather.pause(0.5)
-        await self.client.ask(model)
+        await self.ask(model, 0)
 
 
 async def _alternation(air: _Air) -> None:
