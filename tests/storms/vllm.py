@@ -70,8 +70,9 @@ async def _streams(air: _Air) -> None:
 
 async def _leaving(air: _Air) -> None:
     """Let clients leave while they wait for their model, with the first bytes, and in the middle of an answer."""
-    awake, _, asleep = air.models
+    awake, other, asleep = air.models
     await air.ask(awake, 0)
+    await air.ask(other, 1)
     streams = (
         air.client.ask(awake, stream=True, tokens=_LONG, leave_at_byte=1 + 2000 * number)
         for number in range(8)
