@@ -41,7 +41,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     for wake, (count, longest) in sorted(outcome.wakes().items()):
         yield f"answers {wake}", f"{count}, {longest:.2f} s at most"
     yield "seconds in all", f"{outcome.seconds:.1f}"
-    yield "left behind", str(len(outcome.traces))
+    yield "left behind", str(len(outcome.left))
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

@@ -146,6 +146,8 @@ TURNS = Storm(
     engine="vllm",
     # Who was woken from a checkpoint is dumped anew all the same.
     checkpoint={"reuse": False},
+    # That of the handshake between vLLM's processes.
+    sockets_of_start=1,
     patience=_PATIENCE,
     farewell=330,
 )

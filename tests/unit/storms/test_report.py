@@ -21,10 +21,10 @@ def record(kind, code="", waited=0.5, part=""):
     return Record(Ask("n", "m", "p"), reply, Verdict(kind, code, "why"), part)
 
 
-def outcome(*records, sent=None, excused=(), traces=()):
-    storm = Storm("gale", "much wind", _nothing, 1, 10, excused=excused)
+def outcome(*records, sent=None, traces=(), log=LOG, **fields):
+    storm = Storm("gale", "much wind", _nothing, 1, 10, **fields)
     book = Book(len(records) if sent is None else sent, list(records))
-    return Outcome(storm, book, 2.0, frozenset(traces), LOG)
+    return Outcome(storm, book, 2.0, frozenset(traces), log)
 
 
 def test_a_storm_without_faults_has_none():
@@ -45,6 +45,19 @@ def test_each_kind_of_fault_is_named():
         "1 requests of which nothing is known",
         "left behind",
     ]
+
+
+def test_what_may_be_left_behind_is_no_fault():
+    traces = ["socket /tmp/a", "port 0BB8"]
+    assert outcome(record(Kind.ANSWERED), traces=traces, may_leave=("socket", "port")).faults() == []
+
+
+def test_an_engines_start_explains_as_many_sockets_as_it_leaves_and_no_more():
+    log = "09:00 INFO m0: cold_start in 3.00 s (it had not been started before)\n09:01 INFO m0: restored in 1.00 s\n"
+    traces = ["socket /tmp/a", "socket /tmp/b", "port 0BB8"]
+    found = outcome(record(Kind.ANSWERED), traces=traces, log=log, sockets_of_start=1)
+    assert found.faults() == ["left behind: port 0BB8", "left behind: socket /tmp/b"]
+    assert rows(found)["left behind"] == "2"
 
 
 def test_a_storm_without_an_answer_proves_nothing():
