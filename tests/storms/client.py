@@ -14,8 +14,8 @@ import aiohttp
 
 from storms.judge import Ask, Ending, Json, Kind, Reading, Reply, Verdict, judge, messages, signed
 
-PATIENCE = 120.0
-"""Seconds after which an answer that has not come counts as lost."""
+PATIENCE = 660.0
+"""Seconds after which an answer that has not come counts as lost: longer than `timeouts.request`, by which llmux has ended every request."""
 CHAT = "/v1/chat/completions"
 
 

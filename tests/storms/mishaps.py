@@ -62,6 +62,7 @@ FULL_DISK = Storm(
     1,
     10,
     disk=512 << 20,
+    checkpoint={"reuse": False},  # a model that has only answered since its wake would need no room
     excused=("503",),
 )
 ENDURANCE = Storm(

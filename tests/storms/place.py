@@ -43,7 +43,7 @@ class Place:
     container: Container
     settings: Settings
     config: Path
-    farewell: float = 60
+    farewell: float = 130
     """Seconds in which llmux has to end."""
 
     def look(self) -> frozenset[str]:
@@ -134,7 +134,7 @@ def is_engine_at(port: int) -> Callable[[str], bool]:
 
 @contextlib.contextmanager
 def place(
-    here: Bench, settings: Settings, mounts: tuple[Memory, ...] = (), farewell: float = 60
+    here: Bench, settings: Settings, mounts: tuple[Memory, ...] = (), farewell: float = 130
 ) -> Iterator[Place]:
     """Start a container in which llmux does not run yet; remove it at the end. Where the block fails, logs are printed."""
     fixed = here.mounts_for("storm", settings)

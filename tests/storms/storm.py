@@ -153,7 +153,7 @@ class Storm:
     """Of the configuration's `checkpoint`."""
     patience: float = PATIENCE
     """Seconds after which an answer that has not come counts as lost."""
-    farewell: float = 60
+    farewell: float = 130
     """Seconds in which llmux ends once it is told to, sleeps of models included."""
 
     def settings(self) -> Settings:
