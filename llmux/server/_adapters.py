@@ -18,11 +18,11 @@ from http import HTTPStatus
 
 import aiohttp
 
-from llmux.server import _lora
 from llmux.server._hands import Life
 from llmux.server._queue import Admission
 from llmux.server._record import Model
 from llmux.server._routing import Card
+from llmux.server.engines import _lora
 from llmux.server.errors import ModelUnavailable, Problem, RequestTimedOut, UnknownModel
 
 log = logging.getLogger(__name__)

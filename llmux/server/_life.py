@@ -15,16 +15,16 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from llmux.server import _criu, _engine, _memory
+from llmux.server import _criu, _memory, engines
 from llmux.server._berth import Doing
 from llmux.server._criu import CriuSettings
 from llmux.server._effect_errors import DumpFailed, EngineRefused, EngineUnreachable
-from llmux.server._engine import Engine
 from llmux.server._facts import Name, names_of, remove, sandbox_facts, task_in
 from llmux.server._log_tail import last_lines
 from llmux.server._model import Weights
 from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
+from llmux.server.engines import Engine
 from llmux.server.errors import EngineEnded, EngineHung, EngineNotHealthy, Problem
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class EngineLife:
     restored_from: int | None = None
     """The generation of the checkpoint that it was restored from."""
     session: aiohttp.ClientSession = field(default_factory=_open_proxy_session)
-    control: aiohttp.ClientSession = field(default_factory=_engine.open_session)
+    control: aiohttp.ClientSession = field(default_factory=engines.open_session)
     sockets: set[Name] = field(default_factory=set)
     """The names that its processes have bound, as far as they were seen: one that is killed leaves them."""
 

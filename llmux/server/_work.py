@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmux.criu_images import CriuImagesError, escape, finish, undo
-from llmux.server import _berth, _criu, _engine
+from llmux.server import _berth, _criu, engines
 from llmux.server._adoption import Place, adopt, end_others
 from llmux.server._berth import Record
 from llmux.server._checkpoints import Checkpoint, CheckpointStore, Facts, Generation, fingerprint
 from llmux.server._criu import CriuSettings
-from llmux.server._engine import LOOPBACK
 from llmux.server._hands import Life, Stored
 from llmux.server._life import EngineLife
 from llmux.server._log_tail import size_of
@@ -25,6 +24,7 @@ from llmux.server._model import Eviction, Process
 from llmux.server._ports import until_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
 from llmux.server.config import Config, ModelConfig, eviction_fault, replica_names
+from llmux.server.engines import LOOPBACK
 from llmux.server.errors import CheckpointOfAnotherStart, NoCheckpoint, Problem, ServerError, StartRefused
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class EngineHands:
         self._store = store
         self._criu = criu
         self._adopted = False
-        self._engine = _engine.make(served_as, self._model, config.log_dir / f"{name}.log")
+        self._engine = engines.make(served_as, self._model, config.log_dir / f"{name}.log")
         command = self._engine.command({})
         self._log = command.log
         # The model's own variables, not the inherited ones: those differ between containers (HOSTNAME).

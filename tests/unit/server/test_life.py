@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from llmux.server import _engine, _life, config
+from llmux.server import _life, config, engines
 from llmux.server._criu import CriuSettings
 from llmux.server._life import EngineLife
 from llmux.server._model import Weights
@@ -76,7 +76,7 @@ async def living(serve, tmp_path):
     async def make(api) -> EngineLife:
         url = await serve(api.app())
         model = config.ModelConfig(model_path="x", port=url.port)
-        engine = _engine.make("m", model, tmp_path / "m.log")
+        engine = engines.make("m", model, tmp_path / "m.log")
         life = EngineLife(
             "m", engine, CriuSettings(), StandInSandbox(), StandInChild(), tmp_path / "m.log", 16, 1.0
         )

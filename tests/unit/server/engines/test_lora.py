@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from llmux.server import _lora
+from llmux.server.engines import _lora
 
 
 def test_adapters_are_what_has_a_parent():

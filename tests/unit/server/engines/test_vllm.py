@@ -13,11 +13,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from llmux.server import _engine
 from llmux.server._effect_errors import EngineRefused, EngineUnreachable
-from llmux.server._engine import Engine, make, open_session
 from llmux.server._model import Weights
 from llmux.server.config import ModelConfig, Timeouts
+from llmux.server.engines import Engine, _http, make, open_session
 
 LOGS = Path("/var/log/llmux")
 
@@ -75,7 +74,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def test_vllms_command(monkeypatch):
-    monkeypatch.setattr(_engine, "_NVIDIA_CONTROL", Path("/no/such/device"))
+    monkeypatch.setattr(_http, "NVIDIA_CONTROL", Path("/no/such/device"))
     command = engine(extra_args=("--dtype", "float32"), env={"A": "own"}).command(
         {"A": "inherited", "HF_HOME": "/hf"}
     )
@@ -91,7 +90,7 @@ def test_vllms_command(monkeypatch):
 
 
 def test_sleep_mode_is_for_accelerators(monkeypatch):
-    monkeypatch.setattr(_engine, "_NVIDIA_CONTROL", Path("/dev/null"))
+    monkeypatch.setattr(_http, "NVIDIA_CONTROL", Path("/dev/null"))
     assert "--enable-sleep-mode" in engine().command({}).argv
 
 
