@@ -10,6 +10,7 @@ docs/configuration.md has every field.
 
 from __future__ import annotations
 
+from llmux.server.config._calls import CallConfig, CallsConfig, RemoteConfig
 from llmux.server.config._changes import Changes, ModelChange, changes
 from llmux.server.config._eviction import EvictionConfig, LadderConfig
 from llmux.server.config._machine import NVIDIA_DRIVER, eviction_fault, eviction_faults
@@ -32,6 +33,8 @@ from llmux.server.config._top import CheckpointConfig, Config, NodeResources, Po
 __all__ = [
     "NVIDIA_DRIVER",
     "AdapterConfig",
+    "CallConfig",
+    "CallsConfig",
     "Changes",
     "CheckpointConfig",
     "Config",
@@ -46,6 +49,7 @@ __all__ = [
     "NodeResources",
     "PolicyConfig",
     "QueueConfig",
+    "RemoteConfig",
     "RestartConfig",
     "ScheduleConfig",
     "Timeouts",

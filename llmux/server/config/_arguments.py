@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-_TENSOR = ("--tensor-parallel-size", "-tp")
-_PIPELINE = ("--pipeline-parallel-size", "-pp")
-_DATA = ("--data-parallel-size", "-dp")
-_MEMORY = ("--gpu-memory-utilization",)
+# As vLLM has them, then as SGLang does.
+_TENSOR = ("--tensor-parallel-size", "-tp", "--tp-size", "--tp")
+_PIPELINE = ("--pipeline-parallel-size", "-pp", "--pp-size", "--pp")
+_DATA = ("--data-parallel-size", "-dp", "--dp-size", "--dp")
+_MEMORY = ("--gpu-memory-utilization", "--mem-fraction-static")
+_SHARED = "--enable-dp-attention"
+"""With this SGLang's copies share the GPUs that a layer is spread over."""
 
 
 def tensor_parallel_size(extra_args: Sequence[str]) -> int | None:
@@ -18,7 +21,8 @@ def tensor_parallel_size(extra_args: Sequence[str]) -> int | None:
 
 def copies_and_stages(extra_args: Sequence[str]) -> int:
     """Return how many times as many GPUs an engine takes for its pipeline stages and its copies of the model."""
-    return (_count(_value(extra_args, _PIPELINE)) or 1) * (_count(_value(extra_args, _DATA)) or 1)
+    copies = 1 if _SHARED in extra_args else _count(_value(extra_args, _DATA)) or 1
+    return (_count(_value(extra_args, _PIPELINE)) or 1) * copies
 
 
 def gpu_memory_fraction(extra_args: Sequence[str]) -> float | None:

@@ -43,6 +43,7 @@ class _Raw:
 def faults(value: object) -> Iterator[str]:
     """Yield the faults of the JSON `value`, each with the path to its field."""
     raw = _Raw(value)
+    yield from _no_port(raw)
     yield from _ports(raw)
     yield from _adapters(raw)
     yield from _groups(raw)
@@ -54,6 +55,12 @@ def ladders(config: Config) -> Iterator[str]:
     for name, model in config.models.items():
         if fault := model.ladder_fault():
             yield f"models.{name}.ladder: {fault}"
+
+
+def _no_port(raw: _Raw) -> Iterator[str]:
+    for name, model in raw.models.items():
+        if model and model.get("engine") != "remote" and "port" not in model:
+            yield f"models.{name}.port: is required and missing"
 
 
 def _ports(raw: _Raw) -> Iterator[str]:

@@ -22,6 +22,7 @@ def eviction_faults(config: Config, driver: Path = NVIDIA_DRIVER) -> tuple[str, 
     return tuple(
         f"models.{name}.eviction{field}: {fault}"
         for name, model in config.models.items()
+        if model.runs_here
         for field, eviction in _evictions(model)
         if (fault := eviction_fault(eviction, model, driver))
     )
@@ -29,7 +30,8 @@ def eviction_faults(config: Config, driver: Path = NVIDIA_DRIVER) -> tuple[str, 
 
 def eviction_fault(eviction: Eviction, model: ModelConfig, driver: Path = NVIDIA_DRIVER) -> str:
     """Return why `model` cannot sleep so on this machine, CRIU apart; or an empty text."""
-    return _matrix.lack(eviction, _missing_cuda(driver) | _missing_of_vllm(model, driver))
+    unable = _matrix.unable(eviction, model.engine, model.extra_args)
+    return unable or _matrix.lack(eviction, _missing_cuda(driver) | _missing_sleep_mode(model, driver))
 
 
 def _evictions(model: ModelConfig) -> tuple[tuple[str, Eviction], ...]:
@@ -55,14 +57,13 @@ def _missing_cuda(driver: Path) -> dict[Need, str]:
     return {Need.CUDA_DRIVER: "'cuda_suspend' is not built yet"}
 
 
-def _missing_of_vllm(model: ModelConfig, driver: Path) -> dict[Need, str]:
-    """Return what vLLM lacks for its sleep levels; of another engine's nothing is known before it is asked."""
-    if model.engine != "vllm":
-        return {}
-    if _NO_SLEEP_MODE in model.extra_args:
+def _missing_sleep_mode(model: ModelConfig, driver: Path) -> dict[Need, str]:
+    """Return what vLLM and SGLang lack to let go of their weights; of a command's nothing is known before it is asked."""
+    if model.engine == "vllm" and _NO_SLEEP_MODE in model.extra_args:
         return {Need.SLEEP_MODE: f"vLLM has no sleep mode with {_NO_SLEEP_MODE} in extra_args"}
-    if not driver.exists():
+    mode = {"vllm": "vLLM's sleep mode", "sglang": "SGLang's memory saver"}.get(model.engine)
+    if mode and not driver.exists():
         return {
-            Need.GPU: f"vLLM's sleep mode needs a GPU to offload from, and there is none here ({driver} does not exist)"
+            Need.GPU: f"{mode} needs a GPU to offload from, and there is none here ({driver} does not exist)"
         }
     return {}

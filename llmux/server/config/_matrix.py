@@ -5,12 +5,13 @@ The one table of this; docs/evictions.md shows it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from llmux.server._depth import STOPPED
 from llmux.server._model import Eviction, Process, Weights
+from llmux.server.config._engines import ABILITIES, EngineName
 
 
 class Need(StrEnum):
@@ -84,6 +85,22 @@ def lack(eviction: Eviction, missing: Mapping[Need, str]) -> str:
     if isinstance(entry, Refused):
         return entry.reason
     return "; ".join(f"{missing[need]}; {_INSTEAD[need]}" for need in sorted(entry.needs & missing.keys()))
+
+
+def unable(eviction: Eviction, engine: EngineName, extra_args: Sequence[str] = ()) -> str:
+    """Return why an engine that was started so cannot sleep so, whatever the machine has; or an empty text."""
+    abilities = ABILITIES[engine]
+    if not abilities.runs_here:
+        return f"{abilities.title} runs elsewhere, and llmux can put it neither to sleep nor to disk"
+    if eviction.process is Process.STOP:
+        return ""
+    option = abilities.weights.get(eviction.weights)
+    if option is None:
+        return f"{abilities.title} has no call to {eviction.weights} its weights; {_INSTEAD[Need.SLEEP_MODE]}"
+    if option and option not in extra_args:
+        others = " or ".join(f"'{each}'" for each, needed in abilities.weights.items() if not needed)
+        return f"{abilities.title} can {eviction.weights} its weights with {option} in extra_args only; add it, or use weights {others}"
+    return ""
 
 
 # ---- short forms ----

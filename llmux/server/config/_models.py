@@ -11,6 +11,8 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, fiel
 
 from llmux.server._rules import Rung
 from llmux.server.config import _arguments
+from llmux.server.config._calls import CallsConfig, RemoteConfig
+from llmux.server.config._engines import ABILITIES, EngineName, field_faults
 from llmux.server.config._eviction import EvictionConfig, LadderConfig, SleepLevel, ladder_fault, rungs
 from llmux.server.config._types import (
     AbsolutePath,
@@ -186,18 +188,24 @@ class ModelConfig(Section):
 
     model_path: Text
     """What to serve: a name in the model cache, or a directory."""
-    port: Port
-    """The engine's port on the loopback address; further replicas have the ports after it."""
+    port: Port = 0
+    """The engine's port on the loopback address; further replicas have the ports after it. Required but for `remote`."""
     ports: tuple[Port, ...] = ()
     """The replicas' ports, where they are not `port`, `port` + 1, ...: as many as there are replicas, the first is `port`."""
     replicas: Count = 1
     """How many engines serve it; requests are spread over those that are awake."""
-    engine: Literal["vllm", "tiny", "command"] = "vllm"
-    """`vllm`, `tiny` (ours, for demos and tests) or `command`: any server with an OpenAI-compatible API."""
+    engine: EngineName = "vllm"
+    """`vllm`, `sglang`, `llama.cpp`, `tiny` (ours, for demos and tests), `command` (any server with an OpenAI-compatible API) or `remote` (one that runs elsewhere)."""
     vllm_command: Words = ("vllm",)
     """The program instead of `vllm`; a list where it takes words before `serve`."""
+    program: Words | None = None
+    """For engines `sglang` and `llama.cpp`: the program instead of `python3 -m sglang.launch_server` or `llama-server`."""
     command: tuple[Text, ...] = ()
     """For engine `command`: the program and its arguments; {port}, {model_path} and {name} are filled in."""
+    calls: CallsConfig = CallsConfig()
+    """For engine `command`: what it is asked over HTTP."""
+    remote: RemoteConfig | None = None
+    """For engine `remote`: where it is, and the key for it."""
     extra_args: tuple[Argument, ...] = ()
     """Further arguments of the engine."""
     env: dict[Variable, Argument] = Field(default_factory=dict)
@@ -249,11 +257,9 @@ class ModelConfig(Section):
         return {name: {"path": each} if isinstance(each, str) else each for name, each in adapters.items()}
 
     @model_validator(mode="after")
-    def _command_fits(self) -> ModelConfig:
-        if self.engine == "command" and not self.command:
-            raise ValueError("engine 'command' needs \"command\": the program and its arguments, as a list")
-        if self.engine != "command" and self.command:
-            raise ValueError(f"\"command\" is for engine 'command' only, and this engine is {self.engine!r}")
+    def _engine_fits(self) -> ModelConfig:
+        if faults := tuple(field_faults(self.engine, self.model_fields_set)):
+            raise ValueError("; ".join(faults))
         return self
 
     @model_validator(mode="after")
@@ -302,7 +308,7 @@ class ModelConfig(Section):
         """Return how many GPUs one replica takes; `present` says whether the node has any."""
         match self.resources.gpus:
             case None:
-                return self._parallel() if self.engine == "vllm" and present else 0
+                return self._parallel() if ABILITIES[self.engine].takes_gpus and present else 0
             case int(count):
                 return count
             case tuple():
@@ -321,6 +327,11 @@ class ModelConfig(Section):
         each = self._parallel()
         dealt = len(listed) == each * self.replicas
         return listed[number * each : (number + 1) * each] if dealt else listed
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether llmux starts and ends its engine."""
+        return ABILITIES[self.engine].runs_here
 
     def gpu_memory_fraction(self) -> float:
         """Return the part of a GPU's memory that it takes, where bytes are not said."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmux.server.config import _matrix
 from llmux.server.config._eviction import EvictionConfig, of_level
 from llmux.server.config._models import DrainConfig, ModelConfig, Timeouts
 from llmux.server.config._top import Config
@@ -26,12 +27,23 @@ def _model(model: ModelConfig, config: Config, default: EvictionConfig) -> Model
         "drain": _drain(model, config),
     }
     if "eviction" not in given:
-        updates["eviction"] = default if model.sleep_level is None else of_level(model.sleep_level)
+        updates["eviction"] = (
+            _fitting(default, model) if model.sleep_level is None else of_level(model.sleep_level)
+        )
     if "vllm_command" not in given:
         updates["vllm_command"] = config.vllm_command
     if "min_awake" not in given:
         updates["min_awake"] = config.policy.min_active_secs
     return model.model_copy(update=updates)
+
+
+def _fitting(default: EvictionConfig, model: ModelConfig) -> EvictionConfig:
+    """Return what holds for all as this model's engine can do it: one that cannot let go of its weights keeps them."""
+    if not model.runs_here:
+        return EvictionConfig(weights="discard", process="stop")
+    if _matrix.unable(default.eviction(), model.engine, model.extra_args):
+        return default.model_copy(update={"weights": "retain"})
+    return default
 
 
 def _drain(model: ModelConfig, config: Config) -> DrainConfig:

@@ -20,6 +20,8 @@ from typing import assert_never
 from llmux.server.config import ModelConfig
 from llmux.server.engines._http import LOOPBACK, Engine, open_session
 from llmux.server.engines.command import CommandEngine
+from llmux.server.engines.llama_cpp import LlamaCppEngine
+from llmux.server.engines.sglang import SglangEngine
 from llmux.server.engines.tiny import TinyEngine
 from llmux.server.engines.vllm import VllmEngine
 
@@ -33,7 +35,13 @@ def make(name: str, model: ModelConfig, log: Path) -> Engine:
             return VllmEngine(name, model, log)
         case "tiny":
             return TinyEngine(name, model, log)
+        case "sglang":
+            return SglangEngine(name, model, log)
+        case "llama.cpp":
+            return LlamaCppEngine(name, model, log)
         case "command":
             return CommandEngine(name, model, log)
+        case "remote":
+            raise ValueError("a remote model has no engine here; RemoteHands serve it")
         case _:
             assert_never(model.engine)
