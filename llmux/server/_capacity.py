@@ -201,6 +201,8 @@ def sizes(
 
 
 def _sizes(model: ModelConfig, gpus: Mapping[int, int], groups: Amounts, measured: Measured) -> Sizes:
+    if not model.runs_here:
+        return Sizes()
     said = model.resources
     host = _first(said.host_memory, measured.host_memory)
     on_gpus = {gpu_memory(index): taken for index, taken in gpus.items()}

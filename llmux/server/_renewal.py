@@ -96,9 +96,9 @@ class Renewals:
                     assert_never(replica.state)
 
     async def _has_its_port(self, replica: Replica, into: Anew) -> bool:
-        """Wait until no other replica's engine has the port; return whether the replica is still to be this."""
+        """Wait until no other replica's engine has the port, if it has one; return whether it is still to be this."""
         while replica.becomes is into and any(
-            each.port == into.port for model in self._models.values() for each in model.replicas
+            into.port and each.port == into.port for model in self._models.values() for each in model.replicas
         ):
             self._rested.clear()
             await self._rested.wait()

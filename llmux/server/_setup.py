@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -17,6 +18,9 @@ from llmux.server._rules import AfterDrain, Drain, Restart, Rules, Sizes
 from llmux.server.config import Config, ModelConfig, PolicyConfig, RestartConfig, replica_names
 from llmux.server.scheduling.policies import PolicySettings, PolicyType, make_policy
 from llmux.server.scheduling.snapshot import Policy
+
+_ALWAYS_AGAIN = Restart(limit=sys.maxsize, backoff_max=5.0)
+"""For a remote model, whose start is none that could wear anything out."""
 
 
 def make_driver(config: Config, hands: Mapping[str, Hands], found: Found) -> Driver:
@@ -67,13 +71,13 @@ def make_rules(model: ModelConfig) -> Rules:
         escalation=model.eviction.escalations(),
         rungs=model.rungs(),
         drain=drain,
-        restart=_restart(model.restart),
+        restart=_restart(model.restart) if model.runs_here else _ALWAYS_AGAIN,
         request_timeout=model.timeouts.request,
         stall=model.timeouts.stall,
         max_waiting=model.queue.max_waiting,
         priority=model.priority,
         weight=model.weight,
-        pinned=model.pinned,
+        pinned=model.pinned or not model.runs_here,
         preload=model.preload,
         min_awake=model.min_awake,
         ttl=model.ttl,

@@ -17,14 +17,15 @@ from llmux.server._adoption import Place, adopt, end_others
 from llmux.server._berth import Record
 from llmux.server._checkpoints import Checkpoint, CheckpointStore, Facts, Generation, fingerprint
 from llmux.server._criu import CriuSettings
-from llmux.server._hands import Life, Stored
+from llmux.server._hands import Hands, Life, Stored
 from llmux.server._life import EngineLife
 from llmux.server._log_tail import size_of
 from llmux.server._model import Eviction, Process
 from llmux.server._ports import until_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
 from llmux.server.config import Config, ModelConfig, eviction_fault, replica_names
-from llmux.server.engines import LOOPBACK
+from llmux.server.engines import LOOPBACK, remote
+from llmux.server.engines.remote import RemoteHands
 from llmux.server.errors import CheckpointOfAnotherStart, NoCheckpoint, Problem, ServerError, StartRefused
 
 log = logging.getLogger(__name__)
@@ -263,24 +264,28 @@ class EngineHands:
 
 async def make_hands(
     config: Config, gpus: Mapping[str, tuple[int, ...]], *, starting: bool = True
-) -> Mapping[str, EngineHands]:
+) -> Mapping[str, Hands]:
     """Return the hands of every replica of the configured models, by its name; `gpus` are each replica's.
 
     When llmux is `starting`, engines of other models have been left by an earlier one, and are ended; later they are its own.
-    Raises what CRIU lacks here where a model is configured to sleep by it; otherwise that refuses such a sleep only.
+    Raises what CRIU lacks here where a model is configured to sleep by it; otherwise that refuses such a sleep only. Raises
+    StartRefused where the key of a remote model cannot be read.
     """
+    await asyncio.to_thread(remote.check, config)
     criu = await _prepare_criu(config)
     if criu.lack and any(model.eviction.process == "checkpoint" for model in config.models.values()):
         raise criu.lack
     store = CheckpointStore(config.checkpoint.images_dir)
     place = _place(config, criu.settings.run_dir)
-    hands = {
+    hands: dict[str, Hands] = {
         replica: await asyncio.to_thread(
             EngineHands, replica, (name, model.of_replica(number, gpus[replica])), config, place, store, criu
         )
         for name, model in config.models.items()
+        if model.runs_here
         for number, replica in enumerate(replica_names(name, model.replicas))
     }
+    hands |= {name: RemoteHands(name, model) for name, model in config.models.items() if not model.runs_here}
     if starting:
         await end_others(place, hands)
     return hands
