@@ -11,6 +11,7 @@ from aiohttp import web
 from llmux.server import _control, _proxy
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
+from llmux.server._journey import observed
 from llmux.server._reload import Reloader
 from llmux.server._web import ADAPTERS, DRIVER, RELOADER, STARTED, errors_as_json
 
@@ -26,7 +27,7 @@ def build(driver: Driver, reloader: Reloader | None = None) -> web.Application:
 
     `reloader` reloads its configuration, where it has one to reload.
     """
-    app = web.Application(middlewares=[errors_as_json], client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[observed, errors_as_json], client_max_size=LARGEST_BODY)
     app[DRIVER] = driver
     app[ADAPTERS] = Adapters()
     app[STARTED] = int(time.time())

@@ -15,7 +15,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import assert_never
 
+from llmux.server import _moves
 from llmux.server._admission import Admissions
+from llmux.server._bus import Bus
 from llmux.server._depth import deeper_than
 from llmux.server._finding import adopt, look
 from llmux.server._hands import Life
@@ -88,12 +90,13 @@ class Driver:
         """`capacity` is what the node has for the models; `max_waiting` bounds the requests that wait for any of them."""
         self.models = {model.name: model for model in models}
         """Those that depart included."""
+        self.bus = Bus()
         self._scheduler = Scheduler(self.models, policy, capacity, self._act, self._refuse_hopeless)
         self._admissions = Admissions(
             self.models, self._feed, self._scheduler.poke, max_waiting, self._scheduler.outlook
         )
         self.meter = meter or Meter()
-        self._operations = Operations(self._feed, self._watch, self.meter)
+        self._operations = Operations(self._feed, self._watch, self.meter, self.bus.publish)
         self._vigil = Vigil(self.models, self._feed, self.spawn)
         self._renewals = Renewals(self.models, self._feed, self.spawn, self._renewed)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -178,6 +181,8 @@ class Driver:
             raise EvictionRefused(refusal)
         before, model.at_rest_by_hand = model.at_rest_by_hand, True
         awake = [each for each in model.replicas if not _at_rest(each.state)] or model.replicas[:1]
+        for replica in awake:
+            self.bus.publish(_moves.asked(replica, "sleep"))
         try:
             problems = await asyncio.gather(*(self.sleep_replica(replica, eviction) for replica in awake))
         except IllegalMove:  # it was not put to sleep: what wants it awake still does
@@ -199,6 +204,7 @@ class Driver:
     async def wake(self, name: str) -> Model:
         """Bring a model to serve and return once it does: a wake is a request that asks nothing of the engine."""
         model = self.find(name)
+        self.bus.publish(_moves.asked(model.replicas[0], "wake"))
         for replica in model.replicas:
             if isinstance(replica.state, Failed):
                 self._feed(replica, Pardoned())
@@ -243,6 +249,7 @@ class Driver:
     def _act(self, action: Action) -> None:
         replica = next(each for each in self.replicas if each.name == action.replica)
         rules = self.models[replica.model].rules
+        self.bus.publish(_moves.decided(replica, self._scheduler.policy, action))
         replica.last_move = Moved(type(action).__name__.lower(), action.why, time.time())
         match action:
             case snapshot.Wake():
@@ -271,8 +278,10 @@ class Driver:
         move = step(before, event, time.monotonic(), window)
         replica.state = move.state
         if type(move.state) is not type(before):
-            log.info("%s: %s -> %s", replica.name, name_of(before), _told(move.state))
+            log.info("%s: %s -> %s", replica.name, name_of(before), _moves.in_words(move.state))
         self._mark_time(replica, before)
+        for happening in _moves.told(replica, before, event):
+            self.bus.publish(happening)
         for effect in move.effects:
             self._carry_out(replica, effect)
         self._tell_sleepers(replica, event, move.state)
@@ -388,11 +397,3 @@ async def _after(
     if previous and not previous.done():
         await asyncio.wait((previous,))
     await operation()
-
-
-def _told(state: State) -> str:
-    match state:
-        case Asleep(eviction=eviction):
-            return f"asleep ({eviction})"
-        case _:
-            return name_of(state)

@@ -22,6 +22,7 @@ from llmux.server._effect_errors import DumpFailed, EngineRefused, EngineUnreach
 from llmux.server._facts import Name, names_of, remove, sandbox_facts, task_in
 from llmux.server._log_tail import last_lines
 from llmux.server._model import Weights
+from llmux.server._phases import took
 from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
 from llmux.server.engines import Engine
@@ -188,7 +189,9 @@ class EngineLife:
     async def _dump(self, directory: Path) -> None:
         if not await wait_until_unconnected(self.port, _DISCONNECT):
             log.warning("%s: connections to port %d are open at its dump", self.name, self.port)
-        await _criu.dump(self.criu, self.sandbox, self.pid, directory, self.name)
+        stats = await _criu.dump(self.criu, self.sandbox, self.pid, directory, self.name)
+        if stats.frozen is not None:
+            took("frozen", stats.frozen)
 
     async def memory(self) -> int:
         return await asyncio.to_thread(_memory.of_tree, self.init_pid)

@@ -6,13 +6,16 @@ An operation never raises: it runs as a task that nobody waits for, so whatever 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
 from typing import assert_never
 
+from llmux.server import _outcomes
 from llmux.server._depth import KEPT
 from llmux.server._hands import Life
+from llmux.server._happenings import CheckpointRemoved, Happening
 from llmux.server._meter import Meter
 from llmux.server._model import (
     Asleep,
@@ -23,6 +26,7 @@ from llmux.server._model import (
     EngineLost,
     Event,
     Eviction,
+    GoingToSleep,
     Process,
     PutToSleep,
     Running,
@@ -35,6 +39,7 @@ from llmux.server._model import (
     WakeFailed,
     WakeKind,
 )
+from llmux.server._phases import Phases, phase, recorded
 from llmux.server._record import Replica
 from llmux.server._takes import sleep_of, wake_of
 from llmux.server.errors import EngineGone, EvictionRefused, Problem, ServerError
@@ -51,9 +56,17 @@ class Operations:
     """What the driver runs as tasks, one after another per replica."""
 
     def __init__(
-        self, feed: Callable[[Replica, Event], None], watch: Callable[[Replica, Life], None], meter: Meter
+        self,
+        feed: Callable[[Replica, Event], None],
+        watch: Callable[[Replica, Life], None],
+        meter: Meter,
+        tell: Callable[[Happening], None],
     ) -> None:
-        """`feed` takes the outcome; `watch` has `until_lost` run for an engine that has come to serve."""
+        """`feed` takes the outcome; `watch` has `until_lost` run for an engine that has come to serve.
+
+        `tell` tells those who look on how it went.
+        """
+        self._tell = tell
         self._meter = meter
         self._feed = feed
         self._watch = watch
@@ -61,70 +74,89 @@ class Operations:
 
     async def run(self, replica: Replica, operation: Operation) -> None:
         """Do what a move of the machine asks for."""
-        match operation:
-            case StartEngine(why):
-                await self.start(replica, why)
-            case PutToSleep(eviction):
-                await self.put_to_sleep(replica, eviction)
-            case Deepen(eviction, to):
-                await self.deepen(replica, eviction, to)
-            case WakeEngine(eviction):
-                await self.wake(replica, eviction)
-            case EndEngine():
-                await self.end(replica)
-            case _:
-                assert_never(operation)
+        with recorded() as phases:
+            match operation:
+                case StartEngine(why):
+                    await self.start(replica, why, phases)
+                case PutToSleep(eviction):
+                    await self.put_to_sleep(replica, eviction, phases)
+                case Deepen(eviction, to):
+                    await self.deepen(replica, eviction, to, phases)
+                case WakeEngine(eviction):
+                    await self.wake(replica, eviction, phases)
+                case EndEngine():
+                    await self.end(replica)
+                case _:
+                    assert_never(operation)
 
-    async def start(self, replica: Replica, why: str) -> None:
+    async def start(self, replica: Replica, why: str, phases: Phases) -> None:
         """Start the engine cold, for the reason `why`."""
         began = time.monotonic()
         try:
             await self.end(replica)
             life = await replica.hands.cold_start()
         except Exception as error:  # noqa: BLE001 - a task's boundary
-            self._feed(replica, StartFailed(_problem(replica, "cold start", error)))
+            problem = _problem(replica, "cold start", error)
+            self._tell(_outcomes.wake_failed(replica, WakeKind.COLD_START, began, problem))
+            self._feed(replica, StartFailed(problem))
         else:
-            self._serve(replica, life, _wake(WakeKind.COLD_START, began, why))
+            self._serve(replica, life, _wake(WakeKind.COLD_START, began, why), phases)
             await self._measure(replica, life, wake_of(Process.STOP), began)
 
-    async def wake(self, replica: Replica, eviction: Eviction) -> None:
+    async def wake(self, replica: Replica, eviction: Eviction, phases: Phases) -> None:
         """Bring the engine back from a sleep that left its process running, or from its checkpoint."""
         began = time.monotonic()
+        kind = WakeKind.WARM if replica.life else WakeKind.RESTORED
         try:
             if replica.life:
-                await replica.life.resume(eviction.weights)
-                self._feed(replica, Awake(_wake(WakeKind.WARM, began)))
+                with phase("wake"):
+                    await replica.life.resume(eviction.weights)
+                wake = _wake(kind, began)
+                self._tell(_outcomes.wake_done(replica, wake, phases))
+                self._feed(replica, Awake(wake))
                 await self._measure(replica, replica.life, wake_of(eviction.process), began)
                 return
             life, replica.stored = await replica.hands.restore()
         except Exception as error:  # noqa: BLE001 - a task's boundary
-            self._feed(replica, WakeFailed(_problem(replica, "wake", error)))
+            problem = _problem(replica, "wake", error)
+            self._tell(_outcomes.wake_failed(replica, kind, began, problem))
+            self._feed(replica, WakeFailed(problem))
         else:
-            self._serve(replica, life, _wake(WakeKind.RESTORED, began))
+            self._serve(replica, life, _wake(kind, began), phases)
+            if replica.stored is None:
+                self._forgotten(replica, "it has been woken from, and keep_images is false")
             await self._measure(replica, life, wake_of(Process.CHECKPOINT), began)
 
-    async def put_to_sleep(self, replica: Replica, eviction: Eviction) -> None:
+    async def put_to_sleep(self, replica: Replica, eviction: Eviction, phases: Phases) -> None:
         """Put the engine to sleep; where that fails, make it serve again."""
         began = time.monotonic()
+        escalated = isinstance(replica.state, GoingToSleep) and replica.state.failed is not None
         try:
             self._meter.weighed(replica, awake=await _memory_of(replica, _living(replica)))
-            await self._let_go(replica, _living(replica), eviction)
+            reused = await self._let_go(replica, _living(replica), eviction)
         except Exception as error:  # noqa: BLE001 - a task's boundary
-            await self._take_back(replica, eviction, _problem(replica, "sleep", error))
+            await self._take_back(replica, eviction, began, _problem(replica, "sleep", error))
         else:
-            self._meter.moved(replica, sleep_of(eviction.process), time.monotonic() - began)
+            seconds = time.monotonic() - began
+            self._meter.moved(replica, sleep_of(eviction.process), seconds)
+            done = _outcomes.sleep_done(replica, eviction, seconds, phases)
+            self._tell(dataclasses.replace(done, reused=reused, escalated=escalated))
             self._feed(replica, Slept())
             await self._meter.keep()
 
-    async def deepen(self, replica: Replica, eviction: Eviction, to: Eviction) -> None:
+    async def deepen(self, replica: Replica, eviction: Eviction, to: Eviction, phases: Phases) -> None:
         """Take a sleeping engine one rung deeper without waking it; where that fails, it sleeps on as it did."""
+        began = time.monotonic()
         try:
             await self._sink(replica, eviction, to)
         except Exception as error:  # noqa: BLE001 - a task's boundary
             problem = _problem(replica, "deeper sleep", error)
             lost = replica.life is not None and replica.life.ended
+            self._tell(_outcomes.sleep_failed(replica, to, began, problem, lost=lost))
             self._feed(replica, EngineLost(problem) if lost else SleepFailed(problem))
         else:
+            done = _outcomes.sleep_done(replica, to, time.monotonic() - began, phases)
+            self._tell(dataclasses.replace(done, deepened=True))
             self._feed(replica, Slept())
 
     async def end(self, replica: Replica) -> None:
@@ -148,9 +180,10 @@ class Operations:
             log.warning("%s: %s", replica.name, why)
             self._feed(replica, EngineLost(why))
 
-    def _serve(self, replica: Replica, life: Life, wake: Wake) -> None:
+    def _serve(self, replica: Replica, life: Life, wake: Wake, phases: Phases) -> None:
         replica.life = life
         self._watch(replica, life)
+        self._tell(_outcomes.wake_done(replica, wake, phases))
         self._feed(replica, Awake(wake))
         log.info(
             "%s: %s in %.2f s %s", replica.name, wake.kind, wake.seconds, wake.reason and f"({wake.reason})"
@@ -162,31 +195,38 @@ class Operations:
         self._meter.weighed(replica, awake=await _memory_of(replica, life))
         await self._meter.keep()
 
-    async def _let_go(self, replica: Replica, life: Life, eviction: Eviction) -> None:
+    async def _let_go(self, replica: Replica, life: Life, eviction: Eviction) -> bool:
+        """Return whether a checkpoint that was there serves again."""
         began = time.monotonic()
         match eviction.process:
             case Process.KEEP_RUNNING:
-                await life.quieten(eviction.weights)
+                with phase("engine_sleep"):
+                    await life.quieten(eviction.weights)
                 self._meter.weighed(replica, asleep=await _memory_of(replica, life))
             case Process.CHECKPOINT:
                 if reused := await replica.hands.reusable(life, eviction):
                     log.info("%s: its checkpoint %d is used again", replica.name, reused.generation)
                     replica.stored = reused
                     replica.checkpoint_problem = None
+                    self._tell(_outcomes.reused(replica, reused))
                     await self.end(replica)
-                else:
+                    return True
+                with phase("engine_sleep"):
                     await life.quieten(eviction.weights)
-                    await self._to_disk(replica, life, eviction, began)
+                await self._to_disk(replica, life, eviction, began)
             case Process.STOP:
                 await self.end(replica)
             case Process.CUDA_SUSPEND:
                 raise EvictionRefused(replica.hands.refusal(eviction))
             case _:
                 assert_never(eviction.process)
+        return False
 
     async def _to_disk(self, replica: Replica, life: Life, eviction: Eviction, began: float) -> None:
         async with self._dumping:
-            replica.stored = await replica.hands.dump(life, eviction, began)
+            with phase("dump"):
+                replica.stored = await replica.hands.dump(life, eviction, began)
+        self._tell(_outcomes.made(replica, replica.stored))
         self._meter.weighed(replica, disk=replica.stored.size_bytes)
         replica.checkpoint_problem = None
         await self.end(replica)
@@ -200,19 +240,25 @@ class Operations:
                 if eviction.process is Process.CHECKPOINT:
                     await replica.hands.forget()
                     replica.stored = None
+                    self._forgotten(replica, "it sleeps deeper, and starts cold")
             case Process.KEEP_RUNNING | Process.CUDA_SUSPEND:
                 raise EvictionRefused(f"{to} is no deeper than {eviction}")
             case _:
                 assert_never(to.process)
 
-    async def _take_back(self, replica: Replica, eviction: Eviction, problem: Problem) -> None:
+    def _forgotten(self, replica: Replica, why: str) -> None:
+        self._tell(CheckpointRemoved(model=replica.model, replica=replica.name, why=why))
+
+    async def _take_back(self, replica: Replica, eviction: Eviction, began: float, problem: Problem) -> None:
         try:
             await _living(replica).resume(eviction.weights)
         except Exception as error:  # noqa: BLE001 - a task's boundary: the engine is lost then
             more = _problem(replica, "wake after the failed sleep", error)
             lost = Problem(problem.code, f"{problem.message}; and then {more.message}", problem.hint)
+            self._tell(_outcomes.sleep_failed(replica, eviction, began, lost, lost=True))
             self._feed(replica, EngineLost(lost))
         else:
+            self._tell(_outcomes.sleep_failed(replica, eviction, began, problem, lost=False))
             self._feed(replica, SleepFailed(problem))
 
 

@@ -10,9 +10,10 @@ from functools import partial
 from aiohttp import web
 
 from llmux.server import _adapters, _routing
+from llmux.server._journey import begin, journey_of
 from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
-from llmux.server._web import ADAPTERS, DRIVER, STARTED
+from llmux.server._web import ADAPTERS, DRIVER, PROBLEM, STARTED
 from llmux.server.errors import ModelUnavailable, RequestInvalid
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
 
     A cancelled handler (the client has gone) closes the connection to the engine, which cancels the request there.
     """
+    begin(request)
     _routing.check_path(request.path)
     body = await request.read()
     if len(body) < _PARSED_AT_ONCE:
@@ -66,10 +68,12 @@ async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamRes
     """
     driver = request.app[DRIVER]
     model = _adapters.model_of(driver.served, name)
+    journey_of(request).asks(model.name)
     place: Place | None = None
     tries_left = _TRIES
     while True:
         async with driver.admit(model.name, place) as admission:
+            journey_of(request).admitted(admission)
             suspect = partial(driver.suspect, admission)
             adapter = request.app[ADAPTERS].hold(model, name, admission)
             outcome = await Relay(request, body, model, admission, suspect).run(adapter)
@@ -85,7 +89,9 @@ async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamRes
 def _given_up(name: str, outcome: Unanswered) -> web.Response:
     if not outcome.engine_failed:
         raise ModelUnavailable(name, outcome.why)
-    return web.json_response(_routing.error_body(outcome.why, "server_error"), status=502)
+    response = web.json_response(_routing.error_body(outcome.why, "server_error"), status=502)
+    response[PROBLEM] = outcome.why
+    return response
 
 
 def _model_of(request: web.Request, body: bytes) -> str:

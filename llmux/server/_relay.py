@@ -25,6 +25,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from llmux.server import _routing
+from llmux.server._journey import TAIL, journey_of
 from llmux.server._model import CutInFlight
 from llmux.server._queue import Admission
 from llmux.server._record import Model
@@ -71,6 +72,7 @@ class Relay:
         suspect: Suspect,
     ) -> None:
         self._request = request
+        self._journey = journey_of(request)
         self._body = body
         self._model = model
         self._admission = admission
@@ -91,6 +93,7 @@ class Relay:
                 return await self._pass_back(answer, bound)
         except _ClientGoneError:
             log.info("%s %s: the client has gone", self._request.method, self._request.path)
+            self._journey.client_gone()
             return self._response or web.Response()
         except aiohttp.ClientError as error:
             return await self._ended_by_engine(str(error) or type(error).__name__)
@@ -130,6 +133,7 @@ class Relay:
     async def _pass_back(self, answer: aiohttp.ClientResponse, bound: asyncio.Timeout) -> web.StreamResponse:
         chunk = await answer.content.readany()
         self._admission.heard()
+        self._journey.heard()
         if not self._admission.cut.done():
             bound.reschedule(None)
         self._response = response = web.StreamResponse(
@@ -139,11 +143,12 @@ class Relay:
             self._suspect(silent=False)
         await _to_client(response.prepare(self._request))
         while chunk:
-            self._sent = (self._sent + chunk)[-4:]
+            self._sent = (self._sent + chunk)[-TAIL:]
             await _to_client(response.write(chunk))
             chunk = await self._next(answer)
             self._admission.heard()
         await _to_client(response.write_eof())
+        self._journey.answered(response, self._sent)
         return response
 
     def _headers(self, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
@@ -187,6 +192,7 @@ class Relay:
     async def _break_off(self, response: web.StreamResponse, why: Problem) -> web.StreamResponse:
         """End an answer that has begun so that the client can tell, and can read why where it is a stream of events."""
         log.warning("%s %s: broken off: %s", self._request.method, self._request.path, why)
+        self._journey.broken_off(why)
         response.force_close()
         transport = self._request.transport
         if transport is None or transport.is_closing():

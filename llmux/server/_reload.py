@@ -18,6 +18,7 @@ from llmux.server import _capacity, config
 from llmux.server._capacity import Found, Placement
 from llmux.server._driver import Driver
 from llmux.server._hands import Hands
+from llmux.server._happenings import ConfigurationReloaded
 from llmux.server._record import Anew, Gone, Model, Replica
 from llmux.server._setup import make_models, policy_of
 from llmux.server.config import Changes, Config, replica_names
@@ -91,9 +92,12 @@ class Reloader:
                 self.last = await self._reload()
             except ServerError as error:
                 self.last = Reload(time.time(), problem=error.problem())
+                self._driver.bus.publish(ConfigurationReloaded(problem=error.problem()))
                 log.error("the configuration stays as it is: %s", error)  # noqa: TRY400 - no fault of llmux
                 raise
             log.info("the configuration was read anew: %s", self.last.changes)
+            told = ConfigurationReloaded(changes=str(self.last.changes), engines_anew=self.last.anew)
+            self._driver.bus.publish(told)
             return self.last
 
     async def reload_when(self, asked: asyncio.Event) -> None:

@@ -85,6 +85,11 @@ class Scheduler:
             self._held = False
         self.poke()
 
+    @property
+    def policy(self) -> str:
+        """Return the policy's name."""
+        return name_of_policy(self._policy)
+
     def outlook(self, name: str | None) -> float:
         """Estimate the seconds until a model serves; without a name, any of those that somebody waits for."""
         snapshot = self._look()
@@ -98,7 +103,7 @@ class Scheduler:
         snapshot, policy = self._look(), self._policy
         held = {name: sum(each.holds.get(name, 0) for each in snapshot.replicas) for name in self._capacity}
         bound = policy.bound(snapshot) if isinstance(policy, Fair) else None
-        return NodeStatus(name_of_policy(policy), bound, self._capacity, held)
+        return NodeStatus(self.policy, bound, self._capacity, held)
 
     def close(self) -> None:
         """Decide nothing any more."""

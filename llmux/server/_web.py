@@ -30,6 +30,8 @@ ADAPTERS = web.AppKey("adapters", Adapters)
 RELOADER = web.AppKey("reloader", Reloader)
 STARTED = web.AppKey("started", int)
 """When llmux started, in seconds since the epoch."""
+PROBLEM = web.ResponseKey("problem", Problem)
+"""What an answer of llmux's own tells of."""
 
 log = logging.getLogger(__name__)
 
@@ -59,18 +61,24 @@ async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamR
         )
         headers = {"Allow": allow} if (allow := error.headers.get("Allow")) else None
         body = _routing.error_body(problem, "invalid_request_error")
-        return web.json_response(body, status=error.status, headers=headers)
+        return _of(problem, web.json_response(body, status=error.status, headers=headers))
     except Exception:
         log.exception("%s %s failed unforeseen", request.method, request.path)
         problem = Problem("internal_error", "llmux failed unforeseen", "See llmux's log")
-        return web.json_response(_routing.error_body(problem, "server_error"), status=500)
+        return _of(problem, web.json_response(_routing.error_body(problem, "server_error"), status=500))
 
 
 def error_response(error: ServerError, status: HTTPStatus | None = None) -> web.Response:
     """Return the answer that tells of `error`; `status` where it is another than its usual one."""
     status = status or _STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
-    body = _routing.error_body(error.problem(), _kind(error, status), _param(error))
-    return web.json_response(body, status=status, headers=_retry_after(error))
+    problem = error.problem()
+    body = _routing.error_body(problem, _kind(error, status), _param(error))
+    return _of(problem, web.json_response(body, status=status, headers=_retry_after(error)))
+
+
+def _of(problem: Problem, response: web.Response) -> web.Response:
+    response[PROBLEM] = problem
+    return response
 
 
 def _kind(error: ServerError, status: int) -> str:

@@ -21,6 +21,7 @@ from llmux.server._hands import Hands, Life, Stored
 from llmux.server._life import EngineLife
 from llmux.server._log_tail import size_of
 from llmux.server._model import Eviction, Process
+from llmux.server._phases import phase
 from llmux.server._ports import until_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
 from llmux.server.config import Config, ModelConfig, eviction_fault, replica_names
@@ -133,7 +134,8 @@ class EngineHands:
             life = self._life(sandbox, child, time.time(), log_began)
             async with _closed_unless_serving(life):
                 await life.moor()
-                await life.until_healthy(self._model.timeouts.start)
+                with phase("health"):
+                    await life.until_healthy(self._model.timeouts.start)
                 await life.serves()
             return life
 
@@ -183,16 +185,19 @@ class EngineHands:
         log_began = await asyncio.to_thread(size_of, self._log)
         async with self._sandbox() as sandbox:
             settings, directory = self._criu.settings, checkpoint.directory
-            child = await _criu.restore(
-                settings, sandbox, directory, max_id=checkpoint.max_id, name=self._name
-            )
+            with phase("restore"):
+                child = await _criu.restore(
+                    settings, sandbox, directory, max_id=checkpoint.max_id, name=self._name
+                )
             life = self._life(sandbox, child, checkpoint.facts.engine_started_at, log_began)
             life.restored_from = checkpoint.generation
             try:
                 async with _closed_unless_serving(life):
                     await life.moor()
-                    await life.until_healthy(self._model.timeouts.wake)
-                    await life.rouse(checkpoint.facts.eviction.weights)
+                    with phase("health"):
+                        await life.until_healthy(self._model.timeouts.wake)
+                    with phase("wake"):
+                        await life.rouse(checkpoint.facts.eviction.weights)
             except BaseException:
                 await self._undo(directory)
                 raise

@@ -16,6 +16,7 @@ from llmux.server._model import Asleep, Running, WakeKind
 SERVER = Path(_control.__file__).parent
 FOR_PEOPLE = {
     "_app.py": "when llmux started, in /v1/models",
+    "_bus.py": "when something happened",
     "_checkpoints.py": "when a checkpoint was made",
     "_control.py": "since when a state is",
     "_driver.py": "when a replica was last moved",

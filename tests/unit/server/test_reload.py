@@ -10,6 +10,7 @@ import pytest
 
 from llmux.server import _reload
 from llmux.server._capacity import Found, Quantity
+from llmux.server._happenings import ConfigurationReloaded
 from llmux.server._model import Asleep, Eviction, NotStarted, Process, Running, Starting, Weights
 from llmux.server._reload import ConfigFile, Reloader
 from llmux.server._setup import make_driver
@@ -421,3 +422,15 @@ def test_a_replaced_file_and_a_swapped_link_are_seen(tmp_path):
     assert file.look() != before
     link.unlink()
     assert file.look() is None
+
+
+async def test_each_reload_is_told_to_those_who_look_on(desk):
+    async with desk(a={}) as it:
+        told = []
+        with it.driver.bus.subscribed(lambda entry: told.append(entry.happening)):
+            await it.reload(a={}, b={})
+            with pytest.raises(RestartNeeded):
+                await it.reload({"port": 4000}, a={})
+        done, refused = (each for each in told if isinstance(each, ConfigurationReloaded))
+        assert ("b" in done.changes, done.problem) == (True, None)
+        assert refused.problem.code == "restart_needed"

@@ -1,0 +1,152 @@
+"""One client's request as whoever looks on sees it: asked for a model, given to an engine, answered or not.
+
+`observed` is the middleware around all others; `begin` is for handlers that pass requests on to engines. From there on
+`journey_of(request)` is told of each step, and of the end by the middleware, whatever that end is.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from aiohttp import web
+
+from llmux.server._bus import Bus
+from llmux.server._happenings import Outcome, RequestAdmitted, RequestFinished, RequestQueued, Tokens
+from llmux.server._queue import Admission
+from llmux.server._web import DRIVER, PROBLEM
+from llmux.server.errors import Problem
+
+TAIL = 2048
+"""Bytes of an answer's end that are looked at for what it says of its tokens."""
+CLIENT_GONE = 499
+"""nginx's status for a request whose client went before it was answered."""
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Quotes inside a text are escaped, so that what a model writes is not taken for what the engine says.
+_PROMPT = re.compile(rb'(?<!\\)"(?:prompt|input)_tokens"\s*:\s*(\d{1,9})\b')
+_COMPLETION = re.compile(rb'(?<!\\)"(?:completion|output)_tokens"\s*:\s*(\d{1,9})\b')
+_TELLING = {"application/json", "text/event-stream"}
+
+
+class Journey:
+    """What is known of a request so far."""
+
+    def __init__(self, bus: Bus, method: str, path: str) -> None:
+        self.id = secrets.token_hex(8)
+        self._bus = bus
+        self._method = method
+        self._path = path
+        self._began = time.monotonic()
+        self._model = ""
+        self._admission: Admission | None = None
+        self._first_byte: float | None = None
+        self._tokens: Tokens | None = None
+        self._broken_off: Problem | None = None
+        self._client_gone = False
+
+    def asks(self, model: str) -> None:
+        """Note the configured model that it is for."""
+        self._model = model
+        self._bus.publish(RequestQueued(request=self.id, model=model, path=self._path))
+
+    def admitted(self, admission: Admission) -> None:
+        """Note the engine that it was given to."""
+        self._admission = admission
+        self._bus.publish(
+            RequestAdmitted(
+                request=self.id,
+                model=self._model,
+                path=self._path,
+                replica=admission.replica,
+                queued=admission.queued,
+                wake=admission.wake,
+            )
+        )
+
+    def heard(self) -> None:
+        """Note that the first bytes of the answer's body are there."""
+        self._first_byte = time.monotonic() - self._began
+
+    def answered(self, response: web.StreamResponse, tail: bytes) -> None:
+        """Note the end of an answer that was sent whole, with its last bytes."""
+        if response.status < HTTPStatus.BAD_REQUEST and response.content_type in _TELLING:
+            self._tokens = tokens_in(tail)
+
+    def broken_off(self, why: Problem) -> None:
+        """Note that the answer had begun and cannot be finished."""
+        self._broken_off = why
+
+    def client_gone(self) -> None:
+        """Note that there is nobody to answer any more."""
+        self._client_gone = True
+
+    def finish(self, response: web.StreamResponse | None) -> None:
+        """Tell of its end; without a response its handler was cancelled, for its client has gone."""
+        outcome, status, code = self._end(response)
+        taken, now = self._admission, time.monotonic() - self._began
+        self._bus.publish(
+            RequestFinished(
+                request=self.id,
+                model=self._model,
+                path=self._path,
+                method=self._method,
+                status=status,
+                outcome=outcome,
+                code=code,
+                replica=taken.replica if taken else "",
+                wake=taken.wake if taken else "",
+                queued=taken.queued if taken else now,
+                first_byte=self._first_byte,
+                seconds=now,
+                tokens=self._tokens,
+            )
+        )
+
+    def _end(self, response: web.StreamResponse | None) -> tuple[Outcome, int, str]:
+        if response is None or self._client_gone:
+            begun = response is not None and response.prepared
+            return Outcome.CLIENT_GONE, response.status if response and begun else CLIENT_GONE, ""
+        if self._broken_off:
+            return Outcome.BROKEN_OFF, response.status, self._broken_off.code
+        if problem := response.get(PROBLEM):
+            return Outcome.REFUSED, response.status, problem.code
+        return Outcome.ANSWERED, response.status, ""
+
+
+_JOURNEY = web.RequestKey("journey", Journey)
+
+
+def begin(request: web.Request) -> Journey:
+    """Begin to tell of a request that an engine is to answer."""
+    request[_JOURNEY] = Journey(request.app[DRIVER].bus, request.method, request.path)
+    return request[_JOURNEY]
+
+
+def journey_of(request: web.Request) -> Journey:
+    """Return the journey of a request that has begun one."""
+    return request[_JOURNEY]
+
+
+@web.middleware
+async def observed(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Tell of the end of each request that has begun a journey."""
+    response: web.StreamResponse | None = None
+    try:
+        response = await handler(request)
+    finally:
+        if journey := request.get(_JOURNEY):
+            journey.finish(response)
+    return response
+
+
+def tokens_in(tail: bytes) -> Tokens | None:
+    """Return what the end of an answer says of its tokens: in OpenAI's, vLLM's and Anthropic's forms."""
+    prompt, completion = _PROMPT.findall(tail), _COMPLETION.findall(tail)
+    if not prompt and not completion:
+        return None
+    return Tokens(int(prompt[-1]) if prompt else 0, int(completion[-1]) if completion else 0)

@@ -1,0 +1,39 @@
+"""Phases are told to whoever records, through threads and coroutines, and to nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from llmux.server._phases import phase, recorded, took
+
+
+async def test_what_is_timed_in_calls_and_threads_comes_to_the_record():
+    async def deep():
+        with phase("restore"):
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(took, "frozen", 2.0)
+
+    with recorded() as phases:
+        await deep()
+        took("frozen", 1.0)
+    assert phases["restore"] >= 0.01
+    assert phases["frozen"] == 3.0
+
+
+def test_a_step_that_fails_is_timed_too():
+    with recorded() as phases, pytest.raises(ValueError, match="boom"), phase("health"):
+        raise ValueError("boom")
+    assert set(phases) == {"health"}
+
+
+async def test_records_do_not_mix():
+    async def one(name):
+        with recorded() as phases:
+            with phase(name):
+                await asyncio.sleep(0.001)
+            return set(phases)
+
+    assert await asyncio.gather(one("a"), one("b")) == [{"a"}, {"b"}]
+    took("c", 1.0)  # nobody records
