@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _control, _proxy
+from llmux.server import _proxy, control
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
 from llmux.server._journey import observed
@@ -31,10 +31,10 @@ def build(driver: Driver, reloader: Reloader | None = None) -> web.Application:
     app[DRIVER] = driver
     app[ADAPTERS] = Adapters()
     app[STARTED] = int(time.time())
-    app.add_routes([web.get("/health", _health), *_control.routes(), *_proxy.routes()])
+    app.add_routes([web.get("/health", _health), *_proxy.routes()])
     if reloader:
         app[RELOADER] = reloader
-        app.add_routes(_control.reload_routes())
+    control.add_to(app)
     app.on_response_prepare.append(_part_company)
     app.cleanup_ctx.append(_open_and_close)
     # Before the server waits for its open requests: those that are held or in flight end with their engines.

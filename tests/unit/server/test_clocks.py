@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from llmux.server import _control
+from llmux.server import _app
 from llmux.server._model import Asleep, Running, WakeKind
 
-SERVER = Path(_control.__file__).parent
+SERVER = Path(_app.__file__).parent
 FOR_PEOPLE = {
     "_app.py": "when llmux started, in /v1/models",
     "_bus.py": "when something happened",
     "_checkpoints.py": "when a checkpoint was made",
-    "_control.py": "since when a state is",
     "_driver.py": "when a replica was last moved",
     "_operations.py": "when a model woke",
     "_reload.py": "when the configuration was read",
     "_scheduler.py": "schedules, which people wrote",
+    "_told.py": "since when a state is",
     "_work.py": "when an engine was started",
 }
 """Where the wall clock is read, and for what."""

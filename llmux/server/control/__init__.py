@@ -1,0 +1,48 @@
+"""The control API: how everything is, putting to sleep, waking, reloading. docs/control.md has every call.
+
+Each module has the calls of one theme; `_form.py` says what a call is, and `_openapi.py` makes /openapi.json of them all.
+Whatever is to be done is done through the driver and its scheduler, as for a request.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from importlib.metadata import version
+
+from aiohttp import web
+
+from llmux.server._web import RELOADER
+from llmux.server.control import _openapi, _status, _switching
+from llmux.server.control._form import Call, Media
+
+__all__ = ["add_to", "calls"]
+
+_OPENAPI = web.AppKey("openapi", str)
+_VERSION = version("llmux")
+
+
+def add_to(app: web.Application) -> None:
+    """Have the application answer every call; its reloader, where it has one, is there already."""
+    served = calls(reloadable=RELOADER in app)
+    app[_OPENAPI] = json.dumps(_openapi.document(served, _VERSION))
+    app.add_routes([web.route(call.method, call.path, call.handle) for call in served])
+
+
+def calls(*, reloadable: bool) -> tuple[Call, ...]:
+    """Return every call; what needs a configuration's file only where there is one."""
+    with_a_file = (_status.RELOAD,) if reloadable else ()
+    return (_status.STATUS, *_switching.CALLS, *with_a_file, _DOCUMENT)
+
+
+async def document(request: web.Request) -> web.Response:
+    """Describe the API as OpenAPI does."""
+    return web.Response(text=request.app[_OPENAPI], content_type="application/json")
+
+
+_DOCUMENT = Call(
+    "GET",
+    "/openapi.json",
+    document,
+    {HTTPStatus.OK: Media("application/json", "This document.", {"type": "object"})},
+)

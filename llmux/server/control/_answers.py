@@ -1,0 +1,181 @@
+"""What the control API says of models, checkpoints and the node. Times are ISO 8601 with their zone, durations seconds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llmux.server._model import Process, WakeKind, Weights
+from llmux.server.control._form import Answer
+
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Seconds = Annotated[float, Field(ge=0)]
+Bytes = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class StateName(StrEnum):
+    """How far a replica is in its life."""
+
+    NOT_STARTED = "not_started"
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    GOING_TO_SLEEP = "going_to_sleep"
+    ASLEEP = "asleep"
+    DEEPENING = "deepening"
+    WAKING = "waking"
+    FAILED = "failed"
+
+
+class ProblemTold(Answer):
+    """Why something did not work."""
+
+    code: str
+    message: str
+    hint: str
+    """What to do; may be empty."""
+
+
+class EvictionTold(Answer):
+    """How deep a sleep is."""
+
+    weights: Weights
+    process: Process
+
+
+class EngineTold(Answer):
+    """An engine that runs."""
+
+    pid: int
+    """Inside its sandbox."""
+    init_pid: int
+    """Of its sandbox's first process, as llmux sees it."""
+    started_at: Instant
+    """When it was started cold, be it in another container."""
+    url: str
+    log: str
+
+
+class CheckpointTold(Answer):
+    """A checkpoint on disk."""
+
+    path: str
+    bytes: Bytes
+    seconds: Seconds
+    """How long the sleep took that made it."""
+    generation: int
+    created_at: Instant
+
+
+class WakeTold(Answer):
+    """How a model last came to serve."""
+
+    kind: WakeKind
+    seconds: Seconds
+    at: Instant
+    reason: str | None
+    """Why a cold start was one."""
+
+
+class MoveTold(Answer):
+    """What the scheduler last had a replica do."""
+
+    what: str
+    why: str
+    at: Instant
+
+
+class AdapterTold(Answer):
+    """An adapter of a model."""
+
+    path: str
+    loaded_by: tuple[str, ...]
+    """The replicas that serve and have it loaded."""
+
+
+class ReplicaStatus(Answer):
+    """One engine of a model."""
+
+    state: StateName
+    becomes: Literal["anew", "gone"] | None
+    """What a reload makes of it once it is at rest."""
+    since: Instant
+    eviction: EvictionTold
+    """The sleep that it is in, or would go to."""
+    in_flight: Count
+    engine: EngineTold | None
+    checkpoint: CheckpointTold | None
+    checkpoint_problem: ProblemTold | None
+    """Why what lies where its checkpoint should be is none."""
+    last_wake: WakeTold | None
+    last_move: MoveTold | None
+    problem: ProblemTold | None
+    """What failed last."""
+
+
+class ModelStatus(ReplicaStatus):
+    """One model: as its foremost replica is, and each replica."""
+
+    held: Count
+    """The requests that wait for it."""
+    replicas: dict[str, ReplicaStatus]
+    """By name; the first has the model's."""
+    adapters: dict[str, AdapterTold]
+
+
+class NodeTold(Answer):
+    """What the node has for models."""
+
+    policy: str
+    longest_wait_seconds: Seconds | None
+    """What the policy promises, where it promises anything."""
+    capacity: dict[str, int]
+    held: dict[str, int]
+    """What replicas have of it, awake and asleep."""
+
+
+class ReloadTold(Answer):
+    """What the last reload has changed, or why it has changed nothing."""
+
+    at: Instant
+    problem: ProblemTold | None
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: dict[str, tuple[str, ...]]
+    """The fields, by model."""
+    node: tuple[str, ...]
+    """The fields that are about no single model."""
+    engines_anew: tuple[str, ...]
+    """The replicas whose engines are ended, or started anew."""
+
+
+class Status(Answer):
+    """Everything."""
+
+    models: dict[str, ModelStatus]
+    node: NodeTold
+    reload: ReloadTold | None
+
+
+class Slept(Answer):
+    """A model that was put to sleep."""
+
+    model: str
+    state: StateName
+    eviction: EvictionTold
+    seconds: Seconds
+    checkpoint: CheckpointTold | None
+    """What was made, where that is how it sleeps."""
+
+
+class Woken(Answer):
+    """A model that serves."""
+
+    model: str
+    state: StateName
+    seconds: Seconds
+    last_wake: WakeTold | None
+    engine: EngineTold | None

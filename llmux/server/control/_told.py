@@ -1,0 +1,210 @@
+"""From what llmux knows of its models to what the control API answers."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Literal, assert_never
+
+from llmux.server._adapters import Adapters
+from llmux.server._hands import Life, Stored
+from llmux.server._model import (
+    Asleep,
+    Deepening,
+    Draining,
+    Eviction,
+    Failed,
+    GoingToSleep,
+    Running,
+    Starting,
+    State,
+    Wake,
+    Waking,
+    name_of,
+)
+from llmux.server._record import Anew, Gone, Model, Moved, Replica
+from llmux.server._reload import Reload
+from llmux.server._scheduler import NodeStatus
+from llmux.server.control._answers import (
+    AdapterTold,
+    CheckpointTold,
+    EngineTold,
+    EvictionTold,
+    ModelStatus,
+    MoveTold,
+    NodeTold,
+    ProblemTold,
+    ReloadTold,
+    ReplicaStatus,
+    StateName,
+    WakeTold,
+)
+from llmux.server.errors import Problem
+
+
+def model_told(model: Model, adapters: Adapters) -> ModelStatus:
+    """Return one model as its foremost replica is, and each of its replicas."""
+    first = replica_told(foremost(model), model)
+    in_flight = sum(len(each.flights) for each in model.replicas)
+    return ModelStatus(
+        **{**dict(first), "in_flight": in_flight},
+        held=len(model.queue),
+        replicas={each.name: replica_told(each, model) for each in model.replicas},
+        adapters=_adapters(model, adapters),
+    )
+
+
+def foremost(model: Model) -> Replica:
+    """Return the replica that serves, or is the nearest to it."""
+    order = (Running, Draining, Waking, Starting)
+    ranks = {kind: rank for rank, kind in enumerate(order)}
+    return min(model.replicas, key=lambda each: ranks.get(type(each.state), len(order)))
+
+
+def replica_told(replica: Replica, model: Model) -> ReplicaStatus:
+    """Return one engine of a model."""
+    state = replica.state
+    return ReplicaStatus(
+        state=StateName(name_of(state)),
+        becomes=_becoming(replica),
+        since=moment(state.since),
+        eviction=eviction_told(_eviction_of(state, model.rules.eviction)),
+        in_flight=len(replica.flights),
+        engine=engine_told(replica.life),
+        checkpoint=checkpoint_told(replica.stored),
+        checkpoint_problem=problem_told(replica.checkpoint_problem),
+        last_wake=wake_told(replica.last_wake),
+        last_move=_move(replica.last_move),
+        problem=problem_told(_problem_of(state)),
+    )
+
+
+def node_told(node: NodeStatus) -> NodeTold:
+    """Return what the node has."""
+    return NodeTold(
+        policy=node.policy,
+        longest_wait_seconds=node.bound and round(node.bound, 3),
+        capacity=dict(node.capacity),
+        held=dict(node.held),
+    )
+
+
+def reload_told(reload: Reload) -> ReloadTold:
+    """Return what a reload has come to."""
+    changes = reload.changes
+    return ReloadTold(
+        at=iso(reload.at),
+        problem=problem_told(reload.problem),
+        added=tuple(changes.added),
+        removed=tuple(changes.removed),
+        changed={change.name: tuple(change.fields) for change in changes.changed},
+        node=tuple(changes.node),
+        engines_anew=reload.anew,
+    )
+
+
+def engine_told(life: Life | None) -> EngineTold | None:
+    """Return an engine, where one runs."""
+    return (
+        None
+        if life is None
+        else EngineTold(
+            pid=life.pid,
+            init_pid=life.init_pid,
+            started_at=iso(life.started_at),
+            url=str(life.url),
+            log=str(life.log),
+        )
+    )
+
+
+def checkpoint_told(stored: Stored | None) -> CheckpointTold | None:
+    """Return a checkpoint, where there is one."""
+    return (
+        None
+        if stored is None
+        else CheckpointTold(
+            path=str(stored.path),
+            bytes=stored.size_bytes,
+            seconds=round(stored.seconds, 3),
+            generation=stored.generation,
+            created_at=iso(stored.created_at),
+        )
+    )
+
+
+def wake_told(wake: Wake | None) -> WakeTold | None:
+    """Return how a model came to serve, where it did."""
+    return (
+        None
+        if wake is None
+        else WakeTold(
+            kind=wake.kind, seconds=round(wake.seconds, 3), at=iso(wake.at), reason=wake.reason or None
+        )
+    )
+
+
+def eviction_told(eviction: Eviction) -> EvictionTold:
+    """Return how deep a sleep is."""
+    return EvictionTold(weights=eviction.weights, process=eviction.process)
+
+
+def problem_told(problem: Problem | None) -> ProblemTold | None:
+    """Return why something did not work, where it did not."""
+    return (
+        None
+        if problem is None
+        else ProblemTold(code=problem.code, message=problem.message, hint=problem.hint)
+    )
+
+
+def moment(monotonic: float) -> str:
+    """Return a time of the monotonic clock for people."""
+    return iso(time.time() - (time.monotonic() - monotonic))
+
+
+def iso(seconds: float) -> str:
+    """Return a time in seconds since the epoch as text."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _move(moved: Moved | None) -> MoveTold | None:
+    return None if moved is None else MoveTold(what=moved.what, why=moved.why, at=iso(moved.at))
+
+
+def _adapters(model: Model, adapters: Adapters) -> dict[str, AdapterTold]:
+    paths = model.rules.adapters
+    return {
+        name: AdapterTold(path=paths[name], loaded_by=replicas)
+        for name, replicas in adapters.loaded(model).items()
+    }
+
+
+def _becoming(replica: Replica) -> Literal["anew", "gone"] | None:
+    match replica.becomes:
+        case None:
+            return None
+        case Anew():
+            return "anew"
+        case Gone():
+            return "gone"
+        case _:
+            assert_never(replica.becomes)
+
+
+def _eviction_of(state: State, configured: Eviction) -> Eviction:
+    match state:
+        case Draining() | GoingToSleep() | Asleep() | Deepening() | Waking():
+            return state.eviction
+        case _:
+            return configured
+
+
+def _problem_of(state: State) -> Problem | None:
+    match state:
+        case Failed(why=problem):
+            return problem
+        case Running(sleep_failed=problem) | GoingToSleep(failed=problem) | Asleep(problem=problem):
+            return problem
+        case _:
+            return None
