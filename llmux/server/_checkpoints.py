@@ -165,6 +165,14 @@ class CheckpointStore:
             raise problem
         return max(found, key=lambda each: each.created_at, default=None)
 
+    def in_the_making(self, model: str) -> int | None:
+        """Return how many bytes are written of the checkpoint that is being made; None where none is, or it just ended."""
+        try:
+            making = [each for each in _generations(self._root / model) if not _finished(each)]
+            return _size(max(making, key=_number)) if making else None
+        except OSError:
+            return None
+
     def begin(self, model: str) -> Generation:
         """Make the directory that the next checkpoint is dumped to."""
         home = self._root / model

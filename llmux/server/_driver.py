@@ -107,6 +107,10 @@ class Driver:
         """Return what the node has, who holds it, and what its policy promises."""
         return self._scheduler.node()
 
+    def outlook(self, name: str) -> float:
+        """Estimate the seconds until a model serves."""
+        return self._scheduler.outlook(name)
+
     @property
     def replicas(self) -> Iterable[Replica]:
         """Return every model's replicas."""

@@ -11,6 +11,12 @@ from aiohttp import web
 
 from llmux.server import _routing
 from llmux.server._adapters import Adapters
+from llmux.server._control_errors import (
+    IdempotencyKeyReused,
+    OperationBrokenOff,
+    TooManyOperations,
+    UnknownOperation,
+)
 from llmux.server._driver import Driver
 from llmux.server._reload import Reloader
 from llmux.server.errors import (
@@ -39,7 +45,11 @@ _STATUSES: dict[type[ServerError], HTTPStatus] = {
     RequestInvalid: HTTPStatus.BAD_REQUEST,
     EvictionRefused: HTTPStatus.BAD_REQUEST,
     UnknownModel: HTTPStatus.NOT_FOUND,
+    UnknownOperation: HTTPStatus.NOT_FOUND,
     IllegalMove: HTTPStatus.CONFLICT,
+    IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooManyOperations: HTTPStatus.TOO_MANY_REQUESTS,
+    OperationBrokenOff: HTTPStatus.SERVICE_UNAVAILABLE,
     QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     RequestTimedOut: HTTPStatus.GATEWAY_TIMEOUT,

@@ -12,9 +12,12 @@ from importlib.metadata import version
 
 from aiohttp import web
 
-from llmux.server._web import RELOADER
-from llmux.server.control import _openapi, _status, _switching
+from llmux.server._checkpoints import CheckpointStore
+from llmux.server._web import DRIVER, RELOADER
+from llmux.server.control import _openapi, _operations, _status, _switching
 from llmux.server.control._form import Call, Media
+from llmux.server.control._jobs import Jobs
+from llmux.server.control._operations import JOBS, STORE
 
 __all__ = ["add_to", "calls"]
 
@@ -24,6 +27,9 @@ _VERSION = version("llmux")
 
 def add_to(app: web.Application) -> None:
     """Have the application answer every call; its reloader, where it has one, is there already."""
+    app[JOBS] = Jobs(app[DRIVER].spawn)
+    if RELOADER in app:
+        app[STORE] = CheckpointStore(app[RELOADER].settings.checkpoint.images_dir)
     served = calls(reloadable=RELOADER in app)
     app[_OPENAPI] = json.dumps(_openapi.document(served, _VERSION))
     app.add_routes([web.route(call.method, call.path, call.handle) for call in served])
@@ -32,7 +38,7 @@ def add_to(app: web.Application) -> None:
 def calls(*, reloadable: bool) -> tuple[Call, ...]:
     """Return every call; what needs a configuration's file only where there is one."""
     with_a_file = (_status.RELOAD,) if reloadable else ()
-    return (_status.STATUS, *_switching.CALLS, *with_a_file, _DOCUMENT)
+    return (_status.STATUS, *_switching.CALLS, *_operations.CALLS, *with_a_file, _DOCUMENT)
 
 
 async def document(request: web.Request) -> web.Response:

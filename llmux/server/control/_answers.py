@@ -179,3 +179,7 @@ class Woken(Answer):
     seconds: Seconds
     last_wake: WakeTold | None
     engine: EngineTold | None
+
+
+Result = Slept | Woken
+"""What an operation comes to."""

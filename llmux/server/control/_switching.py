@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from http import HTTPStatus
 from typing import Literal
 
@@ -10,11 +11,14 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from llmux.server._adapters import model_of
+from llmux.server._driver import Driver
 from llmux.server._model import Eviction, Process, name_of
 from llmux.server._web import DRIVER
 from llmux.server.config import EvictionConfig
 from llmux.server.control._answers import Slept, StateName, Woken
-from llmux.server.control._form import Call, Form, answer, body_of, invalid
+from llmux.server.control._form import Answer, Call, Form, Handler, Media, body_of, invalid
+from llmux.server.control._jobs import Kind
+from llmux.server.control._operations import HEADERS, Operation, WaitForWork, perform
 from llmux.server.control._told import checkpoint_told, engine_told, eviction_told, foremost, wake_told
 
 
@@ -47,36 +51,41 @@ async def sleep(request: web.Request) -> web.Response:
     name = model_of(driver.served, asked.model).name
     configured = driver.find(name).rules.eviction
     eviction = _merged(asked.eviction, configured) if asked.eviction else configured
-    began = time.monotonic()
-    model = await driver.sleep(name, eviction)
-    replica = model.replicas[0]
-    made = replica.stored if eviction.process is Process.CHECKPOINT else None
-    return answer(
-        Slept(
-            model=model.name,
-            state=StateName(name_of(replica.state)),
-            eviction=eviction_told(eviction),
-            seconds=round(time.monotonic() - began, 3),
-            checkpoint=checkpoint_told(made),
-        )
-    )
+    return await perform(request, Kind.SLEEP, name, asked, partial(_sleep, driver, name, eviction))
 
 
 async def wake(request: web.Request) -> web.Response:
     """Bring a model to serve. Answers once it does, with how it came to."""
     asked = await body_of(request, WakeRequest)
-    began = time.monotonic()
     driver = request.app[DRIVER]
-    model = await driver.wake(model_of(driver.served, asked.model).name)
+    name = model_of(driver.served, asked.model).name
+    return await perform(request, Kind.WAKE, name, asked, partial(_wake, driver, name))
+
+
+async def _sleep(driver: Driver, name: str, eviction: Eviction) -> Slept:
+    began = time.monotonic()
+    model = await driver.sleep(name, eviction)
+    replica = model.replicas[0]
+    made = replica.stored if eviction.process is Process.CHECKPOINT else None
+    return Slept(
+        model=model.name,
+        state=StateName(name_of(replica.state)),
+        eviction=eviction_told(eviction),
+        seconds=round(time.monotonic() - began, 3),
+        checkpoint=checkpoint_told(made),
+    )
+
+
+async def _wake(driver: Driver, name: str) -> Woken:
+    began = time.monotonic()
+    model = await driver.wake(name)
     replica = foremost(model)
-    return answer(
-        Woken(
-            model=model.name,
-            state=StateName(name_of(replica.state)),
-            seconds=round(time.monotonic() - began, 3),
-            last_wake=wake_told(replica.last_wake),
-            engine=engine_told(replica.life),
-        )
+    return Woken(
+        model=model.name,
+        state=StateName(name_of(replica.state)),
+        seconds=round(time.monotonic() - began, 3),
+        last_wake=wake_told(replica.last_wake),
+        engine=engine_told(replica.life),
     )
 
 
@@ -93,11 +102,19 @@ def _merged(override: EvictionOverride, configured: Eviction) -> Eviction:
 _REFUSALS = (
     HTTPStatus.NOT_FOUND,
     HTTPStatus.CONFLICT,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
+
+
+def _call(path: str, handle: Handler, done: type[Answer], body: type[Form]) -> Call:
+    answers: dict[HTTPStatus, type[Answer] | Media] = {HTTPStatus.OK: done, HTTPStatus.ACCEPTED: Operation}
+    return Call("POST", path, handle, answers, _REFUSALS, body, WaitForWork, HEADERS)
+
+
 CALLS = (
-    Call("POST", "/control/sleep", sleep, {HTTPStatus.OK: Slept}, _REFUSALS, SleepRequest),
-    Call("POST", "/control/wake", wake, {HTTPStatus.OK: Woken}, _REFUSALS, WakeRequest),
+    _call("/control/sleep", sleep, Slept, SleepRequest),
+    _call("/control/wake", wake, Woken, WakeRequest),
 )

@@ -19,6 +19,7 @@ FOR_PEOPLE = {
     "_bus.py": "when something happened",
     "_checkpoints.py": "when a checkpoint was made",
     "_driver.py": "when a replica was last moved",
+    "_jobs.py": "when an operation was begun",
     "_operations.py": "when a model woke",
     "_reload.py": "when the configuration was read",
     "_scheduler.py": "schedules, which people wrote",
