@@ -1,4 +1,4 @@
-"""The OpenAI-compatible front: finds the model of a request, and has it answered by an engine."""
+"""The front, of OpenAI's, Anthropic's and vLLM's own APIs: finds the model of a request, and has it answered by an engine."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from functools import partial
+from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _adapters, _routing
+from llmux.server import _adapters, _api_errors, _apis, _routing
 from llmux.server._journey import begin, journey_of
 from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
@@ -25,11 +26,12 @@ _TRIES = 3
 
 
 def routes() -> list[web.RouteDef]:
-    """Return everything that is OpenAI's."""
+    """Return everything that is passed on to engines, and the list of models."""
     return [
         web.get("/v1/models", list_models),
-        web.get("/v1/models/{name}", show_model),
+        web.get("/v1/models/{name:.+}", show_model),
         web.route("*", "/v1/{path:.*}", forward),
+        *(web.route("*", path, forward) for path in _apis.TOP_LEVEL),
     ]
 
 
@@ -51,7 +53,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
     A cancelled handler (the client has gone) closes the connection to the engine, which cancels the request there.
     """
     begin(request)
-    _routing.check_path(request.path)
+    _apis.check(request.path)
     body = await request.read()
     if len(body) < _PARSED_AT_ONCE:
         name = _model_of(request, body)
@@ -81,15 +83,16 @@ async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamRes
             return outcome
         tries_left -= 1
         if not tries_left:
-            return _given_up(name, outcome)
+            return _given_up(request.path, name, outcome)
         log.info("%s %s: asked again: %s", request.method, request.path, outcome.why.message)
         place = admission.place if outcome.engine_failed else admission.place.behind(time.monotonic())
 
 
-def _given_up(name: str, outcome: Unanswered) -> web.Response:
+def _given_up(path: str, name: str, outcome: Unanswered) -> web.Response:
     if not outcome.engine_failed:
         raise ModelUnavailable(name, outcome.why)
-    response = web.json_response(_routing.error_body(outcome.why, "server_error"), status=502)
+    body = _api_errors.body(path, HTTPStatus.BAD_GATEWAY, outcome.why, "server_error")
+    response = web.json_response(body, status=HTTPStatus.BAD_GATEWAY)
     response[PROBLEM] = outcome.why
     return response
 

@@ -2,7 +2,7 @@
 
 A client is sent nothing before the first byte of the answer's body is there; until then the request can be asked again,
 of another engine too. An answer that has begun and cannot be finished is ended so that no client takes it for whole: a
-stream of events by an error event in OpenAI's form, and every answer without its proper end.
+stream of events by an error event in its API's form, and every answer without its proper end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 from yarl import URL
 
-from llmux.server import _routing
+from llmux.server import _api_errors, _routing
 from llmux.server._journey import TAIL, journey_of
 from llmux.server._model import CutInFlight
 from llmux.server._queue import Admission
@@ -200,7 +200,7 @@ class Relay:
         if transport.get_write_buffer_size():  # it does not read: there is no telling it anything
             transport.abort()
         elif response.content_type == "text/event-stream" and self._sent.endswith(_EVENT_ENDS):
-            await _to_client(response.write(_routing.error_event(why)))
+            await _to_client(response.write(_api_errors.event(self._request.path, why)))
             transport.close()
         else:
             self._close_without_end(transport, response)

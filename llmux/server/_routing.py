@@ -6,7 +6,6 @@ Sources: RFC 9110 section 7.6.1 (hop-by-hop headers), OpenAI's API reference (er
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.message import Message
@@ -72,12 +71,6 @@ def _model_in_form(content_type: str, body: bytes) -> str:
 
 def _form_name(part: Message) -> object:
     return part.get_param("name", header="content-disposition")
-
-
-def check_path(path: str) -> None:
-    """Refuse a decoded path that leads out of /v1: an engine has calls beside it that are llmux's own. Raises RequestInvalid."""
-    if not {".", ".."}.isdisjoint(re.split(r"[/\\]", path)):
-        raise RequestInvalid(f"the path {path} has a part that is . or ..", None)
 
 
 def request_headers(headers: Iterable[tuple[str, str]]) -> Headers:

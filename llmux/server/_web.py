@@ -1,4 +1,4 @@
-"""What all handlers share: the application's keys, and errors as JSON that OpenAI's clients parse too."""
+"""What all handlers share: the application's keys, and errors as JSON in the form of the API that the client speaks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _routing
+from llmux.server import _api_errors
 from llmux.server._adapters import Adapters
 from llmux.server._control_errors import (
     IdempotencyKeyReused,
@@ -23,6 +23,7 @@ from llmux.server.errors import (
     EvictionRefused,
     IllegalMove,
     ModelUnavailable,
+    PathRefused,
     Problem,
     QueueFull,
     RequestInvalid,
@@ -46,6 +47,7 @@ _STATUSES: dict[type[ServerError], HTTPStatus] = {
     EvictionRefused: HTTPStatus.BAD_REQUEST,
     UnknownModel: HTTPStatus.NOT_FOUND,
     UnknownOperation: HTTPStatus.NOT_FOUND,
+    PathRefused: HTTPStatus.NOT_FOUND,
     IllegalMove: HTTPStatus.CONFLICT,
     IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyOperations: HTTPStatus.TOO_MANY_REQUESTS,
@@ -60,29 +62,30 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Answer every error in one form, unknown paths and wrong methods included."""
+    """Answer every error in its path's form, unknown paths and wrong methods included."""
     try:
         return await handler(request)
     except ServerError as error:
-        return error_response(error)
+        return error_response(error, path=request.path)
     except web.HTTPException as error:
         problem = Problem(
             error.reason.lower().replace(" ", "_"), f"{request.method} {request.path}: {error.reason}"
         )
         headers = {"Allow": allow} if (allow := error.headers.get("Allow")) else None
-        body = _routing.error_body(problem, "invalid_request_error")
+        body = _api_errors.body(request.path, error.status, problem, "invalid_request_error")
         return _of(problem, web.json_response(body, status=error.status, headers=headers))
     except Exception:
         log.exception("%s %s failed unforeseen", request.method, request.path)
         problem = Problem("internal_error", "llmux failed unforeseen", "See llmux's log")
-        return _of(problem, web.json_response(_routing.error_body(problem, "server_error"), status=500))
+        body = _api_errors.body(request.path, HTTPStatus.INTERNAL_SERVER_ERROR, problem, "server_error")
+        return _of(problem, web.json_response(body, status=HTTPStatus.INTERNAL_SERVER_ERROR))
 
 
-def error_response(error: ServerError, status: HTTPStatus | None = None) -> web.Response:
-    """Return the answer that tells of `error`; `status` where it is another than its usual one."""
+def error_response(error: ServerError, status: HTTPStatus | None = None, path: str = "") -> web.Response:
+    """Return the answer that tells of `error`; `status` where it is another than its usual one, `path` is what was asked for."""
     status = status or _STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     problem = error.problem()
-    body = _routing.error_body(problem, _kind(error, status), _param(error))
+    body = _api_errors.body(path, status, problem, _kind(error, status), _param(error))
     return _of(problem, web.json_response(body, status=status, headers=_retry_after(error)))
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "ModelUnavailable",
     "NoCheckpoint",
     "NodeUnfit",
+    "PathRefused",
     "Problem",
     "QueueFull",
     "RequestInvalid",
@@ -166,6 +167,17 @@ class RequestInvalid(ServerError):
 
     def what(self) -> str:
         return self.reason
+
+
+@dataclass(eq=False)
+class PathRefused(ServerError):
+    """A call of the engines that is no client's to make."""
+
+    code: ClassVar[str] = "not_found"
+    path: str
+
+    def what(self) -> str:
+        return f"{self.path} is not passed on to engines"
 
 
 @dataclass(eq=False)

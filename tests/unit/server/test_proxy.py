@@ -142,6 +142,60 @@ async def test_no_path_leads_out_of_v1(client, upstream, path):
     assert not upstream.asked
 
 
+@pytest.mark.parametrize(
+    "path", ["/tokenize", "/detokenize", "/pooling", "/score", "/v2/rerank", "/invocations"]
+)
+async def test_what_vllm_serves_beside_v1_passes(client, upstream, path):
+    async with asking(client, path) as response:
+        assert response.status == 418
+    assert upstream.asked[0][1] == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/sleep",
+        "/wake_up",
+        "/collective_rpc",
+        "/reset_prefix_cache",
+        "/load_lora_adapter",
+        "/server_info",
+        "/instance",
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+        "/v1/%6coad_lora_adapter",
+        "/v1/load_lora_adapter/",
+    ],
+)
+async def test_no_call_for_development_or_administration_is_passed_on(client, upstream, path):
+    url = URL(f"{client._base_url}".rstrip("/") + path, encoded=True)
+    async with client.post(url, json={"model": "m"}) as response:
+        assert response.status == 404
+        assert (await response.json())["error"]["code"] == "not_found"
+    assert not upstream.asked
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "kind"),
+    [
+        ("/v1/messages", b'{"model": "nope"}', 404, "not_found_error"),
+        ("/v1/messages/count_tokens", b"{", 400, "invalid_request_error"),
+        ("/v1/messages/../x", b"", 400, "invalid_request_error"),
+        ("/v1/slam_messages", b"{", 400, None),
+    ],
+)
+async def test_errors_of_anthropics_api_are_in_its_form(client, path, body, status, kind):
+    url = URL(f"{client._base_url}".rstrip("/") + path, encoded=True)
+    async with client.post(url, data=body) as response:
+        answer = await response.json()
+        assert response.status == status
+    if kind:
+        assert (answer["type"], answer["error"]["type"]) == ("error", kind)
+        assert set(answer["error"]) == {"type", "message"}
+    else:
+        assert "param" in answer["error"]
+
+
 async def test_head_and_get_pass_without_a_body(client, upstream):
     for method in ("HEAD", "GET", "DELETE"):
         async with client.request(method, "/v1/files/7?model=m") as response:
