@@ -1,4 +1,4 @@
-"""docs/configuration.md, made from the configuration's types; `python tests/configuration_page.py` writes it anew."""
+"""docs/configuration.md and docs/config.schema.json, made from the configuration's types; `python tests/configuration_page.py` writes them anew."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from llmux.server import config
 from llmux.server.config import Config
 
-PAGE = Path(__file__).resolve().parents[1] / "docs/configuration.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "configuration.md"
+SCHEMA = DOCS / "config.schema.json"
 
 INTRO = """# Configuration
 
-`llmux serve --config FILE` reads one JSON object; without `--config` it is `/etc/llmux/config.json`. A field that is not known, a value that cannot be, a
+`llmux serve --config FILE` reads one object, in JSON, YAML (`.yaml`, `.yml`) or TOML (`.toml`); without `--config` it is `/etc/llmux/config.json`, or the one
+with another of these suffixes. `llmux validate` reads it only. A field that is not known, a value that cannot be, a
 name that nobody has, models that want one port: all faults of a file come together, each with the path to its field and what was probably meant, and nothing
 starts (exit code 2). What this machine cannot do or hold of it is refused likewise (exit code 1). This page is made from the types that read the file (`make
 configuration`).
@@ -37,6 +41,29 @@ configuration`).
   "port": 3000
 }
 ```
+
+The same begins so in YAML, and so in TOML:
+
+```yaml
+models:
+  chat:
+    model_path: Qwen/Qwen3-14B
+    port: 8001
+    extra_args: [--gpu-memory-utilization, "0.45"]
+    eviction: {weights: offload, process: keep_running, escalate: [stop]}
+```
+
+```toml
+[models.chat]
+model_path = "Qwen/Qwen3-14B"
+port = 8001
+extra_args = ["--gpu-memory-utilization", "0.45"]
+eviction = {weights = "offload", process = "keep_running", escalate = ["stop"]}
+```
+
+YAML is that of version 1.2, so that `no` is a text; anchors and `<<` work, tags do not. A key given twice is a fault in every format. Editors complete and check a
+file by [the schema](config.schema.json), which `llmux validate --schema` prints too: name it at the top as `"$schema": "PATH"` (JSON), `# yaml-language-server:
+$schema=PATH` (YAML) or `#:schema PATH` (TOML).
 
 Sizes are bytes, or texts with a unit (`"20GiB"`, `"1.5 TB"`). Times are seconds unless a name says milliseconds; they are measured by a clock that only goes
 forward. `null` stands for "not said". What [a sleep can be](evictions.md) is a page of its own.
@@ -187,5 +214,11 @@ def _bounds(field: Schema) -> str:
             return ""
 
 
+def schema() -> str:
+    """Return the schema's text."""
+    return json.dumps(config.schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    SCHEMA.write_text(schema(), encoding="utf-8")

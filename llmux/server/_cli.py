@@ -45,16 +45,15 @@ def cli() -> None:
     "--config",
     "path",
     type=click.Path(path_type=Path),
-    default=Path("/etc/llmux/config.json"),
-    show_default=True,
-    help="The configuration, a JSON file.",
+    show_default="/etc/llmux/config.json, .yaml, .yml or .toml",
+    help="The configuration.",
 )
 @click.option("--verbose", is_flag=True, help="Log more.")
-def serve(path: Path, verbose: bool) -> None:  # noqa: FBT001 - click's way of a flag
+def serve(path: Path | None, verbose: bool) -> None:  # noqa: FBT001 - click's way of a flag
     """Serve the configured models until SIGTERM or SIGINT."""
     _log_to_stderr(verbose=verbose)
-    file = ConfigFile(path)
     try:
+        file = ConfigFile(path or config.find())
         asyncio.run(_serve(file, file.load()))
     except (ConfigInvalid, ConfigUnreadable) as error:
         _exit(_WRONG_USE, error)

@@ -78,7 +78,7 @@ class ServerError(Exception):
 
 @dataclass(eq=False)
 class ConfigUnreadable(ServerError):
-    """The configuration file is missing, unreadable or not JSON."""
+    """The configuration file is missing, unreadable or not in its format."""
 
     path: str
     reason: str

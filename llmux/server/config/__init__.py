@@ -1,6 +1,8 @@
-"""The configuration: a JSON file to one frozen value, or every fault at once, each with the path to its field.
+"""The configuration: a file in JSON, YAML or TOML to one frozen value, or every fault at once, each with the path to its field.
 
+    find() -> Path                                 where it is if nothing is said
     load(path), parse(text, source) -> Config      what the top says for all models is in each model already
+    schema()                                       the JSON Schema, for editors
     remarks(config)                                what is allowed but worth saying
     eviction_faults(config)                        what this machine cannot do of it
     changes(before, after)                         what a reload is to do
@@ -26,8 +28,9 @@ from llmux.server.config._models import (
     Timeouts,
     replica_names,
 )
-from llmux.server.config._read import load, parse
+from llmux.server.config._read import find, load, parse
 from llmux.server.config._remarks import remarks
+from llmux.server.config._schema import schema
 from llmux.server.config._top import CheckpointConfig, Config, NodeResources, PolicyConfig, QueueConfig
 
 __all__ = [
@@ -56,8 +59,10 @@ __all__ = [
     "changes",
     "eviction_fault",
     "eviction_faults",
+    "find",
     "load",
     "parse",
     "remarks",
     "replica_names",
+    "schema",
 ]

@@ -1,19 +1,29 @@
-"""JSON text to one frozen configuration, or every fault at once, each with the path to its field."""
+"""A configuration's text to one frozen configuration, or every fault at once, each with the path to its field."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from llmux.server._config_faults import describe
-from llmux.server.config import _checks
+from llmux.server.config import _checks, _text
 from llmux.server.config._spread import spread
 from llmux.server.config._top import Config
 from llmux.server.errors import ConfigInvalid, ConfigUnreadable
+
+HOME = Path("/etc/llmux")
+"""Where the configuration is, if nothing else is said."""
+
+
+def find(home: Path = HOME) -> Path:
+    """Return the configuration's file in `home`, `config.json` where there is none. Raises ConfigUnreadable where there are several."""
+    there = [path for suffix in _text.SUFFIXES if (path := home / f"config{suffix}").exists()]
+    if len(there) > 1:
+        names = ", ".join(path.name for path in there)
+        hint = "Say which by --config, or leave one only"
+        raise ConfigUnreadable(str(home), f"there are several: {names}", hint=hint)
+    return there[0] if there else home / "config.json"
 
 
 def load(path: Path) -> Config:
@@ -28,39 +38,14 @@ def load(path: Path) -> Config:
 
 
 def parse(text: str, source: str = "config.json") -> Config:
-    """Parse the JSON `text` that came from `source`. Raises ConfigUnreadable or ConfigInvalid."""
+    """Parse `text`, in the format that the suffix of `source` names. Raises ConfigUnreadable or ConfigInvalid."""
+    raw = _text.read(text, source)
+    faults = [*raw.repeats, *_checks.faults(raw.value)]
     try:
-        raw = json.loads(text, object_pairs_hook=_Pairs.object)
-    except (json.JSONDecodeError, RecursionError) as error:
-        hint = "JSON knows no comments and no comma after the last element"
-        raise ConfigUnreadable(source, f"it is not JSON: {error}", hint=hint) from error
-    faults = [*_repeats(raw), *_checks.faults(raw)]
-    try:
-        config = spread(Config.model_validate_json(text))
+        config = spread(Config.model_validate_json(raw.as_json()))
         faults.extend(_checks.ladders(config))
     except ValidationError as error:
         raise ConfigInvalid(source, (*describe(error, Config), *faults)) from error
     if faults:
         raise ConfigInvalid(source, tuple(faults))
     return config
-
-
-class _Pairs(dict[str, object]):
-    """A JSON object that remembers the names it was given twice."""
-
-    repeated: tuple[str, ...] = ()
-
-    @classmethod
-    def object(cls, pairs: list[tuple[str, object]]) -> _Pairs:
-        made = cls(pairs)
-        made.repeated = tuple(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        return made
-
-
-def _repeats(raw: object, path: str = "") -> Iterable[str]:
-    """Name every field that is given twice: JSON keeps the last silently."""
-    if isinstance(raw, _Pairs):
-        for name in raw.repeated:
-            yield f"{path}{name}: is given twice"
-        for name, value in raw.items():
-            yield from _repeats(value, f"{path}{name}.")
