@@ -24,8 +24,9 @@ from llmux.server._model import (
     Waking,
     name_of,
 )
-from llmux.server._queue import Admission, Place, Ticket
+from llmux.server._queue import Admission, Caller, Errand, Place, Ticket
 from llmux.server._record import Model, Replica
+from llmux.server._scheduler import Scheduler
 from llmux.server._view import given_up
 from llmux.server.errors import (
     ModelUnavailable,
@@ -39,6 +40,14 @@ from llmux.server.errors import (
 _COME_AGAIN = (
     "Ask again in the seconds of Retry-After, or raise max_waiting of the model's `queue`, or of all models'"
 )
+BY_HAND = Problem(
+    "manual_mode",
+    "it does not serve, and models are woken by hand only",
+    "POST /control/wake or /control/switch brings it to serve; PUT /control/mode has the policy decide again",
+)
+DRAINED = Problem(
+    "drained", "no new request is let in", "POST /control/undrain lets them in again; ask again later"
+)
 _WAKES = {WakeKind.RESTORED: "restored", WakeKind.COLD_START: "cold", WakeKind.WARM: "warm"}
 
 
@@ -48,33 +57,32 @@ class Admissions:
     def __init__(
         self,
         models: Mapping[str, Model],
+        scheduler: Scheduler,
         feed: Callable[[Replica, Event], None],
-        poke: Callable[[], None],
         max_waiting: int,
-        outlook: Callable[[str | None], float],
     ) -> None:
-        """`feed` tells a replica's machine of a request; `poke` tells the scheduler that somebody waits or has gone.
-
-        `outlook` estimates how long until a model serves, or any model that somebody waits for.
-        """
+        """`feed` tells a replica's machine of a request; the scheduler is told that somebody waits or has gone."""
         self._models = models
+        self._orders = scheduler.orders
         self._feed = feed
-        self._poke = poke
+        self._poke = scheduler.poke
         self._max_waiting = max_waiting
-        self._outlook = outlook
+        self._outlook = scheduler.outlook
 
     @asynccontextmanager
-    async def admit(self, model: Model, place: Place | None) -> AsyncIterator[Admission]:
+    async def admit(self, model: Model, place: Place | None, caller: Caller) -> AsyncIterator[Admission]:
         """Give an engine to one request: a new one, or one that has its place in the queue already.
 
         Raises QueueFull, RequestTimedOut, ModelUnavailable, and UnknownModel where it ceases to be configured meanwhile.
         """
+        if caller.errand is Errand.REQUEST:
+            self._check_orders(model, new=place is None)
         if place is None:
             self._check_room(model)
             now = time.monotonic()
             place = Place(now, now)
         self._check_hope(model)
-        ticket = Ticket(place, model.rules.priority, asyncio.get_running_loop().create_future())
+        ticket = Ticket(place, model.rules.priority, asyncio.get_running_loop().create_future(), caller)
         model.at_rest_by_hand = False
         model.queue.add(ticket)
         self.dispatch(model)
@@ -108,6 +116,15 @@ class Admissions:
         """Bound the requests that wait for any model otherwise from now on."""
         self._max_waiting = max_waiting
 
+    def heed_orders(self) -> None:
+        """Refuse the requests that wait for what is done by hand only, and that nobody has done."""
+        for model in self._models.values():
+            if self._orders.manual and not _on_its_way(model):
+                for ticket in tuple(model.queue):
+                    if ticket.caller.errand is Errand.REQUEST and not ticket.admitted.done():
+                        model.queue.remove(ticket)
+                        ticket.admitted.set_exception(ModelUnavailable(model.name, BY_HAND))
+
     def refuse_unless_served(self, model: Model, problem: Problem) -> None:
         """Do so unless another replica of it is there, or on its way, or will be of another configuration."""
         if not any(
@@ -115,6 +132,13 @@ class Admissions:
             for each in model.replicas
         ):
             self.refuse(model, problem)
+
+    def _check_orders(self, model: Model, *, new: bool) -> None:
+        """Refuse what somebody has said by hand not to let in. Raises ModelUnavailable."""
+        if new and (self._orders.draining or model.draining):
+            raise ModelUnavailable(model.name, DRAINED)
+        if self._orders.manual and not _on_its_way(model):
+            raise ModelUnavailable(model.name, BY_HAND)
 
     def _check_room(self, model: Model) -> None:
         waiting = len(model.queue)
@@ -177,6 +201,10 @@ def _tell_waiting(model: Model, error: Callable[[], ServerError]) -> None:
         ticket = model.queue.take()
         if not ticket.admitted.done():
             ticket.admitted.set_exception(error())
+
+
+def _on_its_way(model: Model) -> bool:
+    return any(isinstance(each.state, Running | Starting | Waking) for each in model.replicas)
 
 
 def _takes_requests(replica: Replica) -> bool:

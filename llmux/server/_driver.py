@@ -55,7 +55,7 @@ from llmux.server._model import (
     name_of,
 )
 from llmux.server._operations import Operation, Operations
-from llmux.server._queue import Admission, Place
+from llmux.server._queue import Admission, Caller, Errand, Place
 from llmux.server._record import Model, Moved, Replica
 from llmux.server._renewal import Renewals
 from llmux.server._rules import AfterDrain
@@ -92,13 +92,12 @@ class Driver:
         """Those that depart included."""
         self.bus = Bus()
         self._scheduler = Scheduler(self.models, policy, capacity, self._act, self._refuse_hopeless)
-        self._admissions = Admissions(
-            self.models, self._feed, self._scheduler.poke, max_waiting, self._scheduler.outlook
-        )
+        self.orders = self._scheduler.orders
+        self._admissions = Admissions(self.models, self._scheduler, self._feed, max_waiting)
         self.meter = meter or Meter()
         self._operations = Operations(self._feed, self._watch, self.meter, self.bus.publish)
         self._vigil = Vigil(self.models, self._feed, self.spawn)
-        self._renewals = Renewals(self.models, self._feed, self.spawn, self._renewed)
+        self._renewals = Renewals(self.models, self._feed, self.spawn, self.changed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -142,8 +141,8 @@ class Driver:
         self.refuse_all()
         for replica in self.replicas:
             self._stop_drain_timer(replica)
-            _settle(replica, _STOPPING)
-            _cut(replica, CutInFlight(_STOPPING))
+            replica.settle(_STOPPING)
+            replica.cut(CutInFlight(_STOPPING))
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -151,16 +150,18 @@ class Driver:
         await asyncio.gather(*(self._operations.end(replica) for replica in self.replicas))
 
     @asynccontextmanager
-    async def admit(self, name: str, place: Place | None = None) -> AsyncIterator[Admission]:
+    async def admit(
+        self, name: str, place: Place | None = None, caller: Caller | None = None
+    ) -> AsyncIterator[Admission]:
         """Give an engine that serves the model to one request, having had one started or woken if need be.
 
-        `place` is where a request waits that had been admitted before.
+        `place` is where a request waits that had been admitted before; `caller` says whose it is.
         Raises UnknownModel, QueueFull, RequestTimedOut, and ModelUnavailable where the model cannot be had.
         """
         model = self.find(name)
         if self._stopping:
             raise ModelUnavailable(name, _STOPPING)
-        async with self._admissions.admit(model, place) as admission:
+        async with self._admissions.admit(model, place, caller or Caller()) as admission:
             yield admission
 
     def suspect(self, admission: Admission, *, silent: bool) -> asyncio.Task[None] | None:
@@ -205,15 +206,24 @@ class Driver:
             self._feed(replica, SleepAsked(eviction))
         return None if isinstance(replica.state, Asleep) else await replica.until_asleep()
 
-    async def wake(self, name: str) -> Model:
-        """Bring a model to serve and return once it does: a wake is a request that asks nothing of the engine."""
+    async def wake(self, name: str, errand: Errand = Errand.WAKE) -> Model:
+        """Bring a model to serve and return once it does: a wake is a request that asks nothing of the engine.
+
+        To switch to it has whoever is in its way put to sleep, whatever the policy thinks of that.
+        """
         model = self.find(name)
         self.bus.publish(_moves.asked(model.replicas[0], "wake"))
         for replica in model.replicas:
             if isinstance(replica.state, Failed):
                 self._feed(replica, Pardoned())
-        async with self.admit(name):
+        async with self.admit(name, caller=Caller(errand)):
             return model
+
+    def set_mode(self, *, manual: bool) -> None:
+        """Decide by policy, or by hand only: then those are refused who wait for a model that is not on its way."""
+        self.orders.manual = manual
+        self._admissions.heed_orders()
+        self.changed()
 
     def find(self, name: str) -> Model:
         """Return the model of this name. Raises UnknownModel."""
@@ -244,7 +254,8 @@ class Driver:
         self._scheduler.change(policy, capacity)
         self._renewals.begin(each for each in self.replicas if each.becomes)
 
-    def _renewed(self) -> None:
+    def changed(self) -> None:
+        """Have the scheduler look: what is said of a model is no longer what it was."""
         self.meter.tell()
         self._scheduler.poke()
 
@@ -311,7 +322,7 @@ class Driver:
             case StopDrainTimer():
                 self._stop_drain_timer(replica)
             case CutInFlight():
-                _cut(replica, effect)
+                replica.cut(effect)
             case RefuseWaiting(problem):
                 self._admissions.refuse_unless_served(self.models[replica.model], problem)
             case RememberWake(wake):
@@ -368,31 +379,17 @@ class Driver:
     def _tell_sleepers(self, replica: Replica, event: Event, state: State) -> None:
         match event:
             case Slept():
-                _settle(replica, None)
+                replica.settle(None)
             case SleepFailed(problem) | DrainTimedOut(problem) if isinstance(state, Running | Asleep):
-                _settle(replica, problem)
+                replica.settle(problem)
             case EngineLost(problem):
-                _settle(replica, problem)
+                replica.settle(problem)
             case _:
                 pass
 
 
 def _at_rest(state: State) -> bool:
     return not isinstance(state, Running | Draining | GoingToSleep)
-
-
-def _settle(replica: Replica, outcome: Problem | None) -> None:
-    """Tell those who wait for the end of the replica's sleep."""
-    for sleeper in replica.sleepers:
-        if not sleeper.done():
-            sleeper.set_result(outcome)
-    replica.sleepers.clear()
-
-
-def _cut(replica: Replica, why: CutInFlight) -> None:
-    for cut in replica.flights.values():
-        if not cut.done():
-            cut.set_result(why)
 
 
 async def _after(

@@ -7,6 +7,7 @@ import itertools
 from bisect import insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from llmux.server._hands import Life
 from llmux.server._model import CutInFlight
@@ -26,6 +27,24 @@ class Place:
     def behind(self, now: float) -> Place:
         """Return the place behind all who wait now."""
         return Place(self.arrived, now)
+
+
+class Errand(Enum):
+    """What somebody waits for an engine for."""
+
+    REQUEST = auto()  # to have a client's request answered
+    WAKE = auto()  # to have the model woken by hand
+    SWITCH = auto()  # the same at once: whoever is in the way sleeps
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who waits for an engine; without anything said a request that cannot be told from others."""
+
+    errand: Errand = Errand.REQUEST
+    id: str = ""
+    method: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,7 @@ class Ticket:
     place: Place
     priority: int
     admitted: asyncio.Future[Admission]
+    caller: Caller = field(default_factory=Caller)
     number: int = field(default_factory=lambda: next(_numbers))
 
     @property
@@ -87,6 +107,10 @@ class Queue:
     def take(self) -> Ticket:
         """Take out the first."""
         return self._tickets.pop(0)
+
+    def asked(self, errand: Errand) -> int:
+        """Return how many wait for this."""
+        return sum(1 for ticket in self._tickets if ticket.caller.errand is errand)
 
     @property
     def oldest(self) -> float | None:

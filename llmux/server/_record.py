@@ -28,6 +28,16 @@ class Gone:
     """What a replica becomes once it is at rest: nothing. Its checkpoint stays."""
 
 
+@dataclass(eq=False)
+class Orders:
+    """What somebody has said by hand about all models."""
+
+    manual: bool = False
+    """Models are woken and put to sleep by hand only."""
+    draining: bool = False
+    """No new request is let in."""
+
+
 @dataclass(frozen=True)
 class Moved:
     """What the scheduler last had a replica do, and why."""
@@ -80,6 +90,19 @@ class Replica:
         self.sleepers.append(outcome)
         return await outcome
 
+    def settle(self, outcome: Problem | None) -> None:
+        """Tell those who wait for the end of its sleep."""
+        for sleeper in self.sleepers:
+            if not sleeper.done():
+                sleeper.set_result(outcome)
+        self.sleepers.clear()
+
+    def cut(self, why: CutInFlight) -> None:
+        """End every answer in flight."""
+        for cut in self.flights.values():
+            if not cut.done():
+                cut.set_result(why)
+
     def heard(self) -> None:
         """Note that its engine has sent something."""
         self.heard_at, self.silences = time.monotonic(), 0
@@ -103,5 +126,7 @@ class Model:
     """When the last of its replicas that served ceased to."""
     departing: bool = False
     """The configuration names it no longer: clients do not find it, and it goes once its replicas are at rest."""
+    draining: bool = False
+    """No new request for it is let in, as somebody has said by hand."""
     at_rest_by_hand: bool = False
     """It was put to sleep by hand, so that neither a schedule nor a preload wakes it until somebody asks for it."""

@@ -21,11 +21,12 @@ from llmux.server._hands import Hands
 from llmux.server._happenings import ConfigurationReloaded
 from llmux.server._record import Anew, Gone, Model, Replica
 from llmux.server._setup import make_models, policy_of
-from llmux.server.config import Changes, Config, replica_names
-from llmux.server.errors import NodeUnfit, Problem, RestartNeeded, ServerError, StartRefused
+from llmux.server.config import Changes, Config, ModelConfig, replica_names
+from llmux.server.errors import NodeUnfit, Problem, RestartNeeded, ServerError, StartRefused, UnknownModel
 
 log = logging.getLogger(__name__)
 
+_STAYS = "The configuration that was in force stays so"
 LOOK_EVERY = 1.0
 """Seconds between two looks at the file."""
 
@@ -100,6 +101,16 @@ class Reloader:
             self._driver.bus.publish(told)
             return self.last
 
+    async def adjust(self, name: str, change: Callable[[ModelConfig], ModelConfig]) -> None:
+        """Have one model configured otherwise until the next reload. Raises UnknownModel, NodeUnfit and StartRefused."""
+        async with self._one_at_a_time:
+            there = self.settings.models
+            if name not in there:
+                raise UnknownModel(name, tuple(there), hint="GET /v1/models lists the names")
+            models = {**there, name: change(there[name])}
+            wanted = self.settings.model_copy(update={"models": models})
+            await self._take(wanted, config.changes(self.settings, wanted))
+
     async def reload_when(self, asked: asyncio.Event) -> None:
         """Reload each time that `asked` is set."""
         while True:
@@ -129,10 +140,13 @@ class Reloader:
         if changes.at_next_start:
             hint = "Nothing of it is in force; set that back, or restart llmux"
             raise RestartNeeded(str(self._file.path), changes.at_next_start, hint=hint)
+        return await self._take(wanted, changes)
+
+    async def _take(self, wanted: Config, changes: Changes) -> Reload:
         kept = self._kept(changes)
         placed = _capacity.placement(wanted, self._found, kept)
         if faults := await asyncio.to_thread(self._faults, wanted):
-            raise NodeUnfit(faults, hint="The configuration that was in force stays so")
+            raise NodeUnfit(faults, hint=_STAYS)
         hands = await self._make_hands(wanted, placed)
         if self._driver.stopping:
             raise StartRefused("llmux is stopping", hint="The next start reads the configuration")
@@ -141,6 +155,8 @@ class Reloader:
         models = merged(self._driver.models, make_models(wanted, hands, resize({})), anew)
         policy = policy_of(wanted.policy) if wanted.policy != self.settings.policy else None
         capacity = _capacity.capacity(wanted, self._found)
+        if wanted.mode != self.settings.mode:  # otherwise it stays as it was last set by hand
+            self._driver.set_mode(manual=wanted.mode == "manual")
         self._driver.change(models, policy, capacity, wanted.queue.max_waiting)
         self._driver.meter.change(resize, self._driver.replicas)
         self.settings, self._placed = wanted, placed

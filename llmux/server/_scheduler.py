@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from llmux.server import _calendar, _estimate, _view
-from llmux.server._record import Model
+from llmux.server._record import Model, Orders
 from llmux.server.scheduling.account import Account
+from llmux.server.scheduling.directed import directed
 from llmux.server.scheduling.fair import Fair
 from llmux.server.scheduling.policies import name_of_policy
 from llmux.server.scheduling.snapshot import Action, Amounts, Deepen, Policy, Sleep, Snapshot, Wake
@@ -51,6 +52,7 @@ class Scheduler:
     ) -> None:
         """`act` begins an action; `refuse` answers those who wait for a model that cannot be had, with the reason."""
         self._models = models
+        self.orders = Orders()
         self._policy = policy
         self._capacity = capacity
         self._act = act
@@ -137,7 +139,7 @@ class Scheduler:
     def _settle(self) -> float | None:
         """Carry out what the policy wants until it wants no more; return when it wants to look again."""
         for _ in range(_ROUNDS):
-            decisions = self._policy(self._look())
+            decisions = directed(self._policy, self._look(), manual=self.orders.manual)
             for model, why in decisions.hopeless.items():
                 self._refuse(model, why)
             for action in decisions.actions:

@@ -29,7 +29,9 @@ def make_driver(config: Config, hands: Mapping[str, Hands], found: Found) -> Dri
     meter = Meter(resize, config.state_dir / "measured.json")
     models = make_models(config, hands, resize({}))
     capacity = _capacity.capacity(config, found)
-    return Driver(models, policy_of(config.policy), capacity, config.queue.max_waiting, meter)
+    driver = Driver(models, policy_of(config.policy), capacity, config.queue.max_waiting, meter)
+    driver.orders.manual = config.mode == "manual"
+    return driver
 
 
 def make_models(config: Config, hands: Mapping[str, Hands], sizes: Mapping[str, Sizes]) -> tuple[Model, ...]:

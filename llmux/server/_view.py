@@ -19,6 +19,7 @@ from llmux.server._model import (
     State,
     Waking,
 )
+from llmux.server._queue import Errand
 from llmux.server._record import Model, Replica
 from llmux.server._rules import Restart, Rules
 from llmux.server.scheduling.account import Account
@@ -111,6 +112,8 @@ def _demand(model: Model, account: Account) -> Demand:
     return Demand(
         model=model.name,
         waiting=len(model.queue),
+        by_hand=len(model.queue) - model.queue.asked(Errand.REQUEST),
+        at_once=model.queue.asked(Errand.SWITCH) > 0,
         oldest=model.queue.oldest,
         turn_ended=model.turn_ended,
         priority=model.queue.priority,

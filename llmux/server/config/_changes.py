@@ -60,6 +60,7 @@ LLMUX_FIELDS = frozenset({"host", "port", "metrics_port", "log_dir", "state_dir"
 NODE_FIELDS = frozenset(
     {
         "policy",
+        "mode",
         "resources",
         "max_awake",
         "exclusive",

@@ -133,6 +133,9 @@ class Config(Section):
     """Where checkpoints lie and what makes them."""
     policy: PolicyConfig = PolicyConfig()
     """Which model runs, when."""
+    mode: Literal["auto", "manual"] = "auto"
+    """`auto`: the policy wakes models and puts them to sleep; `manual`: only `/control` does, and a request for a model
+    that does not serve is refused. `PUT /control/mode` changes it until it is changed here."""
     resources: NodeResources = NodeResources()
     """What the node has for models."""
     max_awake: Count | None = None

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from llmux.server._checkpoints import CheckpointStore
 from llmux.server._web import DRIVER, RELOADER
-from llmux.server.control import _openapi, _operations, _status, _switching
+from llmux.server.control import _openapi, _operations, _ruling, _status, _switching
 from llmux.server.control._form import Call, Media
 from llmux.server.control._jobs import Jobs
 from llmux.server.control._operations import JOBS, STORE
@@ -37,8 +37,15 @@ def add_to(app: web.Application) -> None:
 
 def calls(*, reloadable: bool) -> tuple[Call, ...]:
     """Return every call; what needs a configuration's file only where there is one."""
-    with_a_file = (_status.RELOAD,) if reloadable else ()
-    return (_status.STATUS, *_switching.CALLS, *_operations.CALLS, *with_a_file, _DOCUMENT)
+    with_a_file = (_status.RELOAD, *_ruling.ADJUSTING) if reloadable else ()
+    return (
+        _status.STATUS,
+        *_switching.CALLS,
+        *_ruling.CALLS,
+        *_operations.CALLS,
+        *with_a_file,
+        _DOCUMENT,
+    )
 
 
 async def document(request: web.Request) -> web.Response:

@@ -121,6 +121,10 @@ class ModelStatus(ReplicaStatus):
 
     held: Count
     """The requests that wait for it."""
+    pinned: bool
+    """It sleeps for no other."""
+    draining: bool
+    """No new request for it is let in, by hand."""
     replicas: dict[str, ReplicaStatus]
     """By name; the first has the model's."""
     adapters: dict[str, AdapterTold]
@@ -130,6 +134,10 @@ class NodeTold(Answer):
     """What the node has for models."""
 
     policy: str
+    mode: Literal["auto", "manual"]
+    """manual: models are woken and put to sleep by hand only."""
+    draining: bool
+    """No new request for any model is let in, by hand."""
     longest_wait_seconds: Seconds | None
     """What the policy promises, where it promises anything."""
     capacity: dict[str, int]
@@ -181,5 +189,46 @@ class Woken(Answer):
     engine: EngineTold | None
 
 
-Result = Slept | Woken
+class Switched(Woken):
+    """A model that serves, at once."""
+
+    put_to_sleep: tuple[str, ...]
+    """The models that served before and do not now."""
+
+
+class DrainOrder(Answer):
+    """Whether new requests are let in."""
+
+    model: str | None
+    """null: of all models."""
+    draining: bool
+
+
+class Drained(DrainOrder):
+    """No new request is let in, and those that had come are answered."""
+
+    seconds: Seconds
+
+
+class ModeTold(Answer):
+    """Who decides which model serves."""
+
+    mode: Literal["auto", "manual"]
+
+
+class Pinned(Answer):
+    """Whether a model sleeps for others."""
+
+    model: str
+    pinned: bool
+
+
+class EvictionOf(Answer):
+    """How deep a model sleeps unless told otherwise."""
+
+    model: str
+    eviction: EvictionTold
+
+
+Result = Slept | Switched | Woken | Drained
 """What an operation comes to."""

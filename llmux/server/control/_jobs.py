@@ -47,6 +47,8 @@ class Kind(StrEnum):
 
     SLEEP = "sleep"
     WAKE = "wake"
+    SWITCH = "switch"
+    DRAIN = "drain"
 
 
 @dataclass(eq=False)

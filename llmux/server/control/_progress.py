@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import assert_never
 
 from llmux.server._checkpoints import CheckpointStore
 from llmux.server._driver import Driver
@@ -54,10 +55,14 @@ async def progress(job: Job, driver: Driver, store: CheckpointStore | None) -> P
     if model is None:
         return Progress("under_way")
     match job.kind:
-        case Kind.WAKE:
+        case Kind.WAKE | Kind.SWITCH:
             return _waking(model, driver)
         case Kind.SLEEP:
             return await _sleeping(model, store)
+        case Kind.DRAIN:
+            return Progress("draining")
+        case _:
+            assert_never(job.kind)
 
 
 def _waking(model: Model, driver: Driver) -> Progress:

@@ -21,7 +21,7 @@ async def status(request: web.Request) -> web.Response:
     return answer(
         Status(
             models={name: model_told(model, adapters) for name, model in driver.models.items()},
-            node=node_told(driver.node),
+            node=node_told(driver.node, driver.orders),
             reload=reload_told(last) if last else None,
         )
     )

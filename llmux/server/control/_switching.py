@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from llmux.server._adapters import model_of
 from llmux.server._driver import Driver
-from llmux.server._model import Eviction, Process, name_of
+from llmux.server._model import Draining, Eviction, Process, Running, name_of
+from llmux.server._queue import Errand
+from llmux.server._record import Model
 from llmux.server._web import DRIVER
 from llmux.server.config import EvictionConfig
-from llmux.server.control._answers import Slept, StateName, Woken
+from llmux.server.control._answers import Slept, StateName, Switched, Woken
 from llmux.server.control._form import Answer, Call, Form, Handler, Media, body_of, invalid
 from llmux.server.control._jobs import Kind
 from llmux.server.control._operations import HEADERS, Operation, WaitForWork, perform
@@ -50,7 +52,7 @@ async def sleep(request: web.Request) -> web.Response:
     driver = request.app[DRIVER]
     name = model_of(driver.served, asked.model).name
     configured = driver.find(name).rules.eviction
-    eviction = _merged(asked.eviction, configured) if asked.eviction else configured
+    eviction = merged(asked.eviction, configured) if asked.eviction else configured
     return await perform(request, Kind.SLEEP, name, asked, partial(_sleep, driver, name, eviction))
 
 
@@ -60,6 +62,14 @@ async def wake(request: web.Request) -> web.Response:
     driver = request.app[DRIVER]
     name = model_of(driver.served, asked.model).name
     return await perform(request, Kind.WAKE, name, asked, partial(_wake, driver, name))
+
+
+async def switch(request: web.Request) -> web.Response:
+    """Bring a model to serve at once. Whoever is in its way sleeps, unless pinned, once its requests in flight are answered."""
+    asked = await body_of(request, WakeRequest)
+    driver = request.app[DRIVER]
+    name = model_of(driver.served, asked.model).name
+    return await perform(request, Kind.SWITCH, name, asked, partial(_switch, driver, name))
 
 
 async def _sleep(driver: Driver, name: str, eviction: Eviction) -> Slept:
@@ -78,7 +88,21 @@ async def _sleep(driver: Driver, name: str, eviction: Eviction) -> Slept:
 
 async def _wake(driver: Driver, name: str) -> Woken:
     began = time.monotonic()
-    model = await driver.wake(name)
+    return _woken(await driver.wake(name), began)
+
+
+async def _switch(driver: Driver, name: str) -> Switched:
+    began, before = time.monotonic(), _serving(driver)
+    woken = _woken(await driver.wake(name, Errand.SWITCH), began)
+    return Switched(**dict(woken), put_to_sleep=tuple(sorted(before - _serving(driver))))
+
+
+def _serving(driver: Driver) -> set[str]:
+    states = ((replica.model, replica.state) for replica in driver.replicas)
+    return {model for model, state in states if isinstance(state, Running | Draining)}
+
+
+def _woken(model: Model, began: float) -> Woken:
     replica = foremost(model)
     return Woken(
         model=model.name,
@@ -89,7 +113,7 @@ async def _wake(driver: Driver, name: str) -> Woken:
     )
 
 
-def _merged(override: EvictionOverride, configured: Eviction) -> Eviction:
+def merged(override: EvictionOverride, configured: Eviction) -> Eviction:
     """Return the configured eviction with the parts that are given; a stopped engine keeps no weights."""
     process = override.process or configured.process.value
     weights = override.weights or ("discard" if process == "stop" else configured.weights.value)
@@ -117,4 +141,5 @@ def _call(path: str, handle: Handler, done: type[Answer], body: type[Form]) -> C
 CALLS = (
     _call("/control/sleep", sleep, Slept, SleepRequest),
     _call("/control/wake", wake, Woken, WakeRequest),
+    _call("/control/switch", switch, Switched, WakeRequest),
 )

@@ -22,7 +22,7 @@ from llmux.server._model import (
     Waking,
     name_of,
 )
-from llmux.server._record import Anew, Gone, Model, Moved, Replica
+from llmux.server._record import Anew, Gone, Model, Moved, Orders, Replica
 from llmux.server._reload import Reload
 from llmux.server._scheduler import NodeStatus
 from llmux.server.control._answers import (
@@ -49,6 +49,8 @@ def model_told(model: Model, adapters: Adapters) -> ModelStatus:
     return ModelStatus(
         **{**dict(first), "in_flight": in_flight},
         held=len(model.queue),
+        pinned=model.rules.pinned,
+        draining=model.draining,
         replicas={each.name: replica_told(each, model) for each in model.replicas},
         adapters=_adapters(model, adapters),
     )
@@ -79,10 +81,12 @@ def replica_told(replica: Replica, model: Model) -> ReplicaStatus:
     )
 
 
-def node_told(node: NodeStatus) -> NodeTold:
+def node_told(node: NodeStatus, orders: Orders) -> NodeTold:
     """Return what the node has."""
     return NodeTold(
         policy=node.policy,
+        mode="manual" if orders.manual else "auto",
+        draining=orders.draining,
         longest_wait_seconds=node.bound and round(node.bound, 3),
         capacity=dict(node.capacity),
         held=dict(node.held),

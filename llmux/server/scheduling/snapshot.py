@@ -73,6 +73,10 @@ class Demand:
     model: str
     waiting: int = 0
     """Requests that wait for it to serve."""
+    by_hand: int = 0
+    """Those of them that somebody has made to have it woken, and that ask nothing of it."""
+    at_once: bool = False
+    """One of these is to be served before all others: whoever is in the way sleeps, unless pinned."""
     oldest: float | None = None
     """When the longest waiting of these came."""
     turn_ended: float | None = None

@@ -23,7 +23,6 @@ from llmux.server import _app
 from llmux.server._web import RELOADER
 from llmux.server.control import _openapi, calls
 
-NOT_CONTROL = {"/health", "/v1/models", "/v1/models/{name}", "/v1/{path}"}
 ENDLESS = {"get_events", "get_logs", "get_logs_model"}
 """What may stream without end."""
 
@@ -37,7 +36,7 @@ def served(app):
     return {
         (route.method, route.resource.canonical)
         for route in app.router.routes()
-        if route.resource.canonical not in NOT_CONTROL and route.method != "HEAD"
+        if route.resource.canonical.startswith(("/control", "/openapi")) and route.method != "HEAD"
     }
 
 

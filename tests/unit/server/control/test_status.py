@@ -141,6 +141,8 @@ async def test_the_status_says_what_the_node_has_and_why_a_model_moved(serve, ma
             told = await response.json()
     assert told["node"] == {
         "policy": "fifo",
+        "mode": "auto",
+        "draining": False,
         "longest_wait_seconds": None,
         "capacity": {"awake": 1},
         "held": {"awake": 1},
