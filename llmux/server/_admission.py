@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
+from llmux.server._control_errors import RequestCancelled, UnknownRequest
 from llmux.server._model import (
     CutInFlight,
     Draining,
@@ -48,6 +49,7 @@ BY_HAND = Problem(
 DRAINED = Problem(
     "drained", "no new request is let in", "POST /control/undrain lets them in again; ask again later"
 )
+_SENT_AGAIN = "Send it again only where that is wanted"
 _WAKES = {WakeKind.RESTORED: "restored", WakeKind.COLD_START: "cold", WakeKind.WARM: "warm"}
 
 
@@ -115,6 +117,22 @@ class Admissions:
     def limit(self, max_waiting: int) -> None:
         """Bound the requests that wait for any model otherwise from now on."""
         self._max_waiting = max_waiting
+
+    def cancel(self, name: str) -> Model:
+        """End the request of this id, wherever it is. Raises UnknownRequest."""
+        for model in self._models.values():
+            error = RequestCancelled(model.name, hint=_SENT_AGAIN)
+            for ticket in model.queue:
+                if ticket.caller.id == name and not ticket.admitted.done():
+                    model.queue.remove(ticket)
+                    ticket.admitted.set_exception(error)
+                    return model
+            for replica in model.replicas:
+                for ticket, cut in replica.flights.items():
+                    if ticket.caller.id == name and not cut.done():
+                        cut.set_result(CutInFlight(error.problem(), cancelled=True))
+                        return model
+        raise UnknownRequest(name, hint="GET /control/requests lists them")
 
     def heed_orders(self) -> None:
         """Refuse the requests that wait for what is done by hand only, and that nobody has done."""

@@ -9,6 +9,27 @@ from llmux.server.errors import ServerError
 
 
 @dataclass(eq=False)
+class UnknownRequest(ServerError):
+    """A request that is neither waiting nor in flight."""
+
+    code: ClassVar[str] = "request_not_found"
+    id: str
+
+    def what(self) -> str:
+        return f"no request {self.id!r} waits or is being answered"
+
+
+@dataclass(eq=False)
+class RequestCancelled(ServerError):
+    """A request that somebody has cancelled by hand."""
+
+    model: str
+
+    def what(self) -> str:
+        return f"this request for {self.model!r} was cancelled by whoever runs llmux"
+
+
+@dataclass(eq=False)
 class UnknownOperation(ServerError):
     """An operation that never was, or that is no longer remembered."""
 

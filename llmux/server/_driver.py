@@ -164,6 +164,10 @@ class Driver:
         async with self._admissions.admit(model, place, caller or Caller()) as admission:
             yield admission
 
+    def cancel(self, request: str) -> Model:
+        """End a request by its id, wherever it is; return the model that it was for. Raises UnknownRequest."""
+        return self._admissions.cancel(request)
+
     def suspect(self, admission: Admission, *, silent: bool) -> asyncio.Task[None] | None:
         """Have the engine examined that a request was given to: it failed, or was `silent` until the answer's time was over.
 

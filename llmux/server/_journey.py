@@ -16,7 +16,7 @@ from aiohttp import web
 
 from llmux.server._bus import Bus
 from llmux.server._happenings import Outcome, RequestAdmitted, RequestFinished, RequestQueued, Tokens
-from llmux.server._queue import Admission
+from llmux.server._queue import Admission, Caller
 from llmux.server._web import DRIVER, PROBLEM
 from llmux.server.errors import Problem
 
@@ -48,6 +48,11 @@ class Journey:
         self._tokens: Tokens | None = None
         self._broken_off: Problem | None = None
         self._client_gone = False
+
+    @property
+    def caller(self) -> Caller:
+        """Return it as those know it who let it in to an engine."""
+        return Caller(id=self.id, method=self._method, path=self._path)
 
     def asks(self, model: str) -> None:
         """Note the configured model that it is for."""

@@ -351,6 +351,8 @@ class CutInFlight:
 
     problem: Problem
     engine_lost: bool = False
+    cancelled: bool = False
+    """Somebody has cancelled it: it is not asked again."""
 
 
 @dataclass(frozen=True)

@@ -70,12 +70,13 @@ async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamRes
     """
     driver = request.app[DRIVER]
     model = _adapters.model_of(driver.served, name)
-    journey_of(request).asks(model.name)
+    journey = journey_of(request)
+    journey.asks(model.name)
     place: Place | None = None
     tries_left = _TRIES
     while True:
-        async with driver.admit(model.name, place) as admission:
-            journey_of(request).admitted(admission)
+        async with driver.admit(model.name, place, journey.caller) as admission:
+            journey.admitted(admission)
             suspect = partial(driver.suspect, admission)
             adapter = request.app[ADAPTERS].hold(model, name, admission)
             outcome = await Relay(request, body, model, admission, suspect).run(adapter)

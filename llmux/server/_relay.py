@@ -25,6 +25,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from llmux.server import _api_errors, _routing
+from llmux.server._control_errors import RequestCancelled
 from llmux.server._journey import TAIL, journey_of
 from llmux.server._model import CutInFlight
 from llmux.server._queue import Admission
@@ -181,6 +182,8 @@ class Relay:
             cut = self._admission.cut.result()
             if self._response:
                 return await self._break_off(self._response, cut.problem)
+            if cut.cancelled:
+                raise RequestCancelled(self._model.name, hint=cut.problem.hint)
             return Unanswered(cut.problem, cut.engine_lost)
         self._suspect(silent=True)
         if self._response:

@@ -14,8 +14,10 @@ from llmux.server._adapters import Adapters
 from llmux.server._control_errors import (
     IdempotencyKeyReused,
     OperationBrokenOff,
+    RequestCancelled,
     TooManyOperations,
     UnknownOperation,
+    UnknownRequest,
 )
 from llmux.server._driver import Driver
 from llmux.server._reload import Reloader
@@ -48,10 +50,12 @@ _STATUSES: dict[type[ServerError], HTTPStatus] = {
     UnknownModel: HTTPStatus.NOT_FOUND,
     UnknownOperation: HTTPStatus.NOT_FOUND,
     PathRefused: HTTPStatus.NOT_FOUND,
+    UnknownRequest: HTTPStatus.NOT_FOUND,
     IllegalMove: HTTPStatus.CONFLICT,
     IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyOperations: HTTPStatus.TOO_MANY_REQUESTS,
     OperationBrokenOff: HTTPStatus.SERVICE_UNAVAILABLE,
+    RequestCancelled: HTTPStatus.SERVICE_UNAVAILABLE,
     QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     RequestTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
@@ -114,5 +118,7 @@ def _retry_after(error: ServerError) -> dict[str, str]:
     match error:
         case QueueFull(retry_after=float(seconds)) | ModelUnavailable(retry_after=float(seconds)):
             return {"Retry-After": str(max(1, math.ceil(seconds)))}
+        case RequestCancelled():
+            return {"x-should-retry": "false"}  # what OpenAI's and Anthropic's clients heed
         case _:
             return {}

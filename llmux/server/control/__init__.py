@@ -14,7 +14,7 @@ from aiohttp import web
 
 from llmux.server._checkpoints import CheckpointStore
 from llmux.server._web import DRIVER, RELOADER
-from llmux.server.control import _openapi, _operations, _ruling, _status, _switching
+from llmux.server.control import _looking, _openapi, _operations, _ruling, _status, _switching
 from llmux.server.control._form import Call, Media
 from llmux.server.control._jobs import Jobs
 from llmux.server.control._operations import JOBS, STORE
@@ -40,6 +40,7 @@ def calls(*, reloadable: bool) -> tuple[Call, ...]:
     with_a_file = (_status.RELOAD, *_ruling.ADJUSTING) if reloadable else ()
     return (
         _status.STATUS,
+        *_looking.CALLS,
         *_switching.CALLS,
         *_ruling.CALLS,
         *_operations.CALLS,

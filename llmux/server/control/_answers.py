@@ -168,6 +168,47 @@ class Status(Answer):
     reload: ReloadTold | None
 
 
+class NamedModel(ModelStatus):
+    """One model, with its name."""
+
+    name: str
+
+
+class Models(Answer):
+    """Every model."""
+
+    models: tuple[NamedModel, ...]
+
+
+class RequestTold(Answer):
+    """A request that waits for an engine, or that an engine answers."""
+
+    id: str
+    model: str
+    method: str
+    path: str
+    state: Literal["waiting", "in_flight"]
+    since: Instant
+    """When it came."""
+    seconds: Seconds
+    """How long ago that was."""
+    replica: str | None
+    """Whose engine answers it."""
+
+
+class Requests(Answer):
+    """What waits and what is in flight, the oldest first."""
+
+    requests: tuple[RequestTold, ...]
+
+
+class Cancelled(Answer):
+    """A request that was ended with an error."""
+
+    id: str
+    model: str
+
+
 class Slept(Answer):
     """A model that was put to sleep."""
 
