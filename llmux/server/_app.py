@@ -34,11 +34,11 @@ def build(driver: Driver, reloader: Reloader | None = None) -> web.Application:
     app.add_routes([web.get("/health", _health), *_proxy.routes()])
     if reloader:
         app[RELOADER] = reloader
-    control.add_to(app)
     app.on_response_prepare.append(_part_company)
     app.cleanup_ctx.append(_open_and_close)
     # Before the server waits for its open requests: those that are held or in flight end with their engines.
     app.on_shutdown.append(_close)
+    control.add_to(app)
     return app
 
 

@@ -30,6 +30,18 @@ class RequestCancelled(ServerError):
 
 
 @dataclass(eq=False)
+class NoLog(ServerError):
+    """A log that is not there, or cannot be read."""
+
+    code: ClassVar[str] = "log_not_found"
+    name: str
+    reason: str
+
+    def what(self) -> str:
+        return f"there is no log {self.name}: {self.reason}"
+
+
+@dataclass(eq=False)
 class UnknownOperation(ServerError):
     """An operation that never was, or that is no longer remembered."""
 

@@ -13,6 +13,7 @@ from llmux.server import _api_errors
 from llmux.server._adapters import Adapters
 from llmux.server._control_errors import (
     IdempotencyKeyReused,
+    NoLog,
     OperationBrokenOff,
     RequestCancelled,
     TooManyOperations,
@@ -51,6 +52,7 @@ _STATUSES: dict[type[ServerError], HTTPStatus] = {
     UnknownOperation: HTTPStatus.NOT_FOUND,
     PathRefused: HTTPStatus.NOT_FOUND,
     UnknownRequest: HTTPStatus.NOT_FOUND,
+    NoLog: HTTPStatus.NOT_FOUND,
     IllegalMove: HTTPStatus.CONFLICT,
     IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyOperations: HTTPStatus.TOO_MANY_REQUESTS,

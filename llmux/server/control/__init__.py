@@ -7,17 +7,21 @@ Whatever is to be done is done through the driver and its scheduler, as for a re
 from __future__ import annotations
 
 import json
+import logging
 from http import HTTPStatus
 from importlib.metadata import version
 
 from aiohttp import web
 
 from llmux.server._checkpoints import CheckpointStore
+from llmux.server._log_ring import LogRing
 from llmux.server._web import DRIVER, RELOADER
-from llmux.server.control import _looking, _openapi, _operations, _ruling, _status, _switching
+from llmux.server.control import _events, _logs, _looking, _openapi, _operations, _ruling, _status, _switching
 from llmux.server.control._form import Call, Media
 from llmux.server.control._jobs import Jobs
+from llmux.server.control._logs import RING
 from llmux.server.control._operations import JOBS, STORE
+from llmux.server.control._streaming import FEEDS, Feeds
 
 __all__ = ["add_to", "calls"]
 
@@ -26,13 +30,24 @@ _VERSION = version("llmux")
 
 
 def add_to(app: web.Application) -> None:
-    """Have the application answer every call; its reloader, where it has one, is there already."""
+    """Have the application answer every call; its driver and its reloader, where it has one, are there already.
+
+    To be called last: what is streamed ends after all that is told of at the end.
+    """
     app[JOBS] = Jobs(app[DRIVER].spawn)
+    app[FEEDS] = Feeds()
+    app[RING] = LogRing(next((each.formatter for each in logging.getLogger().handlers), None))
+    app.cleanup_ctx.append(_logs.keep_own_log)
+    app.on_shutdown.append(_end_streams)
     if RELOADER in app:
         app[STORE] = CheckpointStore(app[RELOADER].settings.checkpoint.images_dir)
     served = calls(reloadable=RELOADER in app)
     app[_OPENAPI] = json.dumps(_openapi.document(served, _VERSION))
     app.add_routes([web.route(call.method, call.path, call.handle) for call in served])
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[FEEDS].end()
 
 
 def calls(*, reloadable: bool) -> tuple[Call, ...]:
@@ -42,6 +57,8 @@ def calls(*, reloadable: bool) -> tuple[Call, ...]:
         _status.STATUS,
         *_looking.CALLS,
         *_switching.CALLS,
+        *_events.CALLS,
+        *_logs.CALLS,
         *_ruling.CALLS,
         *_operations.CALLS,
         *with_a_file,

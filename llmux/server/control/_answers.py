@@ -209,6 +209,12 @@ class Cancelled(Answer):
     model: str
 
 
+class LogLevel(Answer):
+    """What llmux logs: this and what is worse."""
+
+    level: Literal["debug", "info", "warning", "error"]
+
+
 class Slept(Answer):
     """A model that was put to sleep."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmux.server._log_tail import last_lines, size_of
+from llmux.server._log_tail import LogFile, last_lines, size_of
 
 
 def test_the_last_lines_of_this_life_alone(tmp_path):
@@ -31,3 +31,30 @@ def test_a_log_that_was_cut_shorter_is_read_from_its_beginning(tmp_path):
 def test_no_log_has_no_last_words(tmp_path):
     assert last_lines(tmp_path / "none") == ""
     assert size_of(tmp_path / "none") == 0
+
+
+def test_somebody_reads_along_whatever_becomes_of_the_file(tmp_path):
+    path = tmp_path / "log"
+    path.write_text("one\ntwo\nthree")
+    log = LogFile(path)
+    assert log.tail(2) == b"two\nthree"
+    assert log.more() == b""
+    with path.open("a") as file:
+        file.write(" and a half\n")
+    assert log.more() == b" and a half\n"
+    path.write_text("cut\n")
+    assert log.more() == b"cut\n"
+    path.unlink()
+    assert log.more() == b""
+    (tmp_path / "other").write_text("another file of the same name, and longer\n")
+    (tmp_path / "other").rename(path)
+    assert log.more() == b"another file of the same name, and longer\n"
+
+
+def test_a_long_log_is_read_from_its_end_and_by_whole_lines(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(b"".join(b"%07d\n" % number for number in range(200_000)))
+    found = LogFile(path).tail(10**6)
+    assert found.endswith(b"0199999\n")
+    assert len(found) <= 1 << 20
+    assert len(found) % 8 == 0

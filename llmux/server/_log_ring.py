@@ -1,0 +1,50 @@
+"""llmux's own latest log lines, for whoever asks for them. Any thread may log.
+
+ring = LogRing(); logging.getLogger().addHandler(ring)
+ring.last(100), ring.since(ring.count)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from threading import Lock
+
+KEPT = 5000
+"""Lines."""
+_LONGEST = 8192
+"""Characters of a line."""
+
+
+class LogRing(logging.Handler):
+    """Keeps the latest lines, as the handler that was there before writes them."""
+
+    def __init__(self, like: logging.Formatter | None = None) -> None:
+        super().__init__()
+        self.setFormatter(like or logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        self._lines: deque[str] = deque(maxlen=KEPT)
+        self._guard = Lock()
+        self.count = 0
+        """How many lines there have been."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one line more."""
+        try:
+            line = self.format(record)[:_LONGEST]
+        except Exception:  # noqa: BLE001 - logging's own way: a record that cannot be written stops nobody
+            self.handleError(record)
+            return
+        with self._guard:
+            self._lines.append(line)
+            self.count += 1
+
+    def last(self, lines: int) -> tuple[str, ...]:
+        """Return so many lines from the end."""
+        with self._guard:
+            return tuple(self._lines)[len(self._lines) - min(lines, len(self._lines)) :]
+
+    def since(self, count: int) -> tuple[tuple[str, ...], int]:
+        """Return the lines after so many, as far as they are kept, and how many there have been now."""
+        with self._guard:
+            new = min(self.count - count, len(self._lines))
+            return tuple(self._lines)[len(self._lines) - new :], self.count
