@@ -134,14 +134,14 @@ class CheckpointStore:
         published = home / PUBLISHED
         done = []
         with contextlib.ExitStack() as locks:
-            free = [path for path in _generations(home) if locks.enter_context(locked(path))]
-            newest = max(free, key=_finished, default=published)
-            if _finished(newest) > _finished(published):
+            free = [path for path in generations(home) if locks.enter_context(locked(path))]
+            newest = max(free, key=finished, default=published)
+            if finished(newest) > finished(published):
                 put_in_place(newest, published)
                 done.append("published a checkpoint that a crash had kept from that")
-        for path in _generations(home):
+        for path in generations(home):
             done += [f"removed {socket}, left by an engine of {path.name}" for socket in _sockets_of(path)]
-        done += [f"removed the left-over {path.name}" for path in _generations(home) if remove_unlocked(path)]
+        done += [f"removed the left-over {path.name}" for path in generations(home) if remove_unlocked(path)]
         return tuple(done)
 
     def newest(self, model: str, also: Path | None = None) -> Checkpoint | None:
@@ -165,11 +165,15 @@ class CheckpointStore:
             raise problem
         return max(found, key=lambda each: each.created_at, default=None)
 
+    def has(self, model: str) -> bool:
+        """Say whether there is a published checkpoint of `model`, be it one that cannot be restored."""
+        return os.path.lexists(self._root / model / PUBLISHED)
+
     def in_the_making(self, model: str) -> int | None:
         """Return how many bytes are written of the checkpoint that is being made; None where none is, or it just ended."""
         try:
-            making = [each for each in _generations(self._root / model) if not _finished(each)]
-            return _size(max(making, key=_number)) if making else None
+            making = [each for each in generations(self._root / model) if not finished(each)]
+            return size_on_disk(max(making, key=_number)) if making else None
         except OSError:
             return None
 
@@ -180,8 +184,8 @@ class CheckpointStore:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check(model)
             while True:
-                taken = [_number(path) for path in _generations(home)]
-                number = 1 + max([*taken, _finished(home / PUBLISHED)])
+                taken = [_number(path) for path in generations(home)]
+                number = 1 + max([*taken, finished(home / PUBLISHED)])
                 directory = home / f".generation-{number}"
                 if lock := make_locked(directory):
                     return Generation(model, directory, number, lock)
@@ -226,7 +230,7 @@ class CheckpointStore:
         """
         published = self._root / model / PUBLISHED
         with locked(published) as ours:
-            number = _finished(published)
+            number = finished(published)
             if not ours or number == _UNFINISHED:
                 return
             (published / FACTS_NAME).unlink()
@@ -243,7 +247,7 @@ class CheckpointStore:
             reason = f"it is being replaced at this moment ({error.strerror})"
             raise CheckpointInvalid(str(checkpoint.directory), reason, hint="Try again") from error
         with contextlib.closing(lock):
-            if _finished(checkpoint.directory) != checkpoint.generation:
+            if finished(checkpoint.directory) != checkpoint.generation:
                 reason = "it was replaced at this moment"
                 raise CheckpointInvalid(str(checkpoint.directory), reason, hint="Try again")
             yield
@@ -283,7 +287,7 @@ def _read(directory: Path, model: str) -> Checkpoint:
         manifest = read_manifest(directory)
         document = _Document.model_validate_json((directory / FACTS_NAME).read_bytes())
         _check_sizes(directory, manifest)
-        size = _size(directory)
+        size = size_on_disk(directory)
     except CriuImagesError as error:
         raise CheckpointInvalid(str(directory), error.what(), hint=error.hint) from error
     except ValidationError as error:
@@ -315,7 +319,8 @@ def _check_sizes(directory: Path, manifest: Manifest) -> None:
             )
 
 
-def _size(directory: Path) -> int:
+def size_on_disk(directory: Path) -> int:
+    """Return what it takes: holes are not counted, and a file with several names once."""
     blocks = {}
     for folder, _, names in os.walk(directory):
         for name in names:
@@ -324,8 +329,8 @@ def _size(directory: Path) -> int:
     return sum(blocks.values())
 
 
-def _finished(directory: Path) -> int:
-    """Return the generation of a finished checkpoint, `_UNFINISHED` for anything else."""
+def finished(directory: Path) -> int:
+    """Return the generation of a finished checkpoint, 0 for anything else."""
     try:
         if not (directory / MANIFEST_NAME).is_file():
             return _UNFINISHED
@@ -337,10 +342,11 @@ def _finished(directory: Path) -> int:
 def _sockets_of(path: Path) -> tuple[Path, ...]:
     """Remove the names that an unfinished generation's engine has left, unless somebody is still at work on it."""
     with locked(path) as ours:
-        return remove_sockets(path) if ours and _finished(path) == _UNFINISHED else ()
+        return remove_sockets(path) if ours and finished(path) == _UNFINISHED else ()
 
 
-def _generations(home: Path) -> list[Path]:
+def generations(home: Path) -> list[Path]:
+    """Return those below a model's directory that are in the making, or left."""
     return sorted(path for path in home.iterdir() if _GENERATION.fullmatch(path.name))
 
 

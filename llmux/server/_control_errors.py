@@ -30,6 +30,40 @@ class RequestCancelled(ServerError):
 
 
 @dataclass(eq=False)
+class UnknownCheckpoint(ServerError):
+    """A checkpoint that there is not."""
+
+    code: ClassVar[str] = "checkpoint_not_found"
+    name: str
+
+    def what(self) -> str:
+        return f"there is no checkpoint of {self.name!r}"
+
+
+@dataclass(eq=False)
+class CheckpointInUse(ServerError):
+    """A checkpoint that somebody needs at this moment."""
+
+    name: str
+    reason: str
+
+    def what(self) -> str:
+        return f"the checkpoint of {self.name!r} is in use: {self.reason}"
+
+
+@dataclass(eq=False)
+class CheckpointUnread(ServerError):
+    """A checkpoint that the library cannot read."""
+
+    code: ClassVar[str] = "checkpoint_unreadable"
+    name: str
+    reason: str
+
+    def what(self) -> str:
+        return f"the checkpoint of {self.name!r} cannot be read: {self.reason}"
+
+
+@dataclass(eq=False)
 class NoLog(ServerError):
     """A log that is not there, or cannot be read."""
 

@@ -62,5 +62,8 @@ class LogFile:
                 self._read += len(text)
                 return text
         except OSError:
-            self._read, self._inode = 0, 0  # the next file of this name is another, though it may have its inode
+            self._read, self._inode = (
+                0,
+                0,
+            )  # the next file of this name is another, though it may have its inode
             return b""

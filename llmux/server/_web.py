@@ -12,11 +12,14 @@ from aiohttp import web
 from llmux.server import _api_errors
 from llmux.server._adapters import Adapters
 from llmux.server._control_errors import (
+    CheckpointInUse,
+    CheckpointUnread,
     IdempotencyKeyReused,
     NoLog,
     OperationBrokenOff,
     RequestCancelled,
     TooManyOperations,
+    UnknownCheckpoint,
     UnknownOperation,
     UnknownRequest,
 )
@@ -53,6 +56,9 @@ _STATUSES: dict[type[ServerError], HTTPStatus] = {
     PathRefused: HTTPStatus.NOT_FOUND,
     UnknownRequest: HTTPStatus.NOT_FOUND,
     NoLog: HTTPStatus.NOT_FOUND,
+    UnknownCheckpoint: HTTPStatus.NOT_FOUND,
+    CheckpointInUse: HTTPStatus.CONFLICT,
+    CheckpointUnread: HTTPStatus.UNPROCESSABLE_ENTITY,
     IllegalMove: HTTPStatus.CONFLICT,
     IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyOperations: HTTPStatus.TOO_MANY_REQUESTS,

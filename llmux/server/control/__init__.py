@@ -6,6 +6,7 @@ Whatever is to be done is done through the driver and its scheduler, as for a re
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from http import HTTPStatus
@@ -16,7 +17,18 @@ from aiohttp import web
 from llmux.server._checkpoints import CheckpointStore
 from llmux.server._log_ring import LogRing
 from llmux.server._web import DRIVER, RELOADER
-from llmux.server.control import _events, _logs, _looking, _openapi, _operations, _ruling, _status, _switching
+from llmux.server.control import (
+    _checkpoints,
+    _events,
+    _logs,
+    _looking,
+    _openapi,
+    _operations,
+    _ruling,
+    _status,
+    _switching,
+)
+from llmux.server.control._checkpoints import READING
 from llmux.server.control._form import Call, Media
 from llmux.server.control._jobs import Jobs
 from llmux.server.control._logs import RING
@@ -36,6 +48,7 @@ def add_to(app: web.Application) -> None:
     """
     app[JOBS] = Jobs(app[DRIVER].spawn)
     app[FEEDS] = Feeds()
+    app[READING] = asyncio.Semaphore()
     app[RING] = LogRing(next((each.formatter for each in logging.getLogger().handlers), None))
     app.cleanup_ctx.append(_logs.keep_own_log)
     app.on_shutdown.append(_end_streams)
@@ -57,6 +70,7 @@ def calls(*, reloadable: bool) -> tuple[Call, ...]:
         _status.STATUS,
         *_looking.CALLS,
         *_switching.CALLS,
+        *_checkpoints.CALLS,
         *_events.CALLS,
         *_logs.CALLS,
         *_ruling.CALLS,

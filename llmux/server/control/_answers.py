@@ -209,6 +209,65 @@ class Cancelled(Answer):
     model: str
 
 
+class CheckpointEntry(Answer):
+    """Something that lies among the checkpoints."""
+
+    name: str
+    """Of the replica that it is, or was, of."""
+    model: str | None
+    """null: of none that is configured."""
+    kind: Literal["published", "unusable", "orphan", "half_made"]
+    """orphan: of a model that is configured no longer."""
+    path: str | None
+    bytes: Bytes | None
+    generation: int | None
+    created_at: Instant | None
+    age_seconds: Seconds | None
+    eviction: EvictionTold | None
+    """The sleep that it was made by."""
+    use: Literal["none", "asleep", "restoring", "replacing"]
+    """asleep: its model sleeps in it, and is woken from it."""
+    problem: ProblemTold | None
+    """Why it is unusable."""
+
+
+class Checkpoints(Answer):
+    """Every checkpoint, and what lies there that nobody needs."""
+
+    checkpoints: tuple[CheckpointEntry, ...]
+
+
+class Verified(Answer):
+    """Whether a checkpoint is what its manifest says."""
+
+    name: str
+    generation: int
+    sound: bool
+    fault: str | None
+    """The first thing that is wrong with it."""
+    report: dict[str, object] | None
+    """What was captured, as docs/json.md describes it."""
+    seconds: Seconds
+
+
+class Removed(Answer):
+    """A checkpoint that is gone."""
+
+    name: str
+    bytes: Bytes
+    """What it took."""
+
+
+class Pruned(Answer):
+    """What nobody needed."""
+
+    dry_run: bool
+    removed: tuple[CheckpointEntry, ...]
+    """With `dry_run` what would have been removed."""
+    kept: tuple[CheckpointEntry, ...]
+    """What somebody uses at this moment, perhaps another llmux."""
+
+
 class LogLevel(Answer):
     """What llmux logs: this and what is worse."""
 
@@ -277,5 +336,5 @@ class EvictionOf(Answer):
     eviction: EvictionTold
 
 
-Result = Slept | Switched | Woken | Drained
+Result = Slept | Switched | Woken | Drained | Verified
 """What an operation comes to."""

@@ -94,11 +94,17 @@ _Query = TypeVar("_Query", bound=Query)
 
 
 async def body_of(request: web.Request, form: type[_Body]) -> _Body:
-    """Return the body of a request. Raises RequestInvalid."""
+    """Return the body of a request; none stands for an empty object, where that is enough. Raises RequestInvalid."""
+    body = await request.read()
     try:
-        return form.model_validate_json(await request.read())
+        return form.model_validate_json(b"{}" if not body and is_optional(form) else body)
     except ValidationError as error:
         raise invalid(error, form) from error
+
+
+def is_optional(form: type[Form]) -> bool:
+    """Say whether a body may be left out: nothing in it is required."""
+    return not any(field.is_required() for field in form.model_fields.values())
 
 
 def query_of(request: web.Request, form: type[_Query]) -> _Query:

@@ -49,6 +49,7 @@ class Kind(StrEnum):
     WAKE = "wake"
     SWITCH = "switch"
     DRAIN = "drain"
+    VERIFY = "verify"
 
 
 @dataclass(eq=False)

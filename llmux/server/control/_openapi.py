@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from llmux.server.control._form import Call, Errors, Media
+from llmux.server.control._form import Call, Errors, Media, is_optional
 
 Json = dict[str, object]
 
@@ -75,7 +75,7 @@ def _operation(call: Call, named: Mapping[_Key, Json]) -> Json:
     }
     if call.body:
         content = {"application/json": {"schema": named[call.body, "validation"]}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": not is_optional(call.body), "content": content}
     return operation
 
 

@@ -61,6 +61,8 @@ async def progress(job: Job, driver: Driver, store: CheckpointStore | None) -> P
             return await _sleeping(model, store)
         case Kind.DRAIN:
             return Progress("draining")
+        case Kind.VERIFY:
+            return Progress("verifying")
         case _:
             assert_never(job.kind)
 

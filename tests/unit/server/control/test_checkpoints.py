@@ -1,0 +1,172 @@
+"""Checkpoints: listed, read by the library, verified, removed and pruned."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from llmux.criu_images.manifest import MANIFEST_NAME, Host, ImageEntry, Manifest, fingerprint_of
+from llmux.server._checkpoints import CheckpointStore, Facts
+from llmux.server._hands import Stored
+from llmux.server._model import Eviction, Process, Weights
+
+M = {"model": "m"}
+DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
+FIXTURE = Path(__file__).parents[3] / "fixtures" / "images" / "tiny_engine"
+HOST = Host(
+    name="h", kernel="6.18", machine="x86_64", cpu_model="m", cpu_features=(), criu="4.2.1", llmux="0.1.0"
+)
+
+
+@pytest.fixture(autouse=True)
+def pycriu_for_the_library(monkeypatch):
+    """Let the library's own process find CRIU's Python package where this one does."""
+    spec = importlib.util.find_spec("pycriu")
+    assert spec
+    assert spec.origin
+    monkeypatch.setenv("PYTHONPATH", str(Path(spec.origin).parents[1]))
+
+
+def make(images, name, pages=b"pages"):
+    """Publish a checkpoint whose only image is no image of CRIU's."""
+    store = CheckpointStore(images)
+    generation = store.begin(name)
+    (generation.directory / "pages-1.img").write_bytes(pages)
+    digest = f"sha256:{hashlib.sha256(pages).hexdigest()}"
+    listed = (ImageEntry(name="pages-1.img", size=len(pages), digest=digest),)
+    manifest = Manifest(
+        created_at=datetime.now(UTC),
+        root_task=1000,
+        ids=(1000,),
+        container_started_ns=1,
+        container_started_by="test",
+        host=HOST,
+        directories=(),
+        files=(),
+        images=listed,
+        fingerprint=fingerprint_of(listed),
+    )
+    (generation.directory / MANIFEST_NAME).write_bytes(manifest.sealed().to_json())
+    made = store.publish(generation, Facts(DISK, "c", 1000.0, 1.0))
+    return Stored(made.directory, made.size_bytes, made.created_at.timestamp(), made.generation, DISK, 1.0)
+
+
+async def sleep_in(house, path):
+    """Have m asleep in the checkpoint at `path`."""
+    await house.call("POST", "/control/wake", M)
+    await house.call("POST", "/control/sleep", M)
+    replica = house.driver.models["m"].replicas[0]
+    replica.stored = path if isinstance(path, Stored) else Stored(path, 7, 1000.0, 1, DISK, 0.5)
+    return replica
+
+
+async def listed(house):
+    return (await house.call("GET", "/control/checkpoints")).json["checkpoints"]
+
+
+async def test_they_are_listed_with_their_use(house):
+    assert await listed(house) == []
+    await sleep_in(house, FIXTURE)
+    (entry,) = await listed(house)
+    assert (entry["name"], entry["kind"], entry["use"], entry["generation"]) == (
+        "m",
+        "published",
+        "asleep",
+        1,
+    )
+    assert entry["age_seconds"] > 0
+    assert (await house.call("GET", "/control/checkpoints/m")).json["path"] == entry["path"]
+    missing = await house.call("GET", "/control/checkpoints/n")
+    assert (missing.status, missing.json["error"]["code"]) == (404, "checkpoint_not_found")
+
+
+async def test_the_library_says_what_is_in_one_and_draws_it(house):
+    await sleep_in(house, FIXTURE)
+    report = await house.call("GET", "/control/checkpoints/m/report")
+    assert (report.status, report.json["tasks"][0]["comm"]) == (200, "python")
+    graph = await house.call("GET", "/control/checkpoints/m/graph")
+    assert (graph.status, graph.headers["Content-Type"]) == (200, "image/svg+xml")
+    assert graph.json.startswith(b"<svg")
+    assert "sandbox" in graph.headers["Content-Security-Policy"]
+
+
+async def test_what_cannot_be_read_says_why(house, tmp_path):
+    await sleep_in(house, tmp_path / "nothing")
+    for what in ("report", "graph"):
+        refused = await house.call("GET", f"/control/checkpoints/m/{what}")
+        assert (refused.status, refused.json["error"]["code"]) == (422, "checkpoint_unreadable")
+
+
+async def test_one_is_verified_as_an_operation(configured):
+    stored = await asyncio.to_thread(make, configured.images, "m")
+    await sleep_in(configured, stored)
+    sound = (await configured.call("POST", "/control/checkpoints/m/verify")).json
+    assert (sound["sound"], sound["fault"], sound["generation"]) == (True, None, 1)
+    assert sound["report"]["images"] == 1
+    await asyncio.to_thread((stored.path / "pages-1.img").write_bytes, b"other")
+    begun = await configured.call("POST", "/control/checkpoints/m/verify?wait=false")
+    assert (begun.status, begun.json["phase"]) == (202, "verifying")
+    over = (await configured.call("GET", begun.headers["Location"] + "?wait=30")).json
+    assert (over["status"], over["result"]["sound"]) == ("done", False)
+    assert "pages-1.img" in over["result"]["fault"]
+
+
+async def test_removing_one_makes_its_sleeping_model_sleep_deeper(house):
+    replica = await sleep_in(house, FIXTURE)
+    gone = await house.call("DELETE", "/control/checkpoints/m")
+    assert (gone.status, gone.json) == (200, {"name": "m", "bytes": 7})
+    assert (replica.stored, replica.state.eviction.process) == (None, "stop")
+    woken = await house.call("POST", "/control/wake", M)
+    assert woken.json["last_wake"]["kind"] == "cold_start"
+    assert (await house.call("DELETE", "/control/checkpoints/m")).status == 404
+
+
+async def test_one_of_a_model_that_serves_is_removed_and_the_model_serves_on(house):
+    replica = await sleep_in(house, FIXTURE)
+    await house.call("POST", "/control/wake", M)
+    assert (await house.call("DELETE", "/control/checkpoints/m")).status == 200
+    assert (replica.stored, house.hands["m"].stored) == (None, None)
+    assert (await house.call("GET", "/control/status")).json["models"]["m"]["state"] == "running"
+
+
+async def test_one_that_is_being_made_or_restored_is_not_removed(house):
+    await sleep_in(house, FIXTURE)
+    house.hands["m"].gates["restore"] = asyncio.Event()
+    waking = await house.call("POST", "/control/wake?wait=false", M)
+    while (await listed(house))[0]["use"] != "restoring":
+        pass
+    refused = await house.call("DELETE", "/control/checkpoints/m")
+    assert (refused.status, refused.json["error"]["code"]) == (409, "illegal_move")
+    house.hands["m"].gates["restore"].set()
+    await house.call("GET", waking.headers["Location"] + "?wait=5")
+
+
+async def test_what_nobody_needs_is_listed_and_pruned(configured):
+    await asyncio.to_thread(make, configured.images, "gone")
+    await asyncio.to_thread(make, configured.images, "n")
+    half = configured.images / "n" / ".generation-9"
+    await asyncio.to_thread(half.mkdir)
+    assert {(each["name"], each["kind"]) for each in await listed(configured)} == {
+        ("gone", "orphan"),
+        ("n", "half_made"),
+    }
+    planned = (await configured.call("POST", "/control/checkpoints/prune", {"dry_run": True})).json
+    assert [each["name"] for each in planned["removed"]] == ["gone", "n"]
+    assert half.exists()
+    done = (await configured.call("POST", "/control/checkpoints/prune")).json
+    assert ([each["name"] for each in done["removed"]], done["kept"]) == (["gone", "n"], [])
+    assert not half.exists()
+    assert (configured.images / "n" / "images").exists()
+    assert await listed(configured) == []
+
+
+async def test_what_is_left_of_a_model_is_removed_by_its_name(configured):
+    await asyncio.to_thread(make, configured.images, "gone")
+    assert (await configured.call("DELETE", "/control/checkpoints/gone")).json["name"] == "gone"
+    assert not (configured.images / "gone").exists()
+    assert (await configured.call("DELETE", "/control/checkpoints/gone")).status == 404
