@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
@@ -18,6 +20,15 @@ from llmux.server._setup import make_driver as make_configured
 
 GIB = 1 << 30
 NODE = Found(Quantity(64 * GIB, "here"), Quantity(400 * GIB, "there"), {})
+
+
+@pytest.fixture
+def pycriu_for_the_library(monkeypatch):
+    """Let the library's own process find CRIU's Python package where this one does."""
+    spec = importlib.util.find_spec("pycriu")
+    assert spec
+    assert spec.origin
+    monkeypatch.setenv("PYTHONPATH", str(Path(spec.origin).parents[1]))
 
 
 @pytest.fixture
@@ -90,6 +101,7 @@ async def configured(opened, make_hands, engine, tmp_path):
         }
         places = {
             "state_dir": str(tmp_path / "state"),
+            "log_dir": str(tmp_path),
             "checkpoint": {"images_dir": str(tmp_path / "images")},
         }
         file.path.write_text(

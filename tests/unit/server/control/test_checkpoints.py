@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib.util
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,13 +22,7 @@ HOST = Host(
 )
 
 
-@pytest.fixture(autouse=True)
-def pycriu_for_the_library(monkeypatch):
-    """Let the library's own process find CRIU's Python package where this one does."""
-    spec = importlib.util.find_spec("pycriu")
-    assert spec
-    assert spec.origin
-    monkeypatch.setenv("PYTHONPATH", str(Path(spec.origin).parents[1]))
+pytestmark = pytest.mark.usefixtures("pycriu_for_the_library")
 
 
 def make(images, name, pages=b"pages"):

@@ -7,8 +7,6 @@ import logging
 
 import pytest
 
-from llmux.server._web import RELOADER
-
 log = logging.getLogger("test")
 
 
@@ -22,10 +20,8 @@ def own_level():
 
 
 @pytest.fixture
-async def engines_log(configured, tmp_path, monkeypatch):
+async def engines_log(tmp_path):
     """Write the log of m's engine."""
-    reloader = configured.app[RELOADER]
-    monkeypatch.setattr(reloader, "settings", reloader.settings.model_copy(update={"log_dir": tmp_path}))
     path = tmp_path / "m.log"
     await asyncio.to_thread(path.write_text, "".join(f"line {number}\n" for number in range(200)))
     return path
