@@ -7,6 +7,7 @@ ring.last(100), ring.since(ring.count)
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from threading import Lock
 
@@ -14,6 +15,10 @@ KEPT = 5000
 """Lines."""
 _LONGEST = 8192
 """Characters of a line."""
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""What a terminal is told of colours (ECMA-48, SGR)."""
 
 
 class LogRing(logging.Handler):
@@ -30,7 +35,7 @@ class LogRing(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one line more."""
         try:
-            line = self.format(record)[:_LONGEST]
+            line = _COLOUR.sub("", self.format(record))[:_LONGEST]
         except Exception:  # noqa: BLE001 - logging's own way: a record that cannot be written stops nobody
             self.handleError(record)
             return

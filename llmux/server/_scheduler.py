@@ -104,7 +104,8 @@ class Scheduler:
         """Return what there is, who has it, and what is promised."""
         snapshot, policy = self._look(), self._policy
         held = {name: sum(each.holds.get(name, 0) for each in snapshot.replicas) for name in self._capacity}
-        bound = policy.bound(snapshot) if isinstance(policy, Fair) else None
+        by_policy = not self.orders.manual
+        bound = policy.bound(snapshot) if isinstance(policy, Fair) and by_policy else None
         return NodeStatus(self.policy, bound, self._capacity, held)
 
     def close(self) -> None:

@@ -376,3 +376,17 @@ def test_a_fingerprint_tells_starts_apart():
     one = fingerprint(["vllm", "serve"], {"A": "1"})
     assert one == fingerprint(("vllm", "serve"), {"A": "1"})
     assert len({one, fingerprint(["vllm serve"], {"A": "1"}), fingerprint(["vllm", "serve"], {})}) == 3
+
+
+def test_what_is_written_of_one_in_the_making_is_known_while_it_is(store):
+    assert (store.in_the_making(MODEL), store.has(MODEL)) == (None, False)
+    generation = store.begin(MODEL)
+    assert store.in_the_making(MODEL) == directory_size(generation)
+    dump_into(generation.directory)
+    assert store.in_the_making(MODEL) >= len(PAGES)
+    store.publish(generation, FACTS)
+    assert (store.in_the_making(MODEL), store.has(MODEL)) == (None, True)
+
+
+def directory_size(generation):
+    return sum(path.lstat().st_blocks * 512 for path in generation.directory.iterdir())

@@ -45,3 +45,9 @@ def test_a_line_that_cannot_be_written_stops_nobody(capsys):
     ring.handle(record("%d", "no number"))
     assert ring.last(1) == ()
     assert "Logging error" in capsys.readouterr().err
+
+
+def test_colours_are_for_the_terminal():
+    ring = LogRing(logging.Formatter("\x1b[1m%(levelname)s\x1b[0m %(message)s"))
+    ring.handle(record("told"))
+    assert ring.last(1) == ("INFO told",)

@@ -158,3 +158,6 @@ async def test_the_policy_fair_says_how_long_a_request_can_wait(serve, make_driv
     async with aiohttp.ClientSession(base) as session, session.get("/control/status") as response:
         node = (await response.json())["node"]
     assert (node["policy"], node["longest_wait_seconds"]) == ("fair", 10_000.0)
+    driver.set_mode(manual=True)
+    async with aiohttp.ClientSession(base) as session, session.get("/control/status") as response:
+        assert (await response.json())["node"]["longest_wait_seconds"] is None
