@@ -109,7 +109,7 @@ def fuzz(document, url):
 
             @given(case=operation.as_strategy(generation_mode=mode))
             @settings(
-                max_examples=20,
+                max_examples=12,
                 deadline=None,
                 database=None,
                 suppress_health_check=list(HealthCheck),
