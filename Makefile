@@ -10,7 +10,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit integration storm coverage configuration scheduling bench lock clean states site
+.PHONY: help setup demo test fmt lint unit integration storm coverage configuration metrics scheduling bench lock clean states site
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,10 @@ coverage: ## docs/coverage.md anew, from the rows in tests/demands/ and the test
 configuration: ## docs/configuration.md anew, from the types that read the configuration
 	$(SETUP) dev
 	$(BIN)/python tests/configuration_page.py
+
+metrics: ## docs/metrics.md anew, from the catalogue of figures
+	$(SETUP) dev
+	$(BIN)/python tests/metrics_page.py
 
 states: ## docs/states.md anew, from the machine of a replica
 	$(SETUP) dev

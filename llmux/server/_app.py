@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _proxy, control
+from llmux.server import _proxy, control, metrics
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
 from llmux.server._journey import observed
@@ -34,6 +34,7 @@ def build(driver: Driver, reloader: Reloader | None = None) -> web.Application:
     app.add_routes([web.get("/health", _health), *_proxy.routes()])
     if reloader:
         app[RELOADER] = reloader
+    metrics.attach(app)
     app.on_response_prepare.append(_part_company)
     app.cleanup_ctx.append(_open_and_close)
     # Before the server waits for its open requests: those that are held or in flight end with their engines.

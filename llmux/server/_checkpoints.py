@@ -81,6 +81,8 @@ class Checkpoint:
     max_id: int
     """The highest PID, TID, PGID or SID in it."""
     facts: Facts
+    capture_seconds: float | None = None
+    """What the library's capture took of the tree's frozen time, where the manifest tells."""
 
 
 @dataclass(frozen=True)
@@ -305,6 +307,7 @@ def _read(directory: Path, model: str) -> Checkpoint:
         size,
         manifest.max_id,
         document.facts(),
+        manifest.cost.microseconds / 1e6 if manifest.cost else None,
     )
 
 

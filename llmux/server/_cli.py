@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from llmux.server import _app, _capacity, _node, config
+from llmux.server import _app, _capacity, _node, config, metrics
 from llmux.server._cli_simulate import simulate_command, trace_command
 from llmux.server._leaving import CLOSING, leave
 from llmux.server._reload import ConfigFile, Reloader
@@ -75,8 +75,10 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
         raise NodeUnfit(faults)
     driver = make_driver(settings, await make_hands(settings, _capacity.placement(settings, node)), node)
     reloader = Reloader(driver, file, settings, node, partial(make_hands, starting=False))
+    app = _app.build(driver, reloader)
+    metrics.listen(app, settings.host, settings.metrics_port)
     runner = web.AppRunner(
-        _app.build(driver, reloader),
+        app,
         handler_cancellation=True,
         access_log=None,
         shutdown_timeout=_OPEN_REQUESTS_GRACE,

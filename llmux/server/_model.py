@@ -158,6 +158,8 @@ _NAMES: dict[type[State], str] = {
     Waking: "waking",
     Failed: "failed",
 }
+STATE_NAMES = tuple(_NAMES.values())
+"""As /control/status shows them."""
 
 
 def name_of(state: State) -> str:

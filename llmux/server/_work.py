@@ -21,7 +21,7 @@ from llmux.server._hands import Hands, Life, Stored
 from llmux.server._life import EngineLife
 from llmux.server._log_tail import size_of
 from llmux.server._model import Eviction, Process
-from llmux.server._phases import phase
+from llmux.server._phases import phase, took
 from llmux.server._ports import until_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
 from llmux.server.config import Config, ModelConfig, eviction_fault, replica_names
@@ -147,7 +147,10 @@ class EngineHands:
             await asyncio.to_thread(self._store.discard, generation)
             raise
         facts = Facts(eviction, self._fingerprint, life.started_at, time.monotonic() - began)
-        return _stored(await _to_the_end(self._publish, generation, facts))
+        checkpoint = await _to_the_end(self._publish, generation, facts)
+        if checkpoint.capture_seconds is not None:
+            took("capture", checkpoint.capture_seconds)
+        return _stored(checkpoint)
 
     def _publish(self, generation: Generation, facts: Facts) -> Checkpoint:
         try:

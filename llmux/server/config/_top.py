@@ -149,7 +149,8 @@ class Config(Section):
     port: Port = 3000
     """The port that llmux listens on."""
     metrics_port: PortOrNone = 0
-    """Of earlier releases: a port for metrics. It is read, and nothing listens there yet."""
+    """A port with /metrics and nothing else, for a Prometheus that may not reach `port`, where they are too; whoever
+    reaches it reads them without a key. 0: none."""
     admin_port: Port | None = None
     """Of earlier releases: /control is served on `port`."""
     vllm_command: Words = ("vllm",)
