@@ -17,10 +17,14 @@ bytes throughout. This page is made from the catalogue that the figures are made
 
 ```yaml
 # prometheus.yml
+rule_files: [alerts.yml]
 scrape_configs:
   - job_name: llmux
     static_configs: [{targets: ["localhost:3000"]}]
 ```
+
+`deploy/prometheus/alerts.yml` in the repository has alerts and recording rules, and `deploy/grafana/llmux.json` is a dashboard to import into Grafana. The alerts
+expect the job's name to be `llmux`. `make test` loads both into a real Prometheus, and each panel must have something to show.
 
 Labels hold configured names only: no client can make up a new series. A model that is configured no longer is forgotten with the next scrape, and a new one
 begins at 0 where a first failure must be seen as an increase. llmux's own process is told of by the usual `process_*` and `python_gc_*`, without labels

@@ -102,6 +102,8 @@ def _run(options: argparse.Namespace) -> int:
     _dev(options)
     if shutil.which("ss") is None:
         debian.install("iproute2", why="ss, with which the proof looks at sockets,")
+    if options.programs and shutil.which("promtool") is None:
+        debian.install("prometheus", why="Prometheus, which is to read llmux's metrics,")
     with engines.engine() as engine:
         _fill(engine, options)
         return hand_over(options.argv, environment(engine.env))

@@ -1,0 +1,71 @@
+"""The alerts and the dashboard ask for figures that there are, by labels that these have; a real Prometheus is in tests/integration/."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llmux.server.metrics._catalogue import FAMILIES, Kind
+
+DEPLOY = Path(__file__).resolve().parents[4] / "deploy"
+_SELECTED = re.compile(r"\b(?<!:)(llmux_[a-z0-9_]+)(?:\{([^}]*)\})?")
+_TARGET = {"job", "instance"}
+
+
+def exposed():
+    """Return the labels of each series by its name."""
+    for family in FAMILIES:
+        if family.kind is Kind.HISTOGRAM:
+            yield f"{family.name}_bucket", {*family.labels, "le"}
+            yield from ((f"{family.name}_{part}", set(family.labels)) for part in ("sum", "count"))
+        else:
+            yield family.exposed, set(family.labels)
+
+
+def rules():
+    groups = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def dashboard():
+    return json.loads((DEPLOY / "grafana/llmux.json").read_text())
+
+
+def expressions():
+    yield from (rule["expr"] for rule in rules())
+    yield from (target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", ()))
+    yield from (each["definition"] for each in dashboard()["templating"]["list"] if "definition" in each)
+
+
+@pytest.mark.parametrize("expression", list(expressions()))
+def test_an_expression_asks_for_what_there_is(expression):
+    known = dict(exposed())
+    for name, selector in _SELECTED.findall(expression):
+        if selector or name in known or name.endswith("_total"):
+            asked = set(re.findall(r"([a-z_]+)\s*(?:=|!=|=~|!~)\s*\"", selector))
+            assert asked <= known[name] | _TARGET, name
+
+
+def test_every_alert_says_how_bad_it_is_what_is_so_and_what_to_look_at():
+    alerts = [rule for rule in rules() if "alert" in rule]
+    assert len({each["alert"] for each in alerts}) == len(alerts)
+    for alert in alerts:
+        assert alert["labels"]["severity"] in {"warning", "critical"}
+        assert alert["annotations"].keys() == {"summary", "description"}
+
+
+def test_the_dashboards_panels_are_apart_and_have_titles():
+    panels = dashboard()["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert panel["title"]
+        assert not cells & taken
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
