@@ -73,6 +73,9 @@ class Life(Protocol):
     async def resume(self, weights: Weights) -> None:
         """Make it serve again after `quieten`, or make sure that it does."""
 
+    async def put_by(self) -> None:
+        """Have it write down what its next start can take up, before it is stopped; that it cannot is no reason not to."""
+
     async def dump(self, directory: Path) -> None:
         """Write it to `directory`; it is gone afterwards, and serves on where this fails."""
 

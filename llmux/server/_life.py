@@ -146,6 +146,19 @@ class EngineLife:
         """Make it serve again, of which the next llmux is not yet to know."""
         await self.engine.wake(self.control, weights)
 
+    async def put_by(self) -> None:
+        try:
+            await self.engine.put_by(self.control)
+        except (EngineUnreachable, EngineRefused) as error:
+            log.warning("%s: its next start begins with nothing: %s", self.name, error)
+
+    async def take_up(self) -> None:
+        """Have it take up what an earlier one has put by. It serves without, too."""
+        try:
+            await self.engine.take_up(self.control)
+        except (EngineUnreachable, EngineRefused) as error:
+            log.warning("%s: begins with nothing: %s", self.name, error)
+
     async def moor(self) -> None:
         """Write down what the next llmux has to know of it: that it is in the middle of a start."""
         if not (self.sandbox.berth and self.sandbox.berth.record):

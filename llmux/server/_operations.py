@@ -215,6 +215,7 @@ class Operations:
                     await life.quieten(eviction.weights)
                 await self._to_disk(replica, life, eviction, began)
             case Process.STOP:
+                await life.put_by()
                 await self.end(replica)
             case Process.CUDA_SUSPEND:
                 raise EvictionRefused(replica.hands.refusal(eviction))
@@ -236,6 +237,8 @@ class Operations:
             case Process.CHECKPOINT:
                 await self._to_disk(replica, _living(replica), to, time.monotonic())
             case Process.STOP:
+                if replica.life and eviction.process is Process.KEEP_RUNNING:
+                    await replica.life.put_by()
                 await self.end(replica)
                 if eviction.process is Process.CHECKPOINT:
                     await replica.hands.forget()

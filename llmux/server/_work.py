@@ -136,6 +136,7 @@ class EngineHands:
                 await life.moor()
                 with phase("health"):
                     await life.until_healthy(self._model.timeouts.start)
+                await life.take_up()
                 await life.serves()
             return life
 

@@ -72,3 +72,14 @@ def test_it_sleeps_on_disk_in_a_and_wakes_in_b_with_the_prompt_that_it_had_read(
         assert how_woken(b.llmux.status(SMALL)) == "restored"
         assert said(after) == said(before)
         assert cached(after) > 0
+
+
+def test_stopped_in_a_it_starts_in_b_with_the_slots_that_it_had_saved(desk: Bench, mounts) -> None:
+    with desk.node("a", settings(STOP), mounts=mounts) as a:
+        before = asked(a)
+        a.llmux.sleep(SMALL)
+    with desk.node("b", settings(STOP), mounts=mounts) as b:
+        after = asked(b)
+        assert how_woken(b.llmux.status(SMALL)) == "cold_start"
+        assert said(after) == said(before)
+        assert cached(after) > 0

@@ -8,6 +8,8 @@ Interface:
         await .ask_health(session)            the same as an error
         await .sleep(session, weights)        let go of the weights as far as `weights` says
         await .wake(session, weights)         take them back; `weights` as they were put to sleep
+        await .put_by(session)                before a stop: write down what the next start can take up, if anything
+        await .take_up(session)               after a start: read it
 
 The calls raise EngineUnreachable and EngineRefused, which name URL and status.
 """

@@ -58,6 +58,12 @@ class Engine(Protocol):
     async def wake(self, session: aiohttp.ClientSession, weights: Weights) -> None:
         """Make it serve again."""
 
+    async def put_by(self, session: aiohttp.ClientSession) -> None:
+        """Have it write down what its next start can take up, where it has such a thing: it is about to be stopped."""
+
+    async def take_up(self, session: aiohttp.ClientSession) -> None:
+        """Have it read that again: it has just been started."""
+
 
 def open_session() -> aiohttp.ClientSession:
     """Return a session that closes each connection after its answer, and asks the engine to do so too."""
@@ -92,6 +98,12 @@ class HttpEngine(ABC):
 
     async def ask_health(self, session: aiohttp.ClientSession) -> None:
         await self._call(session, "GET", "/health", self._timeouts.health)
+
+    async def put_by(self, session: aiohttp.ClientSession) -> None:  # noqa: B027 - for those that can
+        """Do nothing: most keep nothing over a stop."""
+
+    async def take_up(self, session: aiohttp.ClientSession) -> None:  # noqa: B027 - for those that can
+        """Do nothing, likewise."""
 
     @abstractmethod
     def _argv(self) -> tuple[str, ...]:

@@ -184,6 +184,9 @@ class RemoteLife:
     async def resume(self, weights: Weights) -> None:
         """Do nothing: it has not slept."""
 
+    async def put_by(self) -> None:
+        """Do nothing: it is not stopped, only left alone."""
+
     async def dump(self, _directory: Path) -> None:
         raise _no_sleep(self.access.name)
 

@@ -75,6 +75,9 @@ class FakeLife:
         await self.hands.step("resume")
         self.asleep = False
 
+    async def put_by(self) -> None:
+        self.hands.put_by += 1
+
     async def dump(self, _directory: Path) -> None:
         await self.hands.step("dump")
 
@@ -104,6 +107,8 @@ class FakeHands:
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     lives: list[FakeLife] = field(default_factory=list)
     memory: int = 1 << 20
+    put_by: int = 0
+    """How often an engine was told that it is about to be stopped."""
     again: Stored | None = None
     """A checkpoint that can be used again."""
 

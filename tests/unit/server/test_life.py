@@ -156,6 +156,28 @@ async def test_discarded_weights_come_back_in_vllms_order(living):
     ]
 
 
+@pytest.mark.parametrize("answers", [web.HTTPInternalServerError, web.HTTPNotFound, None])
+async def test_what_cannot_be_put_by_or_taken_up_is_no_reason_to_fail(
+    living, serve, tmp_path, answers, caplog
+):
+    life = await living(Api())
+    options = ("--slot-save-path", str(tmp_path))
+    app = web.Application()
+
+    async def refuse(_request):
+        raise answers
+
+    if answers:
+        app.router.add_get("/slots", refuse)
+    model = config.ModelConfig(
+        model_path="x", engine="llama.cpp", port=(await serve(app)).port if answers else 9, extra_args=options
+    )
+    life.engine = engines.make("m", model, tmp_path / "m.log")
+    await life.put_by()
+    await life.take_up()
+    assert caplog.text.count("begins with nothing") == 2
+
+
 async def test_no_connection_is_left_open_after_an_answer(living, serve):
     api = Api()
     life = await living(api)

@@ -121,3 +121,17 @@ async def test_a_watch_that_fails_counts_as_a_lost_engine(driving, make_hands):
         )
         hands.broken.clear()
         assert await serves(driver) == 2
+
+
+async def test_an_engine_puts_by_what_its_next_start_can_take_up_when_it_is_stopped_and_only_then(
+    driving, make_hands
+):
+    warm, disk, stop = SLEEPS
+    hands = make_hands()
+    async with driving({"m": hands}) as driver:
+        for sleep, told in ((stop, 1), (disk, 1), (warm, 1)):
+            await serves(driver)
+            await driver.sleep("m", sleep)
+            assert hands.put_by == told, sleep
+        await driver.sleep("m", stop)  # from where its process was kept
+        assert hands.put_by == 2

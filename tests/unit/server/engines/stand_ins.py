@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
@@ -123,8 +124,29 @@ class Sglang(StandIn):
         return web.json_response({"success": True, "message": "Succeeded", "num_paused_requests": 0})
 
 
+@dataclass
 class LlamaCpp(StandIn):
     """https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md: nothing there lets go of weights."""
+
+    slots: list[int] = field(default_factory=list)
+    """How many tokens each holds."""
+    saved_in: Path | None = None
+
+    def routes(self):
+        return [web.get("/slots", self.list), web.post("/slots/{id}", self.act)]
+
+    async def list(self, _request):
+        return web.json_response([{"id": at, "n_prompt_tokens": held} for at, held in enumerate(self.slots)])
+
+    async def act(self, request):
+        if self.saved_in is None:
+            return web.json_response({"error": {"message": "no --slot-save-path"}}, status=501)
+        slot, path = int(request.match_info["id"]), self.saved_in / (await request.json())["filename"]
+        if request.query["action"] == "save":
+            path.write_text(str(self.slots[slot]))
+        else:
+            self.slots[slot] = int(path.read_text())
+        return web.json_response({"id_slot": slot})
 
 
 class Napping(StandIn):
