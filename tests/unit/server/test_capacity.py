@@ -287,3 +287,27 @@ def test_twenty_models_that_fit_one_by_one_are_fine():
 def test_a_measured_model_is_judged_too():
     fault = _capacity.faults(parsed({"m": {}}), found(gpus=()), {"m": Measured(host_memory=99 * GIB)})[0]
     assert fault.startswith("models.m.resources.host_memory: awake it takes 99 GiB")
+
+
+def test_a_remote_model_takes_nothing_and_keeps_nobody_out():
+    upstream = {"model_path": "x", "engine": "remote", "remote": {"url": "https://x/v1"}}
+    stated = config.parse(
+        json.dumps({"models": {"far": upstream, "near": {"model_path": "x", "port": 1}}, "max_awake": 1})
+    )
+    sizes = _capacity.sizes(stated, found(), {"far": Measured(host_memory=7)})
+    assert sizes["far"].awake == sizes["far"].when(Eviction(Weights.DISCARD, Process.STOP)) == {}
+    assert _capacity.faults(stated, found()) == ()
+
+
+def test_sglang_takes_gpus_by_its_own_options_and_llama_cpp_those_that_are_said():
+    stated = parsed(
+        {
+            "s": {"engine": "sglang", "extra_args": ["--tp-size", "2", "--mem-fraction-static=0.5"]},
+            "l": {"engine": "llama.cpp"},
+            "t": {"engine": "llama.cpp", "resources": {"gpus": 1, "gpu_memory": 3 * GIB}},
+        }
+    )
+    sizes = _capacity.sizes(stated, found(), {})
+    assert sizes["s"].awake == {"awake": 1, "gpu_memory:0": 40 * GIB, "gpu_memory:1": 40 * GIB}
+    assert sizes["l"].awake == {"awake": 1}
+    assert [key for key in sizes["t"].awake if key.startswith("gpu")] != []

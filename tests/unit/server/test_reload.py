@@ -434,3 +434,23 @@ async def test_each_reload_is_told_to_those_who_look_on(desk):
         done, refused = (each for each in told if isinstance(each, ConfigurationReloaded))
         assert ("b" in done.changes, done.problem) == (True, None)
         assert refused.problem.code == "restart_needed"
+
+
+async def test_a_model_that_moves_to_another_server_and_back_waits_for_no_port(desk):
+    def elsewhere(url):
+        return {"engine": "remote", "model_path": "x", "remote": {"url": url}}
+
+    async with desk(a={}, b={}) as it:
+        await it.serve("a")
+        for url in ("http://x/v1", "http://y/v1"):
+            models = {"a": elsewhere(url), "b": {**TINY, "port": 8011}}
+            it.file.path.write_text(
+                json.dumps({"models": models, "state_dir": str(it.file.path.parent / "state")})
+            )
+            await it.reloader.reload()
+            await settled(it)
+            await until(lambda: isinstance(it.replica("a").state, Running))  # without a request
+        await it.reload(a={}, b={})
+        await settled(it)
+        assert isinstance(it.replica("a").state, NotStarted)
+        await it.serve("a", "b")

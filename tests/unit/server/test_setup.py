@@ -67,3 +67,12 @@ def test_the_rules_are_as_configured():
     assert (rules.drain.seconds, rules.drain.then) == (7, AfterDrain.WAIT)
     assert (rules.request_timeout, rules.stall) == (9, None)
     assert (rules.max_waiting, rules.weight, rules.ttl, rules.pinned) == (3, 2, 60, False)
+
+
+def test_a_remote_model_is_always_awake_and_started_again_without_end():
+    upstream = {"engine": "remote", "remote": {"url": "https://x/v1"}}
+    stated = config.parse(json.dumps({"models": {"m": {"model_path": "gpt-x", **upstream}}}))
+    rules = make_rules(stated.models["m"])
+    assert (rules.pinned, rules.ttl) == (True, None)
+    assert rules.restart.limit > 1_000_000
+    assert rules.restart.pause(50) == 5.0

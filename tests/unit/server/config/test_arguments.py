@@ -47,3 +47,11 @@ def test_pipeline_stages_and_copies_take_more():
 )
 def test_the_part_of_the_memory(words, fraction):
     assert _arguments.gpu_memory_fraction(words.split()) == fraction
+
+
+def test_sglangs_options_are_known_and_its_copies_may_share_gpus():
+    assert _arguments.tensor_parallel_size(("--tp-size", "4")) == 4
+    assert _arguments.tensor_parallel_size(("--tp=2",)) == 2
+    assert _arguments.copies_and_stages(("--dp-size", "2", "--pp-size", "3")) == 6
+    assert _arguments.copies_and_stages(("--tp", "4", "--dp", "2", "--enable-dp-attention")) == 1
+    assert _arguments.gpu_memory_fraction(("--mem-fraction-static", "0.7")) == 0.7
