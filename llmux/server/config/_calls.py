@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -107,6 +108,15 @@ class RemoteConfig(Section):
     """What carries the key: `authorization` as a Bearer, the others as it is (Anthropic's, Azure's)."""
     ca_file: AbsolutePath | None = None
     """Certificates in PEM form that the server's has to be signed by, instead of the machine's."""
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is on this machine, by its URL."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
 
     @model_validator(mode="after")
     def _one_key(self) -> RemoteConfig:

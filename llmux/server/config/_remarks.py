@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llmux.server.config._calls import RemoteConfig
 from llmux.server.config._models import ModelConfig
 from llmux.server.config._top import Config
 
@@ -25,7 +26,15 @@ def _of_earlier(config: Config) -> Iterator[str]:
         yield f"checkpoint.object_store: is not used; checkpoints stay in {config.checkpoint.images_dir}"
 
 
+def _of_remote(name: str, remote: RemoteConfig) -> Iterator[str]:
+    keyed = remote.api_key_env is not None or remote.api_key_file is not None
+    if keyed and remote.url.startswith("http:") and not remote.is_near:
+        yield f"models.{name}.remote.url: {remote.url} is asked without TLS, and the key is readable on the way; say https"
+
+
 def _of_model(name: str, model: ModelConfig, config: Config) -> Iterator[str]:
+    if model.remote:
+        yield from _of_remote(name, model.remote)
     published = config.checkpoint.images_dir / name / "images"
     if model.checkpoint_path and model.checkpoint_path != published:
         yield (

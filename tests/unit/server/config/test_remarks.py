@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from samples import loaded, model
 
 from llmux.server import config
@@ -24,3 +25,19 @@ def test_fields_of_earlier_releases_that_do_nothing_are_named():
 
 def test_a_secret_is_not_shown():
     assert "'s'" not in repr(loaded(checkpoint={"object_store": STORE}))
+
+
+@pytest.mark.parametrize(
+    ("remote", "said"),
+    [
+        ({"url": "http://10.0.0.7/v1", "api_key_env": "KEY"}, True),
+        ({"url": "http://127.example.com/v1", "api_key_file": "/key"}, True),
+        ({"url": "http://10.0.0.7/v1"}, False),
+        ({"url": "https://10.0.0.7/v1", "api_key_env": "KEY"}, False),
+        ({"url": "http://127.0.0.1:8000", "api_key_env": "KEY"}, False),
+        ({"url": "http://[::1]:8000", "api_key_env": "KEY"}, False),
+    ],
+)
+def test_a_key_that_goes_over_the_net_in_the_clear_is_worth_saying(remote, said):
+    found = config.remarks(loaded(models={"m": {"model_path": "x", "engine": "remote", "remote": remote}}))
+    assert any("models.m.remote.url" in each and "without TLS" in each for each in found) == said
