@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from llama import model as tiny_model
-from proof.bench import Bench, Model, Node, Settings
-from proof.client import Document, request
-from proof.containers import Mount
+from proof.bench import Bench, Model, Node, Settings, bench
+from proof.client import Document, RefusedError, request
+from proof.containers import Mount, check_image
 from proof.story import checkpoint_of, how_woken
 
 pytestmark = pytest.mark.docker
 
+IMAGE = "llmux:programs"
 SMALL = "small"
 DISK = {"weights": "retain", "process": "checkpoint"}
 STOP = {"weights": "discard", "process": "stop"}
@@ -30,6 +32,14 @@ def settings(eviction: dict[str, str]) -> Settings:
         "eviction": eviction,
     }
     return Settings(models=(Model(SMALL, fields=fields),))
+
+
+@pytest.fixture
+def desk(nothing_left_behind: None, tmp_path: Path) -> Iterator[Bench]:
+    """Give a case a bench with the image that has what llama.cpp is linked to."""
+    check_image(IMAGE)
+    with bench(IMAGE, tmp_path) as here:
+        yield here
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +76,8 @@ def test_it_sleeps_on_disk_in_a_and_wakes_in_b_with_the_prompt_that_it_had_read(
         before = asked(a)
         assert said(before)
         assert cached(before) == 0
+        with pytest.raises(RefusedError, match=r"llama\.cpp has no call to offload its weights"):
+            a.llmux.sleep(SMALL, eviction={"weights": "offload", "process": "keep_running"})
         checkpoint_of(a.llmux.sleep(SMALL))
     with desk.node("b", settings(DISK), mounts=mounts) as b:
         after = asked(b)

@@ -1,21 +1,18 @@
-"""Engines for real, in real sandboxes: the tiny one as a command with calls of its own, a remote llmux behind llmux, llama.cpp's server."""
+"""Engines for real, in real sandboxes: the tiny one as a command with calls of its own, and a remote llmux behind llmux."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess  # noqa: TID251 - the tiny engine's training
 import sys
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer, unused_port
 
-from llama import model as tiny_gguf
 from llmux.server import _app, _capacity, _node, config
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
@@ -31,13 +28,6 @@ def trained(tmp_path_factory) -> Path:
     train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
     subprocess.run(train, check=True, capture_output=True)
     return directory
-
-
-@pytest.fixture(scope="module")
-def gguf(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("gguf") / "model.gguf"
-    tiny_gguf.make(path)
-    return path
 
 
 @asynccontextmanager
@@ -150,31 +140,3 @@ async def test_a_remote_that_is_down_is_an_honest_error_until_it_is_back(tmp_pat
             status, body = await call(session, "POST", CHAT, {"model": "keeper", "messages": []})
             assert (status, body["error"]["code"]) == (502, "engine_gone")
         assert (await state(session, "keeper"))["state"] == "running"
-
-
-async def test_llama_cpps_server_starts_answers_and_is_stopped(tmp_path, gguf):
-    spec = find_spec("xllamacpp")
-    assert spec
-    assert spec.origin
-    model = {
-        "model_path": str(gguf),
-        "port": unused_port(),
-        "engine": "llama.cpp",
-        "program": [sys.executable, str(Path(tiny_gguf.__file__).with_name("server.py"))],
-        "extra_args": ["--ctx-size", "512"],
-        "env": {"PYTHONPATH": os.pathsep.join([str(Path(spec.origin).parents[1])])},
-        "eviction": {"process": "stop"},
-    }
-    async with llmux(tmp_path, small=model) as session:
-        before = await answer(session, "small")
-        status, asleep = await call(session, "POST", "/control/sleep", {"model": "small"})
-        assert (status, asleep["state"]) == (200, "asleep"), asleep
-        assert await answer(session, "small") == before
-        status, body = await call(
-            session,
-            "POST",
-            "/control/sleep",
-            {"model": "small", "eviction": {"weights": "offload", "process": "keep_running"}},
-        )
-        assert status == 400
-        assert "llama.cpp has no call to offload its weights" in body["error"]["message"]
