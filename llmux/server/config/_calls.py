@@ -72,7 +72,10 @@ class CallConfig(Section):
     """The JSON body."""
 
 
-Calls = Annotated[tuple[CallConfig, ...], BeforeValidator(_listed)]
+Calls = Annotated[
+    tuple[CallConfig, ...],
+    BeforeValidator(_listed, json_schema_input_type=CallConfig | tuple[CallConfig, ...]),
+]
 
 
 class CallsConfig(Section):
