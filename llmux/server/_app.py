@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _proxy, control, metrics
+from llmux.server import _proxy, _request_log, control, metrics
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
 from llmux.server._journey import observed
@@ -27,7 +27,9 @@ def build(driver: Driver, reloader: Reloader | None = None) -> web.Application:
 
     `reloader` reloads its configuration, where it has one to reload.
     """
-    app = web.Application(middlewares=[observed, errors_as_json], client_max_size=LARGEST_BODY)
+    app = web.Application(
+        middlewares=[_request_log.request_log, observed, errors_as_json], client_max_size=LARGEST_BODY
+    )
     app[DRIVER] = driver
     app[ADAPTERS] = Adapters()
     app[STARTED] = int(time.time())
@@ -35,6 +37,7 @@ def build(driver: Driver, reloader: Reloader | None = None) -> web.Application:
     if reloader:
         app[RELOADER] = reloader
     metrics.attach(app)
+    _request_log.listen(app)
     app.on_response_prepare.append(_part_company)
     app.cleanup_ctx.append(_open_and_close)
     # Before the server waits for its open requests: those that are held or in flight end with their engines.

@@ -9,7 +9,6 @@ import asyncio
 import errno
 import logging
 import signal
-import sys
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +19,7 @@ from aiohttp import web
 from llmux.server import _app, _capacity, _node, config, metrics
 from llmux.server._cli_simulate import simulate_command, trace_command
 from llmux.server._leaving import CLOSING, leave
+from llmux.server._logs import LogFormat, log_to_stderr
 from llmux.server._reload import ConfigFile, Reloader
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
@@ -48,10 +48,19 @@ def cli() -> None:
     show_default="/etc/llmux/config.json, .yaml, .yml or .toml",
     help="The configuration.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(LogFormat, case_sensitive=False),
+    default=LogFormat.AUTO,
+    envvar="LLMUX_LOG_FORMAT",
+    show_default=True,
+    show_envvar=True,
+    help="Lines for people, JSON objects, or by whether stderr is a terminal.",
+)
 @click.option("--verbose", is_flag=True, help="Log more.")
-def serve(path: Path | None, verbose: bool) -> None:  # noqa: FBT001 - click's way of a flag
+def serve(path: Path | None, log_format: LogFormat, verbose: bool) -> None:  # noqa: FBT001 - click's way of a flag
     """Serve the configured models until SIGTERM or SIGINT."""
-    _log_to_stderr(verbose=verbose)
+    log_to_stderr(log_format, verbose=verbose)
     try:
         file = ConfigFile(path or config.find())
         asyncio.run(_serve(file, file.load()))
@@ -130,14 +139,6 @@ class _Told:
         elif not self.to_hurry.done():
             log.info("%s again: making haste", number.name)
             self.to_hurry.set_result(None)
-
-
-def _log_to_stderr(*, verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        stream=sys.stderr,
-    )
 
 
 def _exit(code: int, error: ServerError) -> None:

@@ -58,6 +58,7 @@ from llmux.server._operations import Operation, Operations
 from llmux.server._queue import Admission, Caller, Errand, Place
 from llmux.server._record import Model, Moved, Replica
 from llmux.server._renewal import Renewals
+from llmux.server._request_log import outside_requests
 from llmux.server._rules import AfterDrain
 from llmux.server._scheduler import NodeStatus, Scheduler
 from llmux.server._vigil import Vigil
@@ -345,7 +346,7 @@ class Driver:
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run something until it is done, or llmux ends."""
-        task = asyncio.create_task(work)  # noqa: TID251 - the one place
+        task = asyncio.create_task(work, context=outside_requests())  # noqa: TID251 - the one place
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         return task

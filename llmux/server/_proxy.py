@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _adapters, _api_errors, _apis, _routing
+from llmux.server import _adapters, _api_errors, _apis, _request_log, _routing
 from llmux.server._journey import begin, journey_of
 from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
@@ -72,6 +72,7 @@ async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamRes
     model = _adapters.model_of(driver.served, name)
     journey = journey_of(request)
     journey.asks(model.name)
+    _request_log.note_model(request, name)
     place: Place | None = None
     tries_left = _TRIES
     while True:

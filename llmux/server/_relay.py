@@ -24,7 +24,7 @@ from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 from yarl import URL
 
-from llmux.server import _api_errors, _routing
+from llmux.server import _api_errors, _request_log, _routing
 from llmux.server._control_errors import RequestCancelled
 from llmux.server._journey import TAIL, journey_of
 from llmux.server._model import CutInFlight
@@ -123,10 +123,12 @@ class Relay:
     def _asked(self) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         # Left by an exception or a cancellation, this closes the connection: that is how the engine learns of it.
         request, life = self._request, self._admission.life
+        headers = CIMultiDict(_routing.request_headers(request.headers.items()))
+        headers.update(_request_log.passed_on(request))
         return life.session.request(
             request.method,
             URL(f"{life.url.origin()}{request.rel_url.raw_path_qs}", encoded=True),
-            headers=CIMultiDict(_routing.request_headers(request.headers.items())),
+            headers=headers,
             data=io.BytesIO(self._body) if self._body else None,
             allow_redirects=False,
         )

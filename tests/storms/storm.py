@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import re
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -29,7 +30,7 @@ BRISK: Mapping[str, object] = {"policy": {"min_active_secs": 1, "min_quantum_ms"
 """llmux's own policy, in less time."""
 FORGIVING = {"limit": 10_000, "backoff": 0, "backoff_max": 0}
 """An engine is started again at once, however often it has ended."""
-_SERVES = re.compile(r": \S.* -> running$", re.MULTILINE)
+_SERVES = re.compile(r": \S.* -> running$")
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,13 @@ class Storm:
         return [*its_own, *self.options]
 
 
+def messages_of(log: str) -> Iterator[str]:
+    """Yield the messages of llmux's log, which is JSON where nobody sees it; other lines are another's (a sandbox, CRIU)."""
+    for line in log.splitlines():
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            yield json.loads(line)["message"]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a storm leaves."""
@@ -187,7 +195,7 @@ class Outcome:
     @property
     def switches(self) -> int:
         """How often a model came to serve."""
-        return len(_SERVES.findall(self.log))
+        return sum(bool(_SERVES.search(message)) for message in messages_of(self.log))
 
     @property
     def left(self) -> Sequence[str]:

@@ -7,9 +7,12 @@ from storms.judge import Ask, Ending, Kind, Reply, Verdict
 from storms.report import percentile, render
 from storms.storm import Outcome, Storm
 
-LOG = (
-    "09:00 INFO m0: asleep -> waking\n09:01 INFO m0: waking -> running\n09:02 INFO m1: starting -> running\n"
-)
+LOG = """\
+{"level": "info", "message": "m0: asleep -> waking"}
+{"level": "info", "message": "m0: waking -> running"}
+what a sandbox says: m0: waking -> running
+{"level": "info", "message": "m1: starting -> running"}
+"""
 
 
 async def _nothing(_weather):

@@ -1,0 +1,87 @@
+"""Where llmux's own log goes: to stderr, as lines for people on a terminal and as one JSON object a line elsewhere.
+
+Modules log by `logging`, which everybody knows; structlog writes the lines and joins to each what is bound to its request
+(`_request_log`). Tracebacks come without the values of variables: those may be prompts.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from enum import StrEnum
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    AUTO = "auto"  # text on a terminal, else JSON
+    TEXT = "text"
+    JSON = "json"
+
+
+def log_to(stream: TextIO, form: LogFormat = LogFormat.AUTO, *, verbose: bool = False) -> None:
+    """Write all that is logged in this process to `stream` from now on."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter(form, terminal=stream.isatty()))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
+
+
+def formatter(form: LogFormat, *, terminal: bool) -> logging.Formatter:
+    """Return what makes a line of a record; colours are for a terminal alone."""
+    as_json = form is LogFormat.JSON or (form is LogFormat.AUTO and not terminal)
+    rendering = _json() if as_json else _text(colors=terminal)
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+    )
+
+
+def _json() -> tuple[Processor, ...]:
+    return (
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),
+        structlog.processors.JSONRenderer(sort_keys=False),
+    )
+
+
+def _text(*, colors: bool) -> tuple[Processor, ...]:
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=colors,
+        exception_formatter=structlog.dev.plain_traceback,
+        pad_event_to=0,
+        sort_keys=False,
+    )
+    return (_shorter, _on_lines_of_its_own, renderer)
+
+
+def _shorter(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Leave out what people see in the message itself."""
+    for name in ("logger", "method", "path", "status"):
+        event.pop(name, None)
+    return event
+
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _on_lines_of_its_own(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Indent a message's further lines and escape control characters: no path of a client's makes a line, or moves a cursor."""
+    text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], str(event["event"]))
+    event["event"] = text.replace("\n", "\n    ")
+    return event
+
+
+def log_to_stderr(form: LogFormat, *, verbose: bool) -> None:
+    """Write all that is logged in this process to stderr from now on."""
+    log_to(sys.stderr, form, verbose=verbose)

@@ -1,0 +1,100 @@
+"""Each request has an id, which its answer, its engine and its lines in the log have too, and one line when it is over.
+
+The id is the client's X-Request-ID where that is one, else a new one. The line says what was asked of whom and how it went, never
+what was said: no query, no header and no body is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+
+import structlog
+from aiohttp import web
+
+log = logging.getLogger(__name__)
+
+HEADER = "X-Request-ID"
+_SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+_ID = web.RequestKey("request_id", str)
+_MODEL = web.RequestKey("model", str)
+_QUIET = frozenset({"/health", "/metrics"})
+"""Asked every few seconds by machines: worth a line only where they fail, or with --verbose."""
+_CLIENT_GONE = 499
+"""nginx's number for a client that did not wait for its answer."""
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def request_log(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Give the request its id, and log it when it is over; the outermost of all middlewares."""
+    request[_ID] = request_id = _id_of(request.headers.get(HEADER, ""))
+    began = time.monotonic()
+    response: web.StreamResponse | None = None
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        try:
+            response = await handler(request)
+        finally:
+            _tell(request, response, time.monotonic() - began)
+    return response
+
+
+def listen(app: web.Application) -> None:
+    """Have every answer of `app` carry its request's id."""
+    app.on_response_prepare.append(_mark)
+
+
+def note_model(request: web.Request, name: str) -> None:
+    """Keep which of the configured models a request is for."""
+    request[_MODEL] = name
+
+
+def passed_on(request: web.Request) -> dict[str, str]:
+    """Return the headers by which an engine knows the request."""
+    known = request.get(_ID)
+    return {HEADER: known} if known else {}
+
+
+def outside_requests() -> Context:
+    """Return the context for a task that outlives the request that it is started in: its lines in the log are not that one's."""
+    context = copy_context()
+    context.run(structlog.contextvars.unbind_contextvars, "request_id")
+    return context
+
+
+def _id_of(given: str) -> str:
+    return given if _SANE.fullmatch(given) else uuid.uuid4().hex
+
+
+async def _mark(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(passed_on(request))
+
+
+def _tell(request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
+    """Log one line; without a response the client has gone, which cancels its handler."""
+    status = response.status if response else _CLIENT_GONE
+    path = request.rel_url.raw_path  # as it was sent, so that no character of it is more than one
+    quiet = path in _QUIET and status < web.HTTPBadRequest.status_code
+    fields = {
+        "method": request.method,
+        "path": path,
+        "model": request.get(_MODEL),
+        "status": status,
+        "seconds": round(seconds, 3),
+        "bytes": response and (response.body_length if response.prepared else response.content_length),
+        **_way(response),
+        "client": request.remote,
+    }
+    told = {name: value for name, value in fields.items() if value is not None}
+    log.log(logging.DEBUG if quiet else logging.INFO, "%s %s: %d", request.method, path, status, extra=told)
+
+
+def _way(response: web.StreamResponse | None) -> dict[str, object]:
+    """Return how long it waited and for what, which the answer's headers tell its client too (`_routing.way_headers`)."""
+    headers = response.headers if response else {}
+    queued = headers.get("x-llmux-queue-ms", "")
+    return {"queue_ms": int(queued) if queued.isdecimal() else None, "wake": headers.get("x-llmux-wake")}

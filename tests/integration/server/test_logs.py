@@ -1,0 +1,117 @@
+"""A whole run of llmux before a real engine, at its most talkative: nothing that was said, and no key, is in its log."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess  # noqa: TID251 - llmux as a process of its own
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+NAME = "lighthouse"
+CHAT = "/v1/chat/completions"
+PROMPT, KEY, TOKEN, STORE = (f"planted-{word}-51c7" for word in ("prompt", "key", "token", "store"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("model")
+    train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
+    subprocess.run(train, check=True, capture_output=True)
+    return directory
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def configuration(directory, trained) -> dict:
+    model = {
+        "model_path": str(trained),
+        "port": free_port(),
+        "engine": "tiny",
+        "eviction": {"weights": "discard", "process": "keep_running"},
+        "env": {"HF_TOKEN": TOKEN},
+    }
+    store = {"endpoint": "http://s3", "bucket": "b", "access_key": STORE, "secret_key": STORE}
+    return {
+        "models": {NAME: model},
+        "checkpoint": {"images_dir": str(directory / "images"), "object_store": store},
+        "log_dir": str(directory / "log"),
+        "state_dir": str(directory / "state"),
+        "host": "127.0.0.1",
+        "port": free_port(),
+        "engines_at_exit": "stop",
+    }
+
+
+class Client:
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    def ask(self, path: str, body: object = None) -> int:
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {KEY}", "X-Api-Key": KEY, "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                answer.read()
+                return answer.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+
+def chat(**fields):
+    return {"model": NAME, "max_tokens": 4, "messages": [{"role": "user", "content": PROMPT}], **fields}
+
+
+def all_that_is_done(client: Client) -> list[int]:
+    return [
+        client.ask(CHAT, chat()),
+        client.ask(f"{CHAT}?api_key={KEY}", chat(stream=True)),
+        client.ask("/control/sleep", {"model": NAME}),
+        client.ask(CHAT, chat()),
+        client.ask(CHAT, chat(model=PROMPT)),
+        client.ask(CHAT, PROMPT.encode()),
+        client.ask("/control/wake", {"model": NAME, "token": KEY}),
+        client.ask("/control/reload", {}),
+        client.ask("/control/status"),
+        client.ask(CHAT, chat(max_tokens=PROMPT)),
+    ]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_prompt_no_key_and_no_token_is_logged(tmp_path, trained, form):
+    document = configuration(tmp_path, trained)
+    path, log = tmp_path / "config.json", tmp_path / "llmux.log"
+    path.write_text(json.dumps(document))
+    argv = [sys.executable, "-m", "llmux.server", "serve", "--config", str(path), "--verbose"]
+    with log.open("wb") as file:
+        llmux = subprocess.Popen([*argv, "--log-format", form], stderr=file)
+        try:
+            client = Client(document["port"])
+            while "serving" not in log.read_text():
+                assert llmux.poll() is None, log.read_text()
+            statuses = all_that_is_done(client)
+            llmux.send_signal(signal.SIGTERM)
+            assert llmux.wait(30) == 0
+        finally:
+            llmux.kill()
+            llmux.wait()
+    assert statuses == [200, 200, 200, 200, 404, 400, 400, 200, 200, 400]
+    said = log.read_text()
+    assert "stopped" in said
+    assert said.count("POST /v1/chat/completions") >= 6
+    for secret in (PROMPT, KEY, TOKEN, STORE):
+        assert secret not in said
+    if form == "json":
+        assert all(json.loads(line)["message"] for line in said.splitlines())

@@ -1,0 +1,111 @@
+"""What a line of the log looks like: text for people, JSON for programs, and no more than one line's worth of either."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+
+import pytest
+import structlog
+
+from llmux.server._logs import LogFormat, formatter, log_to
+
+log = logging.getLogger("llmux.test")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def root_logger():
+    """Give the root logger back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []
+    yield
+    root.handlers, root.level = handlers, level
+
+
+def test_where_nobody_looks_a_line_is_a_json_object():
+    stream = io.StringIO()
+    log_to(stream)
+    log.info("%s: %s -> %s", "m", "waking", "running", extra={"seconds": 0.5})
+    log.debug("not this")
+    (line,) = stream.getvalue().splitlines()
+    told = json.loads(line)
+    assert told.pop("timestamp").endswith("Z")
+    assert told == {
+        "level": "info",
+        "logger": "llmux.test",
+        "message": "m: waking -> running",
+        "seconds": 0.5,
+    }
+
+
+def test_on_a_terminal_it_is_for_people():
+    stream = Terminal()
+    log_to(stream)
+    log.warning("beware", extra={"seconds": 0.5})
+    assert "beware" in stream.getvalue()
+    assert "\x1b[" in stream.getvalue()
+    with pytest.raises(ValueError, match="Expecting"):
+        json.loads(stream.getvalue())
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_the_format_that_is_asked_for_is_the_format(stream):
+    log_to(stream, LogFormat.JSON)
+    log.info("x")
+    assert json.loads(stream.getvalue())["message"] == "x"
+
+
+def test_text_that_is_asked_for_has_no_colours_where_there_is_no_terminal():
+    stream = io.StringIO()
+    log_to(stream, LogFormat.TEXT, verbose=True)
+    log.debug("x", extra={"wake": "cold"})
+    assert stream.getvalue().rstrip().endswith("[debug    ] x wake=cold")
+
+
+@pytest.mark.parametrize("form", [LogFormat.TEXT, LogFormat.JSON])
+def test_what_is_bound_to_a_request_is_on_its_lines(form):
+    stream = io.StringIO()
+    log_to(stream, form)
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        log.info("within")
+    log.info("without")
+    within, without = stream.getvalue().splitlines()
+    assert "r-1" in within
+    assert "r-1" not in without
+
+
+@pytest.mark.parametrize("form", [LogFormat.TEXT, LogFormat.JSON])
+def test_a_traceback_has_no_values_of_variables(form):
+    stream = io.StringIO()
+    log_to(stream, form)
+    prompt = "what nobody " + "may see"
+    try:
+        {}[len(prompt)]
+    except LookupError:
+        log.exception("failed")
+    assert "KeyError" in stream.getvalue()
+    assert "test_logs.py" in stream.getvalue()
+    assert prompt not in stream.getvalue()
+
+
+def test_a_message_makes_no_line_of_its_own_and_moves_no_cursor():
+    stream = io.StringIO()
+    log_to(stream, LogFormat.TEXT)
+    log.info("GET /v1/%s", "a\n2026-01-01 [info] forged\x1b[2J\r\x9b\u2028")
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("GET /v1/a")
+    assert second == r"    2026-01-01 [info] forged\x1b[2J\r\x9b\u2028"
+
+
+def test_a_line_of_json_is_one_line():
+    line = formatter(LogFormat.JSON, terminal=False).format(
+        logging.makeLogRecord({"msg": "a\nb", "levelname": "INFO", "levelno": 20, "name": "n"})
+    )
+    assert "\n" not in line
