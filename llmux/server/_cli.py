@@ -18,6 +18,8 @@ from aiohttp import web
 
 from llmux.server import _app, _capacity, _node, config, metrics
 from llmux.server._cli_simulate import simulate_command, trace_command
+from llmux.server._cli_status import status_command
+from llmux.server._cli_switch import sleep_command, wake_command
 from llmux.server._leaving import CLOSING, leave
 from llmux.server._logs import LogFormat, log_to_stderr
 from llmux.server._reload import ConfigFile, Reloader
@@ -36,8 +38,11 @@ _OPEN_REQUESTS_GRACE = 2.0
 
 @click.group()
 @click.version_option(version("llmux"), prog_name="llmux")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Serve many language models on a few GPUs; put those that rest to sleep, on disk if need be."""
+    if context.invoked_subcommand != "serve":  # an interrupted command has not done what it was told
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @cli.command()
@@ -70,8 +75,8 @@ def serve(path: Path | None, log_format: LogFormat, verbose: bool) -> None:  # n
         _exit(_CANNOT_SERVE, error)
 
 
-cli.add_command(simulate_command)
-cli.add_command(trace_command)
+for _command in (status_command, sleep_command, wake_command, simulate_command, trace_command):
+    cli.add_command(_command)
 
 
 async def _serve(file: ConfigFile, settings: Config) -> None:

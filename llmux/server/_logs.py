@@ -7,13 +7,14 @@ Modules log by `logging`, which everybody knows; structlog writes the lines and 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from enum import StrEnum
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from llmux.server._printable import printable
 
 
 class LogFormat(StrEnum):
@@ -72,13 +73,9 @@ def _shorter(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
     return event
 
 
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-
-
 def _on_lines_of_its_own(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Indent a message's further lines and escape control characters: no path of a client's makes a line, or moves a cursor."""
-    text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], str(event["event"]))
-    event["event"] = text.replace("\n", "\n    ")
+    event["event"] = printable(str(event["event"]), keep="\n").replace("\n", "\n    ")
     return event
 
 

@@ -18,6 +18,7 @@ FOR_PEOPLE = {
     "_app.py": "when llmux started, in /v1/models",
     "_bus.py": "when something happened",
     "_checkpoints.py": "when a checkpoint was made",
+    "_cli_status.py": "for how long a state has been, in the table",
     "_driver.py": "when a replica was last moved",
     "_jobs.py": "when an operation was begun",
     "_operations.py": "when a model woke",

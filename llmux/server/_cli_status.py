@@ -1,0 +1,120 @@
+"""`llmux status`: what /control/status says as a table, once or for as long as one looks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+
+import click
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from llmux.server._capacity import size
+from llmux.server._cli_client import asks_llmux, console, print_json, read, run, table
+from llmux.server._client import Client, NotReached, Target
+from llmux.server._client_answers import Model, Replica, Status
+from llmux.server._printable import printable
+
+_COLUMNS = (
+    "model",
+    "state",
+    "for",
+    "in flight",
+    "waiting",
+    "sleeps as",
+    "last wake",
+    "checkpoint",
+    "problem",
+)
+_STYLES = {"running": "green", "failed": "bold red", "asleep": "blue", "not_started": "dim"}
+_MOVING = "yellow"
+
+
+@click.command("status")
+@click.option("--watch", is_flag=True, help="Go on until interrupted; with --json, an object a line.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1, max=3600),
+    default=1.0,
+    show_default=True,
+    help="Seconds, with --watch.",
+)
+@asks_llmux
+def status_command(*, watch: bool, interval: float, target: Target, as_json: bool) -> None:
+    """Say how every model is, and what of the node is taken."""
+    if watch:
+        run(lambda client: _watch(client, interval, as_json=as_json), target)
+        return
+    answer = run(lambda client: client.get("/control/status"), target)
+    print_json(answer) if as_json else console().print(_told(read(Status, answer), datetime.now(UTC)))
+
+
+async def _watch(client: Client, interval: float, *, as_json: bool) -> None:
+    """Show it again and again; an llmux that is away for a while is waited for."""
+    terminal = console()
+    with Live(console=terminal, auto_refresh=False, screen=terminal.is_terminal and not as_json) as live:
+        while True:
+            try:
+                answer = await client.get("/control/status")
+            except NotReached as error:
+                if as_json:
+                    raise
+                live.update(Text(printable(str(error)), style="bold red"), refresh=True)
+            else:
+                if as_json:
+                    sys.stdout.write(f"{json.dumps(answer)}\n")
+                    sys.stdout.flush()
+                else:
+                    live.update(_told(read(Status, answer), datetime.now(UTC)), refresh=True)
+            await asyncio.sleep(interval)
+
+
+def _told(status: Status, now: datetime) -> RenderableType:
+    rows = [row for name, model in status.models.items() for row in _rows(name, model, now)]
+    return Group(table(_COLUMNS, rows), Text(), Text(printable(_node(status))))
+
+
+def _rows(name: str, model: Model, now: datetime) -> list[list[str | Text]]:
+    rows = [_row(name, model, str(model.held), now)]
+    if len(model.replicas) > 1:
+        rows += [_row(f"  {replica}", told, "", now) for replica, told in model.replicas.items()]
+    return rows
+
+
+def _row(name: str, replica: Replica, held: str, now: datetime) -> list[str | Text]:
+    wake, checkpoint = replica.last_wake, replica.checkpoint
+    problem = replica.problem or replica.checkpoint_problem
+    return [
+        name,
+        Text(printable(replica.state), style=_STYLES.get(replica.state, _MOVING)),
+        _ago((now - replica.since).total_seconds()),
+        str(replica.in_flight),
+        held,
+        f"{replica.eviction.weights}, {replica.eviction.process}",
+        f"{wake.kind} in {wake.seconds:.2f} s" if wake else "",
+        f"{size(checkpoint.bytes)}, {checkpoint.generation}" if checkpoint else "",
+        problem.message if problem else "",
+    ]
+
+
+def _node(status: Status) -> str:
+    node = status.node
+    parts = [f"policy {node.policy}"]
+    for what, there in node.capacity.items():
+        taken = node.held.get(what, 0)
+        amounts = f"{taken} of {there}" if what == "awake" else f"{size(taken)} of {size(there)}"
+        if not what.startswith("exclusive"):
+            parts.append(f"{what.replace('_', ' ')} {amounts}")
+    return "; ".join(parts)
+
+
+def _ago(seconds: float) -> str:
+    """Return how long something has been so, in the unit that says most."""
+    seconds = max(0.0, seconds)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,67 @@
+"""`llmux sleep` and `llmux wake`: what /control/sleep and /control/wake do, from a shell."""
+
+from __future__ import annotations
+
+import click
+
+from llmux.server._capacity import size
+from llmux.server._cli_client import asks_llmux, print_json, read, run, with_progress
+from llmux.server._client import Client, Json, Target
+from llmux.server._client_answers import Slept, Woken
+from llmux.server._printable import printable
+
+
+@click.command("sleep")
+@click.argument("model")
+@click.option("--weights", type=click.Choice(["retain", "offload", "discard"]), help="What becomes of them.")
+@click.option(
+    "--process",
+    type=click.Choice(["keep_running", "checkpoint", "stop", "cuda_suspend"]),
+    help="What becomes of the engine's processes.",
+)
+@asks_llmux
+def sleep_command(
+    *,
+    model: str,
+    weights: str | None,
+    process: str | None,
+    target: Target,
+    as_json: bool,
+) -> None:
+    """Put MODEL to sleep: as it is configured, but for what is said here. Returns once it sleeps."""
+    said = {name: value for name, value in (("weights", weights), ("process", process)) if value}
+    body: Json = {"model": model, "eviction": said} if said else {"model": model}
+
+    async def ask(client: Client) -> Json:
+        return await with_progress(client, "going to sleep", model, client.post("/control/sleep", body))
+
+    answer = run(ask, target)
+    print_json(answer) if as_json else click.echo(_slept(read(Slept, answer)))
+
+
+@click.command("wake")
+@click.argument("model")
+@asks_llmux
+def wake_command(*, model: str, target: Target, as_json: bool) -> None:
+    """Wake MODEL, or start it. Returns once it serves."""
+
+    async def ask(client: Client) -> Json:
+        return await with_progress(client, "waking", model, client.post("/control/wake", {"model": model}))
+
+    answer = run(ask, target)
+    print_json(answer) if as_json else click.echo(_woken(read(Woken, answer)))
+
+
+def _slept(slept: Slept) -> str:
+    depth = f"weights {slept.eviction.weights}, process {slept.eviction.process}"
+    told = f"{slept.model}: {slept.state} after {slept.seconds:.2f} s ({depth})"
+    if made := slept.checkpoint:
+        told += f"; checkpoint {made.generation} of {size(made.bytes)} in {made.path}"
+    return printable(told)
+
+
+def _woken(woken: Woken) -> str:
+    told = f"{woken.model}: {woken.state} after {woken.seconds:.2f} s"
+    if wake := woken.last_wake:
+        told += f" ({wake.kind}: {wake.reason})" if wake.reason else f" ({wake.kind})"
+    return printable(told)

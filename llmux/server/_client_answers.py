@@ -1,0 +1,96 @@
+"""What commands read of the control API's answers. What an older or newer llmux says beside that is left alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Eviction(_Read):
+    """How deep a sleep is."""
+
+    weights: str
+    process: str
+
+
+class Problem(_Read):
+    """Why something did not work."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Checkpoint(_Read):
+    """A checkpoint on disk."""
+
+    path: str
+    bytes: int
+    generation: int
+
+
+class Wake(_Read):
+    """How a model last came to serve."""
+
+    kind: str
+    seconds: float
+    reason: str | None = None
+
+
+class Replica(_Read):
+    """One engine of a model."""
+
+    state: str
+    since: datetime
+    eviction: Eviction
+    in_flight: int
+    checkpoint: Checkpoint | None = None
+    last_wake: Wake | None = None
+    problem: Problem | None = None
+    checkpoint_problem: Problem | None = None
+
+
+class Model(Replica):
+    """One model, as its foremost replica is."""
+
+    held: int
+    replicas: dict[str, Replica] = {}
+
+
+class Node(_Read):
+    """What the node has for models, and what of it is taken."""
+
+    policy: str
+    capacity: dict[str, int]
+    held: dict[str, int]
+
+
+class Status(_Read):
+    """The answer of GET /control/status."""
+
+    models: dict[str, Model]
+    node: Node
+
+
+class Slept(_Read):
+    """The answer of POST /control/sleep."""
+
+    model: str
+    state: str
+    eviction: Eviction
+    seconds: float
+    checkpoint: Checkpoint | None = None
+
+
+class Woken(_Read):
+    """The answer of POST /control/wake."""
+
+    model: str
+    state: str
+    seconds: float
+    last_wake: Wake | None = None
