@@ -17,6 +17,7 @@ import click
 from aiohttp import web
 
 from llmux.server import _app, _capacity, _node, config, metrics
+from llmux.server._cli_doctor import doctor_command
 from llmux.server._cli_simulate import simulate_command, trace_command
 from llmux.server._cli_status import status_command
 from llmux.server._cli_switch import sleep_command, wake_command
@@ -75,7 +76,14 @@ def serve(path: Path | None, log_format: LogFormat, verbose: bool) -> None:  # n
         _exit(_CANNOT_SERVE, error)
 
 
-for _command in (status_command, sleep_command, wake_command, simulate_command, trace_command):
+for _command in (
+    status_command,
+    sleep_command,
+    wake_command,
+    doctor_command,
+    simulate_command,
+    trace_command,
+):
     cli.add_command(_command)
 
 

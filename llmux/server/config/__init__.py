@@ -28,12 +28,13 @@ from llmux.server.config._models import (
     Timeouts,
     replica_names,
 )
-from llmux.server.config._read import find, load, parse
+from llmux.server.config._read import HOME, find, load, parse
 from llmux.server.config._remarks import remarks
 from llmux.server.config._schema import schema
 from llmux.server.config._top import CheckpointConfig, Config, NodeResources, PolicyConfig, QueueConfig
 
 __all__ = [
+    "HOME",
     "NVIDIA_DRIVER",
     "AdapterConfig",
     "CallConfig",

@@ -1,0 +1,113 @@
+"""`llmux doctor`: what a sleep or a wake needs of this machine, what of it is lacking, and what mends it.
+
+Exit codes: 0 nothing is lacking; 1 something is; 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from llmux.server import _capacity, _node, config
+from llmux.server._cli_client import console, print_json, table
+from llmux.server._printable import printable
+from llmux.server.config import Config
+from llmux.server.doctor import Finding, Verdict, Wanted, findings, observe
+from llmux.server.doctor._facts import Configuration
+from llmux.server.errors import ConfigInvalid, ConfigUnreadable
+
+_LACKING = 1
+_SPEED_MIB = 256
+_MARKS = {
+    Verdict.FINE: Text("ok", style="green"),
+    Verdict.NOTE: Text("note", style="yellow"),
+    Verdict.LACKING: Text("LACKING", style="bold red"),
+}
+
+
+@click.command("doctor")
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    show_default="/etc/llmux/config.json, .yaml, .yml or .toml, if there is one",
+    help="Look at what this configuration needs; defaults without one.",
+)
+@click.option(
+    "--speed-mib",
+    type=click.IntRange(0, 65536),
+    default=_SPEED_MIB,
+    show_default=True,
+    help="How much is written and read to measure the disk of the checkpoints; 0: it is not measured.",
+)
+@click.option("--lacking", "only_lacking", is_flag=True, help="Print only what is lacking.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings for programs.")
+def doctor_command(*, path: Path | None, speed_mib: int, only_lacking: bool, as_json: bool) -> None:
+    """Look for what would keep models from sleeping and waking here. Run it where llmux is to run: as root, in its container."""
+    wanted, configuration = _configured(path, speed_mib << 20)
+    found = findings(asyncio.run(observe(wanted, configuration)))
+    shown = [each for each in found if each.verdict is Verdict.LACKING] if only_lacking else found
+    if as_json:
+        print_json([_for_programs(each) for each in shown])
+    else:
+        _print(shown)
+    raise SystemExit(_LACKING if any(each.verdict is Verdict.LACKING for each in found) else 0)
+
+
+def _configured(path: Path | None, speed: int) -> tuple[Wanted, Configuration]:
+    """Return what is to be looked at, by the configuration where there is one that can be read."""
+    told = str(path or config.HOME / "config.json")
+    try:
+        there = path or config.find()
+        told = str(there)
+        settings = config.load(there)
+    except ConfigUnreadable as error:
+        missing = path is None and not Path(told).exists()
+        unread = () if missing else (error.reason,)
+        return Wanted(speed_bytes=speed), Configuration(told, there=not missing, faults=unread)
+    except ConfigInvalid as error:
+        return Wanted(speed_bytes=speed), Configuration(told, faults=error.faults)
+    section = settings.checkpoint
+    wanted = Wanted(
+        criu_path=section.criu_path,
+        cuda_plugin_dir=None if section.cuda_plugin_dir is None else str(section.cuda_plugin_dir),
+        cuda_checkpoint_path=section.cuda_checkpoint_path,
+        images_dir=str(section.images_dir),
+        log_dir=str(settings.log_dir),
+        state_dir=str(settings.state_dir),
+        checkpoints=_sleeps_to_disk(settings),
+        speed_bytes=speed,
+    )
+    node = _node.look(section.images_dir)
+    faults = (*config.eviction_faults(settings), *_capacity.faults(settings, node))
+    return wanted, Configuration(told, faults=faults, remarks=config.remarks(settings))
+
+
+def _sleeps_to_disk(settings: Config) -> bool:
+    return any(
+        rung.eviction.process.value == "checkpoint"
+        for model in settings.models.values()
+        for rung in model.rungs()
+    )
+
+
+def _for_programs(finding: Finding) -> dict[str, str]:
+    return {
+        "topic": finding.topic,
+        "verdict": finding.verdict.value,
+        "seen": finding.seen,
+        "mend": finding.mend,
+    }
+
+
+def _print(found: Iterable[Finding]) -> None:
+    rows: list[list[str | Text]] = []
+    for each in found:
+        rows.append([_MARKS[each.verdict], each.topic, each.seen])
+        if each.mend:
+            rows.append(["", "", Text(f"-> {printable(each.mend)}", style="cyan")])
+    console().print(table(("", "looked at", "seen, and what mends it"), rows))

@@ -1,0 +1,294 @@
+"""Facts to findings: a small function for each thing, which knows what mends it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmux.server.doctor._facts import Criu, Directory, Facts, Finding, Gpus, Verdict
+
+_FINE, _NOTE, _LACKING = Verdict.FINE, Verdict.NOTE, Verdict.LACKING
+
+# linux/capability.h
+_NEEDED = {12: "NET_ADMIN", 19: "SYS_PTRACE", 21: "SYS_ADMIN"}
+"""What CRIU and the sandboxes cannot do without; CAP_SYS_ADMIN includes CAP_CHECKPOINT_RESTORE."""
+_USEFUL = {0: "CHOWN", 1: "DAC_OVERRIDE", 3: "FOWNER", 5: "KILL", 6: "SETGID", 7: "SETUID", 18: "SYS_CHROOT"}
+"""What a restore gives processes and files back with."""
+_SMALL_SHM = 1 << 30
+_SLOW = 200e6
+_LITTLE_ROOM = 10 << 30
+_OTHERS_WRITE = 0o022
+_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+_OF_THE_CONTAINER = frozenset({"overlay", "aufs"})
+_CHECKPOINT_DRIVER = 570
+"""The first branch of NVIDIA's driver with the calls of CUDA's checkpoint API (CUDA 12.8)."""
+_PTRACE_NEVER = 3
+"""The kernel's Documentation/admin-guide/LSM/Yama.rst: no process may attach, and it cannot be set back."""
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """Return everything that was looked at, in the order in which it is best mended."""
+    return (
+        *_platform(facts),
+        *_rights(facts),
+        *_namespaces(facts),
+        *_criu(facts),
+        *(finding for each in facts.directories for finding in _directory(each, facts)),
+        *_memory(facts),
+        *_processor(facts),
+        *_gpus(facts.gpus),
+        *_configuration(facts),
+    )
+
+
+def _flag(facts: Facts, docker: str, otherwise: str) -> str:
+    """Return what mends a container: a flag of `docker run` in one, else something to do on the machine."""
+    if not facts.platform.container:
+        return otherwise
+    return f"{docker} (of {'podman' if facts.platform.container == 'podman' else 'docker'} run)"
+
+
+# ---- the machine, and what the container lets through ----
+
+
+def _platform(facts: Facts) -> Iterator[Finding]:
+    platform = facts.platform
+    where = f"{platform.machine}, Linux {platform.kernel}" + (
+        f", in a container ({platform.container})" if platform.container else ""
+    )
+    if platform.machine == "x86_64":
+        yield Finding("machine", _FINE, where)
+    elif platform.machine == "aarch64":
+        yield Finding("machine", _NOTE, where, "Sleeps to disk have been tried on x86_64 only")
+    else:
+        yield Finding("machine", _LACKING, where, "Run llmux on x86_64; it knows no other processor well")
+    if facts.control_groups == 0:
+        yield Finding("cgroups", _NOTE, "no control groups are mounted: memory limits cannot be seen")
+    else:
+        yield Finding("cgroups", _FINE, f"version {facts.control_groups}")
+
+
+def _rights(facts: Facts) -> Iterator[Finding]:
+    rights = facts.rights
+    if rights.user != 0:
+        yield Finding("user", _LACKING, f"user {rights.user}", _flag(facts, "--user 0", "Run llmux as root"))
+    else:
+        yield Finding("user", _FINE, "root")
+    yield _capabilities(facts)
+    if rights.seccomp:
+        seen = "a seccomp filter is on, and so engines' own filters cannot be read"
+        mend = _flag(facts, "--security-opt seccomp=unconfined", "Take SystemCallFilter= out of llmux's unit")
+        yield Finding("seccomp", _LACKING, seen, mend)
+    else:
+        yield Finding("seccomp", _FINE, "no filter")
+    if rights.apparmor:
+        seen = f"confined by the profile {rights.apparmor}"
+        mend = _flag(facts, "--security-opt apparmor=unconfined", "Take AppArmorProfile= out of llmux's unit")
+        yield Finding("apparmor", _LACKING, seen, mend)
+    else:
+        yield Finding("apparmor", _FINE, "not confined")
+    if rights.ptrace_scope >= _PTRACE_NEVER:
+        seen = "kernel.yama.ptrace_scope is 3: nobody may look into a process, CRIU neither"
+        yield Finding("ptrace", _LACKING, seen, "Set kernel.yama.ptrace_scope to 2 or less, and reboot")
+    else:
+        yield Finding("ptrace", _FINE, f"kernel.yama.ptrace_scope is {rights.ptrace_scope}")
+
+
+def _capabilities(facts: Facts) -> Finding:
+    rights = facts.rights
+    lacking = [name for bit, name in _NEEDED.items() if not rights.effective >> bit & 1]
+    missed = [name for bit, name in _USEFUL.items() if not rights.effective >> bit & 1]
+    if not lacking and not missed:
+        return Finding("capabilities", _FINE, "all that are needed")
+    names = [*lacking, *missed]
+    held_back = [name for bit, name in (_NEEDED | _USEFUL).items() if not rights.bounding >> bit & 1]
+    by_flags = " ".join(f"--cap-add {name}" for name in names)
+    otherwise = f"CapabilityBoundingSet= of llmux's unit holds back {', '.join(held_back)}"
+    mend = _flag(facts, by_flags, otherwise if held_back else "Run llmux as root")
+    return Finding("capabilities", _LACKING if lacking else _NOTE, f"without {', '.join(names)}", mend)
+
+
+def _namespaces(facts: Facts) -> Iterator[Finding]:
+    rights = facts.rights
+    for topic, name, count in (
+        ("namespaces.pid", "max_pid_namespaces", rights.pid_namespaces),
+        ("namespaces.mount", "max_mnt_namespaces", rights.mount_namespaces),
+    ):
+        if count == 0:
+            yield Finding(topic, _LACKING, f"user.{name} is 0", f"sysctl -w user.{name}=10000 (on the host)")
+    systempaths = _flag(
+        facts, "--security-opt systempaths=unconfined", "Mount /proc as a whole, and writable"
+    )
+    if facts.sandbox:
+        mend = facts.sandbox.hint
+        if "/proc" in facts.sandbox.reason:
+            mend = systempaths
+        yield Finding("sandbox", _LACKING, facts.sandbox.reason, mend)
+        return
+    yield Finding("sandbox", _FINE, "PID and mount namespaces with a /proc and a /dev/shm of their own")
+    if facts.last_pid:
+        yield Finding("ns_last_pid", _LACKING, facts.last_pid.reason, systempaths)
+    else:
+        yield Finding("ns_last_pid", _FINE, "ids of new processes can be set")
+
+
+# ---- CRIU ----
+
+
+def _criu(facts: Facts) -> Iterator[Finding]:
+    lacking = _LACKING if facts.wanted.checkpoints else _NOTE
+    yield from _program(facts.criu, lacking)
+    for topic, problem, fine in (
+        ("criu.pycriu", facts.criu.pycriu, "reads CRIU's images"),
+        ("criu.hook", facts.criu.hook, "llmux-criu-hook is installed"),
+    ):
+        if problem:
+            yield Finding(topic, lacking, problem.reason, problem.hint)
+        else:
+            yield Finding(topic, _FINE, fine)
+
+
+def _program(criu: Criu, lacking: Verdict) -> Iterator[Finding]:
+    version, needed = (".".join(map(str, parts)) for parts in (criu.version, criu.oldest))
+    install = f"apt-get install criu python3-pycriu (Debian testing has {needed}), or build it, and set checkpoint.criu_path"
+    if not criu.found:
+        yield Finding("criu.version", lacking, f"there is no {criu.path}", install)
+        return
+    if not criu.version:
+        yield Finding("criu.version", lacking, f"{criu.path} tells no version: {criu.said!r}", install)
+    elif criu.version < criu.oldest:
+        yield Finding("criu.version", lacking, f"{version}, and llmux needs {needed}", install)
+    else:
+        yield Finding("criu.version", _FINE, f"{version} ({criu.path})")
+    if criu.check:
+        yield Finding("criu.check", lacking, f"`criu check`: {criu.check.reason}", criu.check.hint)
+    else:
+        yield Finding("criu.check", _FINE, "`criu check` is content with the kernel")
+
+
+# ---- directories ----
+
+
+def _directory(directory: Directory, facts: Facts) -> Iterator[Finding]:
+    topic, path = directory.role, directory.path
+    if directory.problem:
+        mend = _flag(facts, f"--volume HOST_PATH:{path}", f"mkdir -p {path}, or set {topic} to another")
+        yield Finding(topic, _LACKING, f"{path}: {directory.problem}", mend)
+        return
+    if directory.there and directory.owner != facts.rights.user:
+        seen = f"{path} belongs to user {directory.owner}, and llmux runs as user {facts.rights.user}"
+        yield Finding(topic, _LACKING, seen, f"chown {facts.rights.user} {path}")
+    elif directory.there and directory.mode & _OTHERS_WRITE and not directory.mode & 0o1000:
+        seen = f"others may write to {path} (mode {directory.mode:04o})"
+        yield Finding(topic, _LACKING, seen, f"chmod go-w {path}")
+    else:
+        there = "" if directory.there else " (will be made)"
+        seen = f"{path}{there}: {_size(directory.free)} free on {directory.file_system}"
+        yield Finding(topic, _FINE, seen)
+    if topic == "checkpoint.images_dir" and facts.wanted.checkpoints:
+        yield from _place_of_checkpoints(directory, facts)
+
+
+def _place_of_checkpoints(directory: Directory, facts: Facts) -> Iterator[Finding]:
+    topic, path = f"{directory.role}.kind", directory.path
+    if directory.file_system in _IN_MEMORY:
+        seen = f"{path} is in memory ({directory.file_system}): a checkpoint there takes the memory that a sleep gives back"
+        yield Finding(topic, _NOTE, seen, _flag(facts, f"--volume HOST_PATH:{path}", "Set it to a disk"))
+    elif facts.platform.container and directory.file_system in _OF_THE_CONTAINER:
+        seen = (
+            f"{path} is the container's own: checkpoints go with it, and no other container wakes from them"
+        )
+        yield Finding(topic, _NOTE, seen, f"--volume HOST_PATH:{path} (of docker run)")
+    if directory.free < _LITTLE_ROOM:
+        seen = f"{_size(directory.free)} are free at {path}; a checkpoint is about as large as its engine's memory"
+        yield Finding(f"{directory.role}.room", _NOTE, seen, "Make room, or set it to a larger disk")
+    if speed := directory.speed:
+        seen = f"writes {_rate(speed.write)}, reads {_rate(speed.read)} (measured with {_size(speed.bytes)})"
+        slow = min(speed.write, speed.read) < _SLOW
+        minutes = (10 << 30) / min(speed.write, speed.read) / 60
+        mend = f"10 GiB take {minutes:.1f} minutes; a local NVMe disk is made for this" if slow else ""
+        yield Finding(f"{directory.role}.speed", _NOTE if slow else _FINE, seen, mend)
+
+
+# ---- memory, processor, GPUs ----
+
+
+def _memory(facts: Facts) -> Iterator[Finding]:
+    yield Finding("memory", _FINE, facts.memory)
+    shm = facts.shm
+    if shm.problem:
+        yield Finding("shm", _LACKING, f"{shm.path}: {shm.problem}", f"mount -t tmpfs tmpfs {shm.path}")
+    elif shm.free < _SMALL_SHM:
+        seen = f"{shm.path} has {_size(shm.free)}; it counts only for models with isolation.shm false"
+        yield Finding(
+            "shm", _NOTE, seen, _flag(facts, "--shm-size 16g", f"mount -o remount,size=16g {shm.path}")
+        )
+    else:
+        yield Finding("shm", _FINE, f"{shm.path} has {_size(shm.free)}")
+
+
+def _processor(facts: Facts) -> Iterator[Finding]:
+    if "amx_tile" not in facts.processor_flags:
+        yield Finding("processor", _FINE, "no AMX, which CRIU could not restore")
+    elif facts.gpus.names:
+        yield Finding("processor", _FINE, "AMX, which engines on GPUs do not use")
+    else:
+        seen = "AMX: an engine that uses it cannot be restored, CRIU restores no permission for it"
+        yield Finding("processor", _NOTE, seen, "Give vLLM on this processor --dtype float32 in extra_args")
+
+
+def _gpus(gpus: Gpus) -> Iterator[Finding]:
+    if not gpus.names:
+        yield Finding("gpu", _NOTE, f"none ({gpus.none_because})", "On a machine with GPUs: --gpus all")
+        return
+    count = f"{len(gpus.names)} x " if len(set(gpus.names)) == 1 else ""
+    names = ", ".join(dict.fromkeys(gpus.names))
+    yield Finding("gpu", _FINE, f"{count}{names}, driver {gpus.driver}, CUDA {gpus.cuda}")
+    branch = int(gpus.driver.partition(".")[0]) if gpus.driver.partition(".")[0].isdigit() else 0
+    if not gpus.checkpoint_api:
+        seen = f"driver {gpus.driver} cannot checkpoint processes that use a GPU"
+        newer = f"Install NVIDIA's driver {_CHECKPOINT_DRIVER} or newer"
+        mend = newer if branch < _CHECKPOINT_DRIVER else "Give the container libcuda: --gpus all"
+        yield Finding("gpu.checkpoint", _NOTE, seen, mend)
+    else:
+        yield Finding("gpu.checkpoint", _FINE, "CUDA's checkpoint API is there")
+    for topic, found, mend in (
+        (
+            "gpu.plugin",
+            gpus.plugin,
+            "Build CRIU with its CUDA plugin (make cuda_plugin) and set checkpoint.cuda_plugin_dir",
+        ),
+        (
+            "gpu.cuda_checkpoint",
+            gpus.cuda_checkpoint,
+            "Install NVIDIA's program cuda-checkpoint and set checkpoint.cuda_checkpoint_path",
+        ),
+    ):
+        yield Finding(topic, _FINE, found) if found else Finding(topic, _NOTE, "not found", mend)
+
+
+# ---- the configuration ----
+
+
+def _configuration(facts: Facts) -> Iterator[Finding]:
+    found = facts.configuration
+    if found is None or not found.there:
+        where = f"there is no {found.path}; " if found else ""
+        yield Finding("configuration", _NOTE, f"{where}defaults were looked at", "`llmux init` writes one")
+        return
+    for fault in found.faults:
+        yield Finding("configuration", _LACKING, fault, f"Change {found.path}")
+    for remark in found.remarks:
+        yield Finding("configuration", _NOTE, remark)
+    if not found.faults:
+        yield Finding("configuration", _FINE, f"{found.path} can be served here")
+
+
+def _size(amount: int) -> str:
+    for unit, bits in (("TiB", 40), ("GiB", 30), ("MiB", 20)):
+        if amount >= 1 << bits:
+            return f"{amount / (1 << bits):.3g} {unit}"
+    return f"{amount} bytes"
+
+
+def _rate(rate: float) -> str:
+    return f"{rate / 1e9:.2f} GB/s" if rate >= 1e9 else f"{rate / 1e6:.0f} MB/s"

@@ -1,0 +1,172 @@
+"""What the doctor has seen, and what it says of that, as values. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What one finding comes to."""
+
+    FINE = "fine"
+    NOTE = "note"  # works, and is worth knowing
+    LACKING = "lacking"  # something that llmux is for does not work here
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    topic: str
+    """A stable name for programs: `criu.version`."""
+    verdict: Verdict
+    seen: str
+    mend: str = ""
+    """The flag, the package or the command that mends it."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked at: what a configuration says, or its defaults."""
+
+    criu_path: str = "criu"
+    cuda_plugin_dir: str | None = None
+    cuda_checkpoint_path: str | None = None
+    images_dir: str = "/var/lib/llmux/checkpoints"
+    log_dir: str = "/var/log/llmux"
+    state_dir: str = "/var/lib/llmux/state"
+    checkpoints: bool = True
+    """Some model sleeps to disk."""
+    speed_bytes: int = 256 << 20
+    """How much is written and read to measure the disk; 0: it is not measured."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that was tried and did not work."""
+
+    reason: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The machine and the container."""
+
+    machine: str
+    kernel: str
+    container: str
+    """`docker`, `podman`, another kind, or empty where there is none."""
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What this process may do (/proc/self/status and what is beside it)."""
+
+    user: int
+    effective: int
+    bounding: int
+    seccomp: int
+    """0 none, 1 strict, 2 a filter."""
+    apparmor: str
+    """The profile that confines it; empty where none does."""
+    ptrace_scope: int
+    """kernel.yama.ptrace_scope; 0 where there is no Yama."""
+    pid_namespaces: int
+    mount_namespaces: int
+    """How many may be made (/proc/sys/user)."""
+
+
+@dataclass(frozen=True)
+class Criu:
+    """CRIU and what goes with it."""
+
+    path: str
+    found: bool
+    version: tuple[int, ...] = ()
+    said: str = ""
+    """What it printed where that is no version."""
+    oldest: tuple[int, ...] = ()
+    """What llmux needs."""
+    check: Failure | None = None
+    """What `criu check` complained of."""
+    pycriu: Failure | None = None
+    hook: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a disk was measured to do, in bytes a second."""
+
+    bytes: int
+    write: float
+    read: float
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory that llmux writes to; of one that is not there yet, the nearest one above it."""
+
+    role: str
+    """The configuration's field."""
+    path: str
+    there: bool
+    """It exists."""
+    nearest: str = ""
+    owner: int = 0
+    mode: int = 0o755
+    file_system: str = ""
+    free: int = 0
+    problem: str = ""
+    """Why nothing can be written there."""
+    speed: Speed | None = None
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """NVIDIA's GPUs, and what checkpoints of processes that use them need."""
+
+    names: tuple[str, ...] = ()
+    none_because: str = ""
+    driver: str = ""
+    cuda: str = ""
+    checkpoint_api: bool = False
+    """libcuda has the calls by which a process's GPU memory is moved out (driver 570 and newer)."""
+    plugin: str = ""
+    """CRIU's plugin for CUDA, where there is one."""
+    cuda_checkpoint: str = ""
+    """The program, where there is one."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The configuration that was looked at."""
+
+    path: str
+    there: bool = True
+    faults: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything."""
+
+    wanted: Wanted
+    platform: Platform
+    rights: Rights
+    criu: Criu
+    sandbox: Failure | None
+    """Why no sandbox could be made here."""
+    last_pid: Failure | None
+    """Why the ids of new processes cannot be set in one."""
+    directories: tuple[Directory, ...]
+    shm: Directory
+    memory: str
+    """How much there is, and what bounds it."""
+    processor_flags: frozenset[str]
+    gpus: Gpus
+    control_groups: int
+    """Their version; 0 where none are mounted."""
+    configuration: Configuration | None = field(default=None)

@@ -1,0 +1,169 @@
+"""Each shortfall is found, and what mends it is said; a machine that lacks nothing has nothing that is lacking."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from llmux.server.doctor import Facts, Verdict, Wanted, findings
+from llmux.server.doctor._facts import (
+    Configuration,
+    Criu,
+    Directory,
+    Failure,
+    Gpus,
+    Platform,
+    Rights,
+    Speed,
+)
+
+ALL = (1 << 41) - 1
+GIB = 1 << 30
+IMAGES = Directory(
+    "checkpoint.images_dir",
+    "/images",
+    there=True,
+    file_system="ext4",
+    free=900 * GIB,
+    speed=Speed(GIB, 2e9, 3e9),
+)
+CRIU = Criu("criu", found=True, version=(4, 2), oldest=(4, 2))
+GPUS = Gpus(("H100", "H100"), "", "580.1", "13.0", checkpoint_api=True, plugin="/p.so", cuda_checkpoint="/c")
+WELL = Facts(
+    wanted=Wanted(),
+    platform=Platform("x86_64", "6.12", ""),
+    rights=Rights(0, ALL, ALL, 0, "", 1, 1000, 1000),
+    criu=CRIU,
+    sandbox=None,
+    last_pid=None,
+    directories=(IMAGES,),
+    shm=Directory("shm", "/shm", there=True, file_system="tmpfs", free=64 * GIB),
+    memory="64 GiB (the machine's memory)",
+    processor_flags=frozenset({"avx512f"}),
+    gpus=GPUS,
+    control_groups=2,
+    configuration=Configuration("/etc/llmux/config.json"),
+)
+IN_DOCKER = replace(WELL, platform=Platform("x86_64", "6.12", "docker"))
+
+
+def with_rights(facts=WELL, **changes):
+    return replace(facts, rights=replace(facts.rights, **changes))
+
+
+def with_images(facts=WELL, **changes):
+    return replace(facts, directories=(replace(IMAGES, **changes),))
+
+
+def with_criu(**changes):
+    return replace(WELL, criu=replace(CRIU, **changes))
+
+
+def with_gpus(**changes):
+    return replace(WELL, gpus=replace(GPUS, **changes))
+
+
+def without(*bits):
+    return ALL & ~sum(1 << bit for bit in bits)
+
+
+def test_a_machine_that_lacks_nothing_is_fine_in_every_respect():
+    assert {each.verdict for each in findings(WELL)} == {Verdict.FINE}
+    assert len({each.topic for each in findings(WELL)}) == len(findings(WELL))
+    assert not [each for each in findings(WELL) if each.mend]
+
+
+LACKING = [
+    (replace(WELL, platform=Platform("riscv64", "6.12", "")), "machine", "x86_64"),
+    (with_rights(with_images(owner=1000), user=1000), "user", "as root"),
+    (with_rights(with_images(IN_DOCKER, owner=1000), user=1000), "user", "--user 0"),
+    (
+        with_rights(IN_DOCKER, effective=without(19, 21)),
+        "capabilities",
+        "--cap-add SYS_PTRACE --cap-add SYS_ADMIN",
+    ),
+    (with_rights(effective=without(21), bounding=without(21)), "capabilities", "CapabilityBoundingSet="),
+    (with_rights(effective=without(21)), "capabilities", "as root"),
+    (with_rights(IN_DOCKER, seccomp=2), "seccomp", "--security-opt seccomp=unconfined (of docker run)"),
+    (with_rights(seccomp=2), "seccomp", "SystemCallFilter="),
+    (with_rights(IN_DOCKER, apparmor="docker-default"), "apparmor", "--security-opt apparmor=unconfined"),
+    (with_rights(ptrace_scope=3), "ptrace", "ptrace_scope to 2"),
+    (with_rights(pid_namespaces=0), "namespaces.pid", "sysctl -w user.max_pid_namespaces"),
+    (with_rights(mount_namespaces=0), "namespaces.mount", "sysctl -w user.max_mnt_namespaces"),
+    (replace(WELL, sandbox=Failure("unshare: no", "Be root")), "sandbox", "Be root"),
+    (replace(IN_DOCKER, sandbox=Failure("mount /proc: no", "x")), "sandbox", "systempaths=unconfined"),
+    (replace(IN_DOCKER, last_pid=Failure("read-only")), "ns_last_pid", "systempaths=unconfined"),
+    (with_criu(found=False), "criu.version", "apt-get install criu python3-pycriu"),
+    (with_criu(version=(3, 17, 1)), "criu.version", "apt-get install criu"),
+    (with_criu(version=(), said="what?"), "criu.version", "apt-get install criu"),
+    (with_criu(check=Failure("no dirty tracking", "Boot another")), "criu.check", "Boot another"),
+    (
+        with_criu(pycriu=Failure("no pycriu", "apt-get install python3-pycriu")),
+        "criu.pycriu",
+        "python3-pycriu",
+    ),
+    (with_criu(hook=Failure("no hook", "Install llmux")), "criu.hook", "Install llmux"),
+    (with_images(problem="Read-only file system"), "checkpoint.images_dir", "mkdir -p /images"),
+    (with_images(IN_DOCKER, problem="Read-only"), "checkpoint.images_dir", "--volume HOST_PATH:/images"),
+    (with_images(owner=33), "checkpoint.images_dir", "chown 0 /images"),
+    (with_images(mode=0o777), "checkpoint.images_dir", "chmod go-w /images"),
+    (replace(WELL, shm=Directory("shm", "/shm", there=False, problem="none")), "shm", "mount -t tmpfs"),
+    (
+        replace(WELL, configuration=Configuration("/c.json", faults=("models.m: too large",))),
+        "configuration",
+        "Change /c.json",
+    ),
+]
+
+
+@pytest.mark.parametrize(("facts", "topic", "mend"), LACKING)
+def test_what_is_lacking_is_found_and_what_mends_it_said(facts, topic, mend):
+    (found,) = (each for each in findings(facts) if each.verdict is Verdict.LACKING)
+    assert found.topic == topic
+    assert mend in found.mend
+
+
+NOTES = [
+    (replace(WELL, platform=Platform("aarch64", "6.12", "")), "machine"),
+    (replace(WELL, control_groups=0), "cgroups"),
+    (with_rights(effective=without(0)), "capabilities"),
+    (with_images(file_system="tmpfs"), "checkpoint.images_dir.kind"),
+    (with_images(IN_DOCKER, file_system="overlay"), "checkpoint.images_dir.kind"),
+    (with_images(free=GIB), "checkpoint.images_dir.room"),
+    (with_images(speed=Speed(GIB, 50e6, 3e9)), "checkpoint.images_dir.speed"),
+    (replace(WELL, shm=Directory("shm", "/shm", there=True, free=64 << 20)), "shm"),
+    (replace(WELL, processor_flags=frozenset({"amx_tile"}), gpus=Gpus(none_because="-")), "processor"),
+    (replace(WELL, gpus=Gpus(none_because="NVML Shared Library Not Found")), "gpu"),
+    (with_gpus(checkpoint_api=False, driver="550.1"), "gpu.checkpoint"),
+    (with_gpus(plugin=""), "gpu.plugin"),
+    (with_gpus(cuda_checkpoint=""), "gpu.cuda_checkpoint"),
+    (replace(WELL, configuration=None), "configuration"),
+    (replace(WELL, configuration=Configuration("/c.json", there=False)), "configuration"),
+    (replace(WELL, configuration=Configuration("/c.json", remarks=("warmup: no",))), "configuration"),
+]
+
+
+@pytest.mark.parametrize(("facts", "topic"), NOTES)
+def test_what_works_and_is_worth_knowing_is_a_note(facts, topic):
+    found = findings(facts)
+    assert Verdict.LACKING not in {each.verdict for each in found}
+    assert topic in {each.topic for each in found if each.verdict is Verdict.NOTE}
+
+
+def test_without_sleeps_to_disk_criu_is_not_needed():
+    facts = replace(with_criu(found=False, pycriu=Failure("none")), wanted=Wanted(checkpoints=False))
+    assert Verdict.LACKING not in {each.verdict for each in findings(facts)}
+
+
+def test_a_sticky_directory_is_everybodys_and_ours():
+    assert {each.verdict for each in findings(with_images(mode=0o1777))} == {Verdict.FINE}
+
+
+def test_the_overlay_of_a_machine_is_no_containers():
+    assert {each.verdict for each in findings(with_images(file_system="overlay"))} == {Verdict.FINE}
+
+
+def test_every_shortfall_has_what_mends_it():
+    for facts, *_ in LACKING:
+        assert all(each.mend for each in findings(facts) if each.verdict is Verdict.LACKING)

@@ -1,0 +1,91 @@
+"""`llmux doctor` as its user meets it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from llmux.server._cli_doctor import doctor_command
+
+
+def configuration(directory, **fields):
+    model = {
+        "model_path": "x", "port": 8001, "engine": "command", "command": ["x"], "eviction": {"process": "stop"}
+    }  # fmt: skip
+    places = {
+        "checkpoint": {"images_dir": str(directory / "images"), "criu_path": str(directory / "criu")},
+        "log_dir": str(directory / "log"),
+        "state_dir": str(directory / "state"),
+    }
+    path = directory / "config.json"
+    path.write_text(json.dumps({"models": {"m": model}} | places | fields))
+    return str(path)
+
+
+def doctor(*argv):
+    return CliRunner().invoke(doctor_command, ["--speed-mib", "0", *argv])
+
+
+def found(*argv):
+    done = doctor("--json", *argv)
+    return done, {each["topic"]: each for each in json.loads(done.stdout)}
+
+
+def test_the_configurations_own_places_and_needs_are_looked_at(tmp_path):
+    done, told = found("--config", configuration(tmp_path))
+    assert str(tmp_path / "images") in told["checkpoint.images_dir"]["seen"]
+    assert told["criu.version"]["verdict"] == "note"  # nothing of it sleeps to disk
+    assert "can be served here" in told["configuration"]["seen"]
+    assert done.exit_code == any(each["verdict"] == "lacking" for each in told.values())
+
+
+def test_a_model_that_sleeps_to_disk_needs_criu(tmp_path):
+    model = {"model_path": "x", "port": 8001, "engine": "tiny"}
+    done, told = found("--config", configuration(tmp_path, models={"m": model}))
+    assert told["criu.version"]["verdict"] == "lacking"
+    assert "apt-get install criu" in told["criu.version"]["mend"]
+    assert done.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"prot": 1}, "prot: unknown field; did you mean 'port'?"),
+        ({"resources": {"host_memory": "1MiB"}, "max_awake": 0}, "max_awake: should be"),
+        (
+            {
+                "models": {
+                    "m": {
+                        "model_path": "x",
+                        "port": 8001,
+                        "engine": "tiny",
+                        "resources": {"host_memory": "900TiB"},
+                    }
+                }
+            },
+            "models.m.resources.host_memory: ",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_configuration_is_lacking_too(tmp_path, fields, fault):
+    done = doctor("--config", configuration(tmp_path, **fields))
+    assert done.exit_code == 1
+    assert fault in done.stdout
+
+
+def test_a_configuration_that_is_no_text_is_told(tmp_path):
+    (tmp_path / "c.yaml").write_text("a: [")
+    done = doctor("--config", str(tmp_path / "c.yaml"))
+    assert done.exit_code == 1
+    assert "it is not YAML" in done.stdout
+    done = doctor("--config", str(tmp_path / "none.yaml"))
+    assert done.exit_code == 1
+    assert "No such file" in done.stdout
+
+
+def test_what_is_lacking_alone_can_be_asked_for(tmp_path):
+    done = doctor("--lacking", "--config", configuration(tmp_path, prot=1))
+    assert "LACKING" in done.stdout
+    assert "ok  " not in done.stdout
