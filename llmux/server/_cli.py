@@ -21,6 +21,7 @@ from llmux.server._cli_doctor import doctor_command
 from llmux.server._cli_simulate import simulate_command, trace_command
 from llmux.server._cli_status import status_command
 from llmux.server._cli_switch import sleep_command, wake_command
+from llmux.server._cli_validate import validate_command
 from llmux.server._leaving import CLOSING, leave
 from llmux.server._logs import LogFormat, log_to_stderr
 from llmux.server._reload import ConfigFile, Reloader
@@ -80,6 +81,7 @@ for _command in (
     status_command,
     sleep_command,
     wake_command,
+    validate_command,
     doctor_command,
     simulate_command,
     trace_command,

@@ -14,13 +14,11 @@ from functools import reduce, wraps
 from typing import NoReturn, TextIO, TypeVar
 
 import click
-from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llmux.server._client import DEFAULT_HOST, Client, Json, NotReached, Target
-from llmux.server._config_faults import describe
+from llmux.server._client import DEFAULT_HOST, Client, NotReached, Target
 from llmux.server._printable import printable
 from llmux.server.errors import ServerError
 
@@ -31,7 +29,6 @@ _INTERRUPTED = 130
 _PLAIN_WIDTH = 240
 """Columns of a table that goes into a file or a pipe."""
 
-_Answer = TypeVar("_Answer", bound=BaseModel)
 _Result = TypeVar("_Result")
 
 
@@ -87,15 +84,6 @@ def fail(code: int, error: ServerError) -> NoReturn:
     """Say what went wrong, and exit."""
     click.echo(f"llmux: {printable(str(error), keep=chr(10))}", err=True)
     raise SystemExit(code)
-
-
-def read(form: type[_Answer], answer: Json) -> _Answer:
-    """Return what an answer says. Raises NotReached where that is no answer of llmux's."""
-    try:
-        return form.model_validate(answer)
-    except ValidationError as error:
-        hint = "Is that llmux, and of the same version?"
-        raise NotReached("its port", f"its answer: {'; '.join(describe(error, form))}", hint=hint) from error
 
 
 def print_json(answer: object) -> None:

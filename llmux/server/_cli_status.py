@@ -13,9 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from llmux.server._capacity import size
-from llmux.server._cli_client import asks_llmux, console, print_json, read, run, table
+from llmux.server._cli_client import asks_llmux, console, print_json, run, table
 from llmux.server._client import Client, NotReached, Target
-from llmux.server._client_answers import Model, Replica, Status
+from llmux.server._client_answers import Model, Replica, Status, read
 from llmux.server._printable import printable
 
 _COLUMNS = (

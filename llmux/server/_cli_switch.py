@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from llmux.server._capacity import size
-from llmux.server._cli_client import asks_llmux, print_json, read, run, with_progress
+from llmux.server._cli_client import asks_llmux, print_json, run, with_progress
 from llmux.server._client import Client, Json, Target
-from llmux.server._client_answers import Slept, Woken
+from llmux.server._client_answers import Slept, Woken, read
 from llmux.server._printable import printable
 
 

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from llmux.server._client import Json, NotReached
+from llmux.server._config_faults import describe
+
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+
+def read(form: type[_Answer], answer: Json) -> _Answer:
+    """Return what an answer says. Raises NotReached where that is no answer of llmux's."""
+    try:
+        return form.model_validate(answer)
+    except ValidationError as error:
+        hint = "Is that llmux, and of the same version?"
+        raise NotReached("its port", f"its answer: {'; '.join(describe(error, form))}", hint=hint) from error
 
 
 class _Read(BaseModel):
@@ -94,3 +109,23 @@ class Woken(_Read):
     state: str
     seconds: float
     last_wake: Wake | None = None
+
+
+class LogProbs(_Read):
+    """Each token of an answer, and how probable it was; engines tell none of a first token now and then."""
+
+    tokens: tuple[str, ...] = ()
+    token_logprobs: tuple[float | None, ...] = ()
+
+
+class Choice(_Read):
+    """One answer of a model."""
+
+    text: str
+    logprobs: LogProbs | None = None
+
+
+class Completion(_Read):
+    """The answer of POST /v1/completions."""
+
+    choices: tuple[Choice, ...]

@@ -1,0 +1,96 @@
+"""The commands before a real llmux with a real tiny engine: a model is put to sleep in each way that needs no CRIU, and compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess  # noqa: TID251 - the command line is tested as processes
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+LLMUX = (sys.executable, "-m", "llmux.server")
+NAME = "lighthouse"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("model")
+    train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
+    subprocess.run(train, check=True, capture_output=True)
+    return directory
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def host(tmp_path, trained) -> Iterator[str]:
+    """Serve one model, configured in YAML; give where llmux is."""
+    port, path, log = free_port(), tmp_path / "config.yaml", tmp_path / "llmux.log"
+    path.write_text(
+        f"""\
+models:
+  {NAME}:
+    model_path: {trained}
+    port: {free_port()}
+    engine: tiny
+    eviction: &shallow {{weights: discard, process: keep_running}}
+checkpoint: {{images_dir: {tmp_path}/images}}
+log_dir: {tmp_path}/log
+state_dir: {tmp_path}/state
+host: 127.0.0.1
+port: {port}
+policy: {{eviction: *shallow}}
+engines_at_exit: stop
+"""
+    )
+    with log.open("wb") as file:
+        llmux = subprocess.Popen([*LLMUX, "serve", "--config", str(path)], stderr=file)
+    try:
+        while "serving" not in log.read_text():
+            assert llmux.poll() is None, log.read_text()
+        yield f"127.0.0.1:{port}"
+        llmux.send_signal(signal.SIGTERM)
+        assert llmux.wait(30) == 0
+    finally:
+        llmux.kill()
+        llmux.wait()
+
+
+def run(*argv: str, host: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [*LLMUX, *argv],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"LLMUX_HOST": host},
+        timeout=100,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_model_is_the_same_after_each_way_of_sleeping(host):
+    evictions = ("retain:keep_running", "discard:keep_running", "discard:stop")
+    options = [word for each in evictions for word in ("--evictions", each)]
+    trials = [json.loads(line) for line in run("validate", NAME, "--json", *options, host=host).splitlines()]
+    assert [trial["wake_kind"] for trial in trials] == ["warm", "warm", "cold_start"]
+    for trial in trials:
+        assert (trial["problem"], trial["differing_tokens"]) == (None, 0)
+        assert trial["tokens"] >= 3
+
+
+def test_it_sleeps_wakes_and_is_told_of(host):
+    assert run("wake", NAME, host=host).startswith(f"{NAME}: running after ")
+    assert "(weights discard, process stop)" in run("sleep", NAME, "--process", "stop", host=host)
+    row = run("status", host=host).splitlines()[1]
+    assert row.split()[:2] == [NAME, "asleep"]

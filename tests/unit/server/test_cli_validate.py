@@ -1,0 +1,199 @@
+"""`llmux validate`: of a configuration, and of a model of a real llmux whose engine is told how to come back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import jsonschema
+import pytest
+from aiohttp import web
+from click.testing import CliRunner
+
+from llmux.server import _app
+from llmux.server._cli_validate import validate_command
+
+GOOD = {"models": {"m": {"model_path": "x", "port": 8001, "engine": "tiny"}}}
+
+
+def validate(*argv, **environment):
+    return CliRunner().invoke(validate_command, list(map(str, argv)), env=environment)
+
+
+# ---- a configuration ----
+
+
+@pytest.mark.parametrize("name", ["c.json", "c.yaml"])
+def test_a_good_configuration_is_fine(tmp_path, name):
+    (tmp_path / name).write_text(json.dumps(GOOD | {"warmup": True}))
+    done = validate("--config", tmp_path / name)
+    assert done.exit_code == 0
+    assert "note: warmup: nothing is warmed up" in done.stdout
+    assert f"{tmp_path / name}: fine, one model: m" in done.stdout
+
+
+def test_every_fault_is_named(tmp_path):
+    (tmp_path / "c.toml").write_text("prot = 1\nmax_awake = 0\n")
+    done = validate("--config", tmp_path / "c.toml")
+    assert done.exit_code == 2
+    for fault in ("models: is required", "prot: unknown field; did you mean 'port'?", "max_awake: should be"):
+        assert fault in done.stderr
+
+
+def test_what_is_no_text_of_its_format_is_told(tmp_path):
+    (tmp_path / "c.yaml").write_text("models: [\n")
+    done = validate("--config", tmp_path / "c.yaml")
+    assert done.exit_code == 2
+    assert "line 2 column 1" in done.stderr
+
+
+def test_what_this_machine_cannot_hold_is_told_where_that_is_asked(tmp_path):
+    large = GOOD["models"]["m"] | {"resources": {"host_memory": "900TiB"}}
+    (tmp_path / "c.json").write_text(json.dumps({"models": {"m": large}}))
+    assert validate("--config", tmp_path / "c.json").exit_code == 0
+    done = validate("--here", "--config", tmp_path / "c.json")
+    assert done.exit_code == 1
+    assert "models.m.resources.host_memory" in done.stderr
+
+
+def test_the_schema_is_printed():
+    jsonschema.Draft202012Validator(json.loads(validate("--schema").stdout)).validate(GOOD)
+
+
+# ---- a model ----
+
+
+class Engine:
+    """Completes each prompt alike, until it is told to come back as another; tells log-probabilities if it has them."""
+
+    def __init__(self) -> None:
+        self.has_logprobs = True
+        self.asked = 0
+        self.changes_at: int | None = None
+        self.token = "c"
+        self.drift = 0.0
+
+    async def complete(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if "logprobs" in body and not self.has_logprobs:
+            return web.json_response({"error": {"message": "no logprobs here"}}, status=400)
+        self.asked += 1
+        changed = self.changes_at is not None and self.asked > self.changes_at
+        tokens = ["a", "b", self.token if changed else "c"]
+        logprobs = {"tokens": tokens, "token_logprobs": [None, -1.0, -2.0 - (self.drift if changed else 0)]}
+        choice = {"text": "".join(tokens), "logprobs": logprobs if self.has_logprobs else None}
+        return web.json_response({"choices": [choice]})
+
+
+@pytest.fixture
+def engine():
+    return Engine()
+
+
+@pytest.fixture
+async def hands(serve, make_hands, engine):
+    app = web.Application()
+    app.router.add_post("/v1/completions", engine.complete)
+    return make_hands(await serve(app))
+
+
+@pytest.fixture
+async def check(serve, make_driver, hands):
+    """Give a function that validates the model `m`."""
+    url = str(await serve(_app.build(make_driver({"m": hands}))))
+
+    async def run(*argv, model="m"):
+        return await asyncio.to_thread(validate, model, *argv, "--host", url)
+
+    return run
+
+
+async def test_a_model_that_comes_back_as_it_was_is_the_same(check, engine):
+    done = await check("--evictions", "discard:checkpoint", "--evictions", "retain:keep_running")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    head, *rows = done.stdout.splitlines()
+    assert "log-probabilities" in head
+    assert [row.split()[:2] for row in rows] == [["discard", "checkpoint"], ["retain", "keep_running"]]
+    for row in rows:
+        assert "9 of 9" in row
+        assert "within 0" in row
+        assert row.rstrip().endswith("the same")
+    assert engine.asked == 12
+
+
+async def test_each_way_of_sleeping_is_tried_and_what_cannot_be_here_is_left_out(check):
+    done = await check()
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == 11
+    assert done.stdout.count("not tried: no driver") == 3
+    assert done.stdout.count("the same") == 7
+
+
+async def test_what_is_asked_for_by_name_and_refused_is_a_failure(check):
+    done = await check("--evictions", "retain:cuda_suspend")
+    assert done.exit_code == 1
+    assert "not tried: no driver" in done.stdout
+
+
+async def test_a_model_that_says_something_else_afterwards_is_found(check, engine):
+    engine.changes_at, engine.token = 6, "x"
+    done = await check("--evictions", "retain:keep_running")
+    assert done.exit_code == 1
+    assert "3 of 9 tokens differ" in done.stdout
+
+
+async def test_one_that_is_less_sure_of_it_is_found_too_unless_that_is_forgiven(check, engine):
+    engine.changes_at, engine.drift = 6, 0.001
+    done = await check("--evictions", "retain:keep_running")
+    assert done.exit_code == 1
+    assert "a log-probability differs by 0.001" in done.stdout
+    engine.asked = 0
+    assert (await check("--evictions", "retain:keep_running", "--tolerance", "0.01")).exit_code == 0
+
+
+async def test_what_differs_without_any_sleep_is_forgiven(check, engine):
+    engine.changes_at, engine.drift = 3, 0.5
+    assert (await check("--evictions", "retain:keep_running")).exit_code == 0
+
+
+async def test_an_engine_without_log_probabilities_is_compared_by_its_text(check, engine):
+    engine.has_logprobs = False
+    done = await check("--evictions", "retain:keep_running", "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["tokens"], told["differing_tokens"], told["largest_logprob_difference"]) == (3, 0, None)
+
+
+async def test_a_wake_that_is_a_cold_start_is_no_success(check, hands):
+    hands.broken.add("restore")
+    done = await check("--evictions", "discard:checkpoint", "--json")
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert told["wake_kind"] == "cold_start"
+    assert "it woke by a cold_start" in told["problem"]
+    assert "restore is broken" in told["problem"]
+
+
+async def test_a_sleep_that_fails_is_no_success(check, hands):
+    hands.broken.add("dump")
+    done = await check("--evictions", "discard:checkpoint")
+    assert done.exit_code == 1
+    assert "dump is broken" in done.stdout
+
+
+async def test_what_is_no_eviction_is_wrong_use(check):
+    for text in ("nap", "retain:stop:x", "retain"):
+        done = await check("--evictions", text)
+        assert done.exit_code == 2
+        assert "is none of all, retain:keep_running" in done.stderr
+
+
+async def test_a_model_that_is_not_there_is_told(check):
+    done = await check(model="nobody")
+    assert done.exit_code == 1
+    assert "'nobody' does not exist" in done.stderr
+
+
+def test_without_llmux_it_says_so():
+    done = validate("m", "--host", "127.0.0.1:9")
+    assert done.exit_code == 3
