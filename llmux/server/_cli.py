@@ -18,6 +18,7 @@ from aiohttp import web
 
 from llmux.server import _app, _capacity, _node, config, metrics
 from llmux.server._cli_doctor import doctor_command
+from llmux.server._cli_init import init_command
 from llmux.server._cli_simulate import simulate_command, trace_command
 from llmux.server._cli_status import status_command
 from llmux.server._cli_switch import sleep_command, wake_command
@@ -81,6 +82,7 @@ for _command in (
     status_command,
     sleep_command,
     wake_command,
+    init_command,
     validate_command,
     doctor_command,
     simulate_command,

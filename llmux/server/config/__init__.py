@@ -2,6 +2,7 @@
 
     find() -> Path                                 where it is if nothing is said
     load(path), parse(text, source) -> Config      what the top says for all models is in each model already
+    render(value, suffix)                          the text of what `parse` reads
     schema()                                       the JSON Schema, for editors
     remarks(config)                                what is allowed but worth saying
     eviction_faults(config)                        what this machine cannot do of it
@@ -31,6 +32,7 @@ from llmux.server.config._models import (
 from llmux.server.config._read import HOME, find, load, parse
 from llmux.server.config._remarks import remarks
 from llmux.server.config._schema import schema
+from llmux.server.config._text import render
 from llmux.server.config._top import CheckpointConfig, Config, NodeResources, PolicyConfig, QueueConfig
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "load",
     "parse",
     "remarks",
+    "render",
     "replica_names",
     "schema",
 ]

@@ -126,9 +126,18 @@ _CORE: Mapping[str, tuple[str, str]] = {
     f"{_TAG}null": (r"~|null|Null|NULL|", "~nN\0"),
     _MERGE: (r"<<", "<"),
 }
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:{pattern})\Z")
+
+
+def _starts(first: str) -> list[str]:
+    return ["" if each == "\0" else each for each in first]
+
+
 for _tag, (_pattern, _first) in _CORE.items():
-    _starts = ["" if _each == "\0" else _each for _each in _first]
-    _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), _starts)
+    _Loader.add_implicit_resolver(_tag, _compiled(_pattern), _starts(_first))
 
 _SCALARS: Mapping[str, Callable[[str], object]] = {
     f"{_TAG}str": str,
@@ -207,6 +216,21 @@ def _scalar(node: yaml.ScalarNode) -> object:
 
 def _fault(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader`, or a reader of YAML 1.1, would take for something else than a text."""
+
+
+for _tag, (_pattern, _first) in _CORE.items():
+    _Dumper.add_implicit_resolver(_tag, _compiled(_pattern), _starts(_first))
+
+
+def render(value: object, suffix: str) -> str:
+    """Return the text of a JSON value as JSON, or as YAML that `read` and YAML 1.1 both take for the same."""
+    if suffix == ".json":
+        return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 _JSON = _Format("JSON", _read_json, "JSON knows no comments and no comma after the last element")

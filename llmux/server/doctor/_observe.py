@@ -46,7 +46,7 @@ async def observe(wanted: Wanted, configuration: Configuration | None = None) ->
         directories=await asyncio.to_thread(_directories, wanted),
         shm=await asyncio.to_thread(_disk.look_at, "shm", Path("/dev/shm")),  # noqa: S108 - the place itself
         memory=await asyncio.to_thread(_memory, wanted),
-        processor_flags=await asyncio.to_thread(_processor_flags, Path("/proc/cpuinfo")),
+        processor_flags=await asyncio.to_thread(processor_flags),
         gpus=await asyncio.to_thread(_gpus, wanted),
         control_groups=await asyncio.to_thread(_control_groups, Path("/sys/fs/cgroup")),
         configuration=configuration,
@@ -173,7 +173,8 @@ def _memory(wanted: Wanted) -> str:
     return f"{size(found.amount)} ({found.source})"
 
 
-def _processor_flags(cpuinfo: Path) -> frozenset[str]:
+def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the names that the kernel gives what the processor can do."""
     lines = (line.partition(":") for line in _text(cpuinfo).splitlines())
     return next(
         (frozenset(flags.split()) for name, _, flags in lines if name.strip() == "flags"), frozenset()

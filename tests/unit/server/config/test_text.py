@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llmux.server import config
 from llmux.server.config import _text
@@ -169,3 +172,17 @@ def test_where_none_is_there_json_is_looked_for_and_several_are_refused(tmp_path
         (tmp_path / name).write_text(json.dumps({}))
     with pytest.raises(ConfigUnreadable, match=r"several: config\.json, config\.toml"):
         config.find(tmp_path)
+
+
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8)
+_ODD = st.sampled_from(
+    ["no", "010", "1e3", "0o7", "1_0", "~", "", "<<", "12:30", "2026-01-01", "on", "=", "0x1", ".inf"]
+)
+
+
+@settings(deadline=None)  # a busy machine is not a slow parser
+@given(st.dictionaries(_TEXTS | _ODD, _TEXTS | _ODD | st.integers() | st.booleans() | st.none(), max_size=4))
+def test_what_is_written_is_what_is_read_and_what_others_read_of_yaml(value):
+    for suffix in (".json", ".yaml"):
+        assert _text.read(_text.render(value, suffix), f"c{suffix}").value == value
+    assert yaml.safe_load(_text.render(value, ".yaml")) == value

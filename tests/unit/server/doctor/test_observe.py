@@ -51,8 +51,8 @@ def test_the_version_of_control_groups(tmp_path):
 
 def test_the_processors_flags(tmp_path):
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu amx_tile\n\nprocessor\t: 1\n")
-    assert _observe._processor_flags(tmp_path / "cpuinfo") == {"fpu", "amx_tile"}
-    assert _observe._processor_flags(tmp_path / "none") == frozenset()
+    assert _observe.processor_flags(tmp_path / "cpuinfo") == {"fpu", "amx_tile"}
+    assert _observe.processor_flags(tmp_path / "none") == frozenset()
 
 
 def criu(directory, script):
