@@ -104,7 +104,7 @@ retains nothing (say `"weights": "discard"`).
 
 SIGHUP reads the file again, as does `POST /control/reload`, and with `watch` a change of the file: an edit, another file in its place, or a link that leads
 elsewhere. It is taken whole or not at all: with a fault in it, with more than the node has, or with something new in `host`, `port`, `metrics_port`, `log_dir`,
-`state_dir`, `checkpoint` or `watch`, which need a restart of llmux, nothing changes. The log says what is wrong, and so do the answer of `/control/reload` (400
+`state_dir`, `checkpoint`, `hooks` or `watch`, which need a restart of llmux, nothing changes. The log says what is wrong, and so do the answer of `/control/reload` (400
 with all faults) and `reload` in `/control/status`, which tells of the last one.
 
 | What is new | What happens |
@@ -138,6 +138,7 @@ PLACES = {
     "PolicyConfig": "`policy`",
     "NodeResources": "`resources`",
     "QueueConfig": "`queue`",
+    "HookConfig": "`hooks`, each; see [hooks.md](hooks.md)",
     "CheckpointConfig": "`checkpoint`",
     "ObjectStoreConfig": "`checkpoint.object_store`",
 }

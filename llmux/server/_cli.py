@@ -23,6 +23,7 @@ from llmux.server._cli_simulate import simulate_command, trace_command
 from llmux.server._cli_status import status_command
 from llmux.server._cli_switch import sleep_command, wake_command
 from llmux.server._cli_validate import validate_command
+from llmux.server._hooks import Hooks
 from llmux.server._leaving import CLOSING, leave
 from llmux.server._logs import LogFormat, log_to_stderr
 from llmux.server._reload import ConfigFile, Reloader
@@ -37,6 +38,9 @@ _CANNOT_SERVE = 1
 _WRONG_USE = 2
 _OPEN_REQUESTS_GRACE = 2.0
 """Seconds that answers still under way get when llmux has closed the driver; their engines are gone by then."""
+
+_LAST_WORDS = 1.0
+"""Seconds that hooks get to be told of the last that has happened."""
 
 
 @click.group()
@@ -99,6 +103,7 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
         log.info("%s", remark)
     if faults := (*config.eviction_faults(settings), *_capacity.faults(settings, node)):
         raise NodeUnfit(faults)
+    hooks = await Hooks.of(settings.hooks)
     driver = make_driver(settings, await make_hands(settings, _capacity.placement(settings, node)), node)
     reloader = Reloader(driver, file, settings, node, partial(make_hands, starting=False))
     app = _app.build(driver, reloader)
@@ -112,6 +117,7 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
     try:
         await runner.setup()
         await _listen(runner, settings)
+        hooks.start(driver.bus, driver.spawn)
         driver.spawn(reloader.reload_when(told.to_reload))
         if settings.watch:
             driver.spawn(reloader.watch())
@@ -119,6 +125,7 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
         settings = reloader.settings
         sleep = settings.engines_at_exit == "sleep"
         await leave(driver, max(0.0, settings.shutdown_timeout - CLOSING), told.to_hurry, sleep=sleep)
+        await hooks.settle(_LAST_WORDS)
     finally:
         await runner.cleanup()
     log.info("stopped")

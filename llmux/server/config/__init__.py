@@ -16,6 +16,7 @@ from __future__ import annotations
 from llmux.server.config._calls import CallConfig, CallsConfig, RemoteConfig
 from llmux.server.config._changes import Changes, ModelChange, changes
 from llmux.server.config._eviction import EvictionConfig, LadderConfig
+from llmux.server.config._hooks import HookConfig
 from llmux.server.config._machine import NVIDIA_DRIVER, eviction_fault, eviction_faults
 from llmux.server.config._models import (
     AdapterConfig,
@@ -46,6 +47,7 @@ __all__ = [
     "Config",
     "DrainConfig",
     "EvictionConfig",
+    "HookConfig",
     "IsolationConfig",
     "LadderConfig",
     "ModelChange",

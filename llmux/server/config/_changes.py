@@ -54,7 +54,9 @@ LIVE_FIELDS = frozenset(
 )
 """What takes effect at once, the engine none the wiser."""
 
-LLMUX_FIELDS = frozenset({"host", "port", "metrics_port", "log_dir", "state_dir", "checkpoint", "watch"})
+LLMUX_FIELDS = frozenset(
+    {"host", "port", "metrics_port", "log_dir", "state_dir", "checkpoint", "watch", "hooks"}
+)
 """What llmux itself was started with: a change takes effect with its next start."""
 
 NODE_FIELDS = frozenset(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from llmux.server.config._eviction import EvictionConfig, SleepLevel
+from llmux.server.config._hooks import HookConfig
 from llmux.server.config._models import ModelConfig
 from llmux.server.config._types import (
     AbsolutePath,
@@ -144,6 +145,8 @@ class Config(Section):
     """Groups of models of which one at most is awake: group to models."""
     queue: QueueConfig = QueueConfig()
     """The requests that wait for any model."""
+    hooks: tuple[HookConfig, ...] = ()
+    """Programs and web addresses that are told of what happens."""
     host: Text = "0.0.0.0"  # noqa: S104 - a container's port is published from outside
     """The address that llmux listens on."""
     port: Port = 3000

@@ -51,6 +51,8 @@ host: 127.0.0.1
 port: {port}
 policy: {{eviction: *shallow}}
 engines_at_exit: stop
+hooks:
+  - command: [sh, -c, 'echo "$LLMUX_EVENT_KIND" >> {tmp_path}/told']
 """
     )
     with log.open("wb") as file:
@@ -60,7 +62,7 @@ engines_at_exit: stop
             assert llmux.poll() is None, log.read_text()
         yield f"127.0.0.1:{port}"
         llmux.send_signal(signal.SIGTERM)
-        assert llmux.wait(30) == 0
+        assert llmux.wait(60) == 0
     finally:
         llmux.kill()
         llmux.wait()
@@ -89,8 +91,11 @@ def test_a_model_is_the_same_after_each_way_of_sleeping(host):
         assert trial["tokens"] >= 3
 
 
-def test_it_sleeps_wakes_and_is_told_of(host):
+def test_it_sleeps_wakes_and_is_told_of(host, tmp_path):
     assert run("wake", NAME, host=host).startswith(f"{NAME}: running after ")
     assert "(weights discard, process stop)" in run("sleep", NAME, "--process", "stop", host=host)
     row = run("status", host=host).splitlines()[1]
     assert row.split()[:2] == [NAME, "asleep"]
+    told = (tmp_path / "told").read_text().split()
+    assert told[0] == "decided"
+    assert "wake_done" in told

@@ -103,7 +103,7 @@ def test_no_prompt_no_key_and_no_token_is_logged(tmp_path, trained, form):
                 assert llmux.poll() is None, log.read_text()
             statuses = all_that_is_done(client)
             llmux.send_signal(signal.SIGTERM)
-            assert llmux.wait(30) == 0
+            assert llmux.wait(60) == 0
         finally:
             llmux.kill()
             llmux.wait()

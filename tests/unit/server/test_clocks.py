@@ -20,6 +20,7 @@ FOR_PEOPLE = {
     "_checkpoints.py": "when a checkpoint was made",
     "_cli_status.py": "for how long a state has been, in the table",
     "_driver.py": "when a replica was last moved",
+    "_hooks.py": "when something happened, and when its telling was signed",
     "_jobs.py": "when an operation was begun",
     "_operations.py": "when a model woke",
     "_reload.py": "when the configuration was read",
