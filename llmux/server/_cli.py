@@ -17,11 +17,21 @@ import click
 from aiohttp import web
 
 from llmux.server import _app, _capacity, _node, config, metrics
+from llmux.server._cli_checkpoints import checkpoints_command
 from llmux.server._cli_doctor import doctor_command
 from llmux.server._cli_init import init_command
+from llmux.server._cli_ruling import (
+    drain_command,
+    mode_command,
+    pin_command,
+    reload_command,
+    undrain_command,
+    unpin_command,
+)
 from llmux.server._cli_simulate import simulate_command, trace_command
 from llmux.server._cli_status import status_command
-from llmux.server._cli_switch import sleep_command, wake_command
+from llmux.server._cli_streams import events_command, logs_command, requests_command
+from llmux.server._cli_switch import sleep_command, switch_command, wake_command
 from llmux.server._cli_validate import validate_command
 from llmux.server._hooks import Hooks
 from llmux.server._leaving import CLOSING, leave
@@ -86,6 +96,17 @@ for _command in (
     status_command,
     sleep_command,
     wake_command,
+    switch_command,
+    pin_command,
+    unpin_command,
+    mode_command,
+    drain_command,
+    undrain_command,
+    reload_command,
+    requests_command,
+    logs_command,
+    events_command,
+    checkpoints_command,
     init_command,
     validate_command,
     doctor_command,

@@ -58,7 +58,7 @@ def asks_llmux(command: Callable[..., None]) -> Callable[..., None]:
             show_envvar=True,
             help="What lets us in; others see an option in `ps`, the variable they do not.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="Print llmux's answer as it is."),
+        click.option("--json", "as_json", is_flag=True, help="Print it for programs."),
     )
     return reduce(lambda made, option: option(made), reversed(options), with_target)
 

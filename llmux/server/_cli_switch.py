@@ -1,4 +1,4 @@
-"""`llmux sleep` and `llmux wake`: what /control/sleep and /control/wake do, from a shell."""
+"""`llmux sleep`, `llmux wake` and `llmux switch`: what /control/sleep and its like do, from a shell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 from llmux.server._capacity import size
 from llmux.server._cli_client import asks_llmux, print_json, run, with_progress
 from llmux.server._client import Client, Json, Target
-from llmux.server._client_answers import Slept, Woken, read
+from llmux.server._client_answers import Slept, Switched, Woken, read
 from llmux.server._printable import printable
 
 
@@ -50,6 +50,26 @@ def wake_command(*, model: str, target: Target, as_json: bool) -> None:
 
     answer = run(ask, target)
     print_json(answer) if as_json else click.echo(_woken(read(Woken, answer)))
+
+
+@click.command("switch")
+@click.argument("model")
+@asks_llmux
+def switch_command(*, model: str, target: Target, as_json: bool) -> None:
+    """Bring MODEL to serve at once. What is in its way sleeps, unless it is pinned. Returns once it serves."""
+
+    async def ask(client: Client) -> Json:
+        return await with_progress(
+            client, "switching", model, client.post("/control/switch", {"model": model})
+        )
+
+    answer = run(ask, target)
+    if as_json:
+        print_json(answer)
+        return
+    switched = read(Switched, answer)
+    others = ", ".join(switched.put_to_sleep)
+    click.echo(_woken(switched) + (f"; put to sleep: {printable(others)}" if others else ""))
 
 
 def _slept(slept: Slept) -> str:

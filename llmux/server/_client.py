@@ -5,16 +5,21 @@ Interface:
     async with Client(target) as client:
         await client.get(path)          the JSON object of the answer
         await client.post(path, body)
+        await client.put(path, body)
+        await client.delete(path)
+        async for line in client.lines(path): ...       what comes without end
+    path_of(*parts, **query)            a path of which some parts are names that somebody chose
 Raises NotReached and Declined.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -110,11 +115,35 @@ class Client:
         """Send a JSON object and return the one that it is answered with."""
         return await self._ask("POST", path, body)
 
-    async def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
+    async def put(self, path: str, body: Json) -> Json:
+        """Send a JSON object to be kept and return the one that it is answered with."""
+        return await self._ask("PUT", path, body)
+
+    async def delete(self, path: str) -> Json:
+        """Have what is at `path` removed and return the JSON object of the answer."""
+        return await self._ask("DELETE", path)
+
+    async def lines(self, path: str) -> AsyncIterator[str]:
+        """Yield each line at `path` without its end, until the answer ends."""
+        try:
+            async with self._entered.get(_url(path), allow_redirects=False) as answer:
+                if answer.status != 200:
+                    self._read(answer.status, await answer.text(errors="replace"))
+                    raise NotReached(str(self._target), f"it answers with {answer.status}", hint=_HINT)
+                async for line in _whole_lines(answer.content):
+                    yield line.decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise NotReached(str(self._target), _reason(error), hint=_HINT) from error
+
+    @property
+    def _entered(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise RuntimeError("the client is not entered")
+        return self._session
+
+    async def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
         try:
-            async with self._session.request(method, path, json=body, allow_redirects=False) as answer:
+            async with self._entered.request(method, _url(path), json=body, allow_redirects=False) as answer:
                 status, text = answer.status, await answer.text(errors="replace")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise NotReached(str(self._target), _reason(error), hint=_HINT) from error
@@ -131,6 +160,27 @@ class Client:
         if status >= 400:
             raise _declined(status, value)
         return value
+
+
+def path_of(*parts: str, **query: str | int | None) -> str:
+    """Return a path of these parts, whatever characters are in them, and a query of those that are not None."""
+    asked = urlencode({name: value for name, value in query.items() if value is not None})
+    return "/" + "/".join(quote(part, safe="") for part in parts) + (f"?{asked}" if asked else "")
+
+
+def _url(path: str) -> URL:
+    return URL(path, encoded=True)
+
+
+async def _whole_lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield lines however long they are, which `readline` refuses."""
+    pending = b""
+    async for chunk in content.iter_any():
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            yield line
+    if pending:
+        yield pending
 
 
 _HINT = "Say where it is with --host or LLMUX_HOST (HOST:PORT, a URL, or unix:PATH)"

@@ -111,6 +111,99 @@ class Woken(_Read):
     last_wake: Wake | None = None
 
 
+class Switched(Woken):
+    """The answer of POST /control/switch."""
+
+    put_to_sleep: tuple[str, ...] = ()
+
+
+class Pinned(_Read):
+    """The answer of POST /control/pin and /control/unpin."""
+
+    model: str
+    pinned: bool
+
+
+class Mode(_Read):
+    """The answer of GET and PUT /control/mode."""
+
+    mode: str
+
+
+class Drained(_Read):
+    """The answer of POST /control/drain and /control/undrain."""
+
+    model: str | None = None
+    draining: bool
+    seconds: float | None = None
+
+
+class Reloaded(_Read):
+    """The answer of POST /control/reload."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: dict[str, tuple[str, ...]] = {}
+    node: tuple[str, ...] = ()
+    engines_anew: tuple[str, ...] = ()
+
+
+class Request(_Read):
+    """One request that waits, or is being answered."""
+
+    id: str
+    model: str
+    method: str
+    path: str
+    state: str
+    seconds: float
+    replica: str | None = None
+
+
+class Requests(_Read):
+    """The answer of GET /control/requests."""
+
+    requests: tuple[Request, ...]
+
+
+class CheckpointEntry(_Read):
+    """A checkpoint, or what lies where checkpoints do."""
+
+    name: str
+    kind: str
+    path: str | None = None
+    bytes: int | None = None
+    generation: int | None = None
+    age_seconds: float | None = None
+    eviction: Eviction | None = None
+    use: str = "none"
+    problem: Problem | None = None
+
+
+class Checkpoints(_Read):
+    """The answer of GET /control/checkpoints."""
+
+    checkpoints: tuple[CheckpointEntry, ...]
+
+
+class Verified(_Read):
+    """The answer of POST /control/checkpoints/NAME/verify."""
+
+    name: str
+    generation: int
+    sound: bool
+    fault: str | None = None
+    seconds: float
+
+
+class Pruned(_Read):
+    """The answer of POST /control/checkpoints/prune."""
+
+    dry_run: bool
+    removed: tuple[CheckpointEntry, ...]
+    kept: tuple[CheckpointEntry, ...]
+
+
 class LogProbs(_Read):
     """Each token of an answer, and how probable it was; engines tell none of a first token now and then."""
 

@@ -1,0 +1,107 @@
+"""`llmux checkpoints`: which there are, what is in them, whether they are whole; removing them, and what nobody needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from llmux.server._capacity import size
+from llmux.server._cli_client import CANNOT, asks_llmux, console, print_json, run, table, with_progress
+from llmux.server._client import Client, Json, Target, path_of
+from llmux.server._client_answers import CheckpointEntry, Checkpoints, Pruned, Verified, read
+from llmux.server._printable import printable
+
+_COLUMNS = ("name", "what", "size", "generation", "age", "sleeps as", "in use", "path or problem")
+
+
+@click.group("checkpoints")
+def checkpoints_command() -> None:
+    """Look at what models were put to sleep in, and remove it."""
+
+
+@checkpoints_command.command("list")
+@asks_llmux
+def list_command(*, target: Target, as_json: bool) -> None:
+    """List every replica's checkpoint, and what lies there that nobody needs."""
+    answer = run(lambda client: client.get("/control/checkpoints"), target)
+    print_json(answer) if as_json else _print(read(Checkpoints, answer).checkpoints)
+
+
+@checkpoints_command.command("show")
+@click.argument("name")
+@asks_llmux
+def show_command(*, name: str, target: Target, as_json: bool) -> None:
+    """Show one replica's checkpoint; with --json, what it refers to and what its restore needs (docs/json.md)."""
+    parts = ("control", "checkpoints", name)
+    path = path_of(*parts, "report") if as_json else path_of(*parts)
+    answer = run(lambda client: client.get(path), target)
+    print_json(answer) if as_json else _print((read(CheckpointEntry, answer),))
+
+
+@checkpoints_command.command("verify")
+@click.argument("name")
+@asks_llmux
+def verify_command(*, name: str, target: Target, as_json: bool) -> None:
+    """Compare every byte of a checkpoint with its manifest. Exit code 1 where it is damaged."""
+
+    async def ask(client: Client) -> Json:
+        work = client.post(path_of("control", "checkpoints", name, "verify"), {})
+        return await with_progress(client, "verifying", name, work)
+
+    answer = run(ask, target)
+    told = read(Verified, answer)
+    if as_json:
+        print_json(answer)
+    else:
+        verdict = "whole" if told.sound else f"damaged: {told.fault}"
+        click.echo(printable(f"{told.name}, {told.generation}: {verdict} ({told.seconds:.2f} s)"))
+    raise SystemExit(0 if told.sound else CANNOT)
+
+
+@checkpoints_command.command("delete")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@asks_llmux
+def delete_command(*, name: str, yes: bool, target: Target, as_json: bool) -> None:
+    """Remove a checkpoint. A model that sleeps in it starts cold."""
+    if not yes:
+        click.confirm(f"Remove the checkpoint of {printable(name)}?", abort=True)
+    answer = run(lambda client: client.delete(path_of("control", "checkpoints", name)), target)
+    print_json(answer) if as_json else click.echo(printable(f"{name}: removed"))
+
+
+@checkpoints_command.command("prune")
+@click.option("--dry-run", is_flag=True, help="Remove nothing, and say what would be.")
+@asks_llmux
+def prune_command(*, dry_run: bool, target: Target, as_json: bool) -> None:
+    """Remove what nobody needs: checkpoints of models that are configured no longer, and half-made ones."""
+    answer = run(lambda client: client.post("/control/checkpoints/prune", {"dry_run": dry_run}), target)
+    if as_json:
+        print_json(answer)
+        return
+    told = read(Pruned, answer)
+    click.echo(f"{'would be removed' if told.dry_run else 'removed'}: {_in_all(told.removed)}")
+    _print((*told.removed, *told.kept))
+
+
+def _in_all(entries: tuple[CheckpointEntry, ...]) -> str:
+    return f"{len(entries)}, {size(sum(each.bytes or 0 for each in entries))}"
+
+
+def _print(entries: Iterable[CheckpointEntry]) -> None:
+    rows = [
+        [
+            each.name,
+            each.kind,
+            "" if each.bytes is None else size(each.bytes),
+            "" if each.generation is None else str(each.generation),
+            "" if each.age_seconds is None else f"{each.age_seconds / 3600:.1f} h",
+            f"{each.eviction.weights}, {each.eviction.process}" if each.eviction else "",
+            each.use,
+            each.problem.message if each.problem else each.path or "",
+        ]
+        for each in entries
+    ]
+    if rows:
+        console().print(table(_COLUMNS, rows))

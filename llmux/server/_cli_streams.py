@@ -1,0 +1,118 @@
+"""`llmux logs`, `llmux events` and `llmux requests`: what goes on, as it goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import click
+
+from llmux.server._cli_client import asks_llmux, console, print_json, run, table
+from llmux.server._client import Client, NotReached, Target, path_of
+from llmux.server._client_answers import Requests, read
+from llmux.server._printable import printable
+
+
+@click.command("logs")
+@click.argument("model", required=False)
+@click.option("--lines", type=click.IntRange(0, 10_000), default=100, show_default=True, help="From the end.")
+@click.option("--follow", "-f", is_flag=True, help="And those that follow, until interrupted.")
+@asks_llmux
+def logs_command(*, model: str | None, lines: int, follow: bool, target: Target, as_json: bool) -> None:
+    """Print the end of what MODEL's engine has written, or one of its replicas' by its name; without MODEL, of llmux's own log."""
+    parts = ("control", "logs") if model is None else ("control", "logs", model)
+    path = path_of(*parts, lines=lines, follow="true" if follow else "false")
+
+    async def show(client: Client) -> None:
+        async for line in client.lines(path):
+            click.echo(json.dumps({"line": line}) if as_json else printable(line, keep="\t"))
+
+    run(show, target)
+
+
+@click.command("events")
+@click.option("--since", type=click.IntRange(min=0), help="First those after this id; 0: all that are kept.")
+@click.option("--model", help="Only those of one model.")
+@click.option("--kind", help="Only of these kinds, with commas between: state_changed,wake_done.")
+@asks_llmux
+def events_command(
+    *, since: int | None, model: str | None, kind: str | None, target: Target, as_json: bool
+) -> None:
+    """Print what happens, until interrupted or llmux ends; with --json an object a line."""
+    path = path_of("control", "events", since=since, model=model, kind=kind)
+
+    async def show(client: Client) -> None:
+        async for told in _events(client, path):
+            click.echo(json.dumps(told) if as_json else _line(told))
+
+    run(show, target)
+
+
+async def _events(client: Client, path: str) -> AsyncIterator[dict[str, object]]:
+    """Yield the data of each event, which is an object that fits one line (the HTML Standard's server-sent events)."""
+    kind = ""
+    async for line in client.lines(path):
+        name, _, value = line.rstrip("\r").partition(": ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            yield _data(kind, value)
+
+
+def _data(kind: str, value: str) -> dict[str, object]:
+    try:
+        told: object = json.loads(value)
+    except ValueError as error:
+        raise NotReached("its port", f"an event that is not JSON: {value[:80]!r}") from error
+    if not isinstance(told, dict):
+        return {"kind": kind, "message": told}
+    own = told.pop("kind", kind)  # of a wake: warm, restored or cold_start
+    return {**told, "kind": kind} | ({"wake": own} if own != kind else {})
+
+
+def _line(told: dict[str, object]) -> str:
+    """Return an event for people: when, of whom, what, and the rest by name."""
+    rest = {
+        name: value for name, value in told.items() if name not in {"id", "at", "kind", "model", "replica"}
+    }
+    who = told.get("replica") or told.get("model") or ""
+    details = " ".join(f"{name}={_short(value)}" for name, value in rest.items() if value not in _NOTHING)
+    words = (str(told.get("at", "")), str(told["kind"]), str(who), details)
+    return printable(" ".join(word for word in words if word))
+
+
+_NOTHING: tuple[object, ...] = (None, "", {}, [], False)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return json.dumps(value) if isinstance(value, dict | list) or " " in str(value) else str(value)
+
+
+@click.command("requests")
+@click.option("--model", help="Only those of one model.")
+@click.option("--cancel", metavar="ID", help="End this one: its client gets an error that says so.")
+@asks_llmux
+def requests_command(*, model: str | None, cancel: str | None, target: Target, as_json: bool) -> None:
+    """List the requests that wait for an engine or are being answered, the oldest first; or end one."""
+    if cancel is not None:
+        answer = run(lambda client: client.delete(path_of("control", "requests", cancel)), target)
+        print_json(answer) if as_json else click.echo(printable(f"{cancel}: cancelled"))
+        return
+    answer = run(lambda client: client.get(path_of("control", "requests", model=model)), target)
+    if as_json:
+        print_json(answer)
+        return
+    rows = [
+        [
+            each.id,
+            each.model,
+            each.state,
+            f"{each.seconds:.1f} s",
+            f"{each.method} {each.path}",
+            each.replica or "",
+        ]
+        for each in read(Requests, answer).requests
+    ]
+    console().print(table(("id", "model", "state", "for", "request", "replica"), rows))

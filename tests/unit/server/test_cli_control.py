@@ -1,0 +1,162 @@
+"""The commands for all that the control API can do, before a real llmux."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import pytest
+from click.testing import CliRunner
+
+from llmux.server import _app, _cli_streams
+from llmux.server._cli_checkpoints import checkpoints_command
+from llmux.server._cli_ruling import (
+    drain_command,
+    mode_command,
+    pin_command,
+    reload_command,
+    undrain_command,
+    unpin_command,
+)
+from llmux.server._cli_streams import events_command, logs_command, requests_command
+from llmux.server._cli_switch import sleep_command, switch_command, wake_command
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        *(drain_command, undrain_command, mode_command, pin_command, unpin_command, reload_command),
+        *(events_command, logs_command, requests_command, checkpoints_command),
+        *(sleep_command, wake_command, switch_command),
+    )
+}
+
+
+@pytest.fixture
+def hands(make_hands):
+    return make_hands()
+
+
+@pytest.fixture
+async def llmux(serve, make_driver, make_hands, hands):
+    """Give a function that runs a command before an llmux of two models, of which one is awake at a time."""
+    url = str(await serve(_app.build(make_driver({"m": hands, "other": make_hands()}, max_awake=1))))
+
+    async def run(name, *argv):
+        done = await asyncio.to_thread(
+            CliRunner().invoke, COMMANDS[name], list(argv), env={"LLMUX_HOST": url, "LLMUX_TOKEN": None}
+        )
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done
+
+    return run
+
+
+async def said(llmux, *argv):
+    done = await llmux(*argv)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+async def test_a_switch_tells_who_sleeps_for_it(llmux):
+    await said(llmux, "wake", "m")
+    told = await said(llmux, "switch", "other")
+    assert told.startswith("other: running after ")
+    assert told.rstrip().endswith("; put to sleep: m")
+    answer = json.loads(await said(llmux, "switch", "m", "--json"))
+    assert (answer["model"], answer["put_to_sleep"]) == ("m", ["other"])
+
+
+async def test_a_model_is_pinned_and_unpinned(llmux):
+    assert await said(llmux, "pin", "m") == "m: pinned\n"
+    assert await said(llmux, "unpin", "m") == "m: not pinned\n"
+    assert json.loads(await said(llmux, "pin", "m", "--json")) == {"model": "m", "pinned": True}
+
+
+async def test_who_decides_is_told_and_set(llmux):
+    assert await said(llmux, "mode") == "auto\n"
+    assert await said(llmux, "mode", "manual") == "manual\n"
+    assert await said(llmux, "mode") == "manual\n"
+    assert (await llmux("mode", "chaos")).exit_code == 2
+
+
+async def test_requests_are_drained_and_let_in_again(llmux):
+    assert (await said(llmux, "drain", "m")).startswith("m: drained after 0.")
+    assert await said(llmux, "undrain", "m") == "m: new requests are let in\n"
+    assert (await said(llmux, "drain")).startswith("all models: drained after 0.")
+    assert await said(llmux, "undrain") == "all models: new requests are let in\n"
+
+
+async def test_requests_are_listed_and_cancelled(llmux):
+    assert (await said(llmux, "requests")).split() == ["id", "model", "state", "for", "request", "replica"]
+    assert json.loads(await said(llmux, "requests", "--model", "m", "--json")) == {"requests": []}
+    done = await llmux("requests", "--cancel", "no/body?")
+    assert done.exit_code == 1
+    assert "no/body?" in done.stderr
+
+
+async def test_the_log_of_llmux_is_printed(llmux, caplog):
+    caplog.set_level(logging.INFO)
+    await said(llmux, "wake", "m")
+    assert "m: starting -> running" in await said(llmux, "logs")
+    assert (await said(llmux, "logs", "--lines", "0")) == ""
+
+
+async def test_the_log_of_an_engine_is_printed_with_nothing_that_moves_a_cursor(llmux, tmp_path, hands):
+    await said(llmux, "wake", "m")
+    hands.lives[0].log = tmp_path / "m.log"
+    hands.lives[0].log.write_text("one\ntwo \x1b[2J\n")
+    assert await said(llmux, "logs", "m", "--lines", "1") == "two \\x1b[2J\n"
+    assert json.loads(await said(llmux, "logs", "m", "--lines", "1", "--json")) == {"line": "two \x1b[2J"}
+    assert (await llmux("logs", "nobody")).exit_code == 1
+
+
+async def test_events_are_printed_until_llmux_ends(serve, make_driver, make_hands):
+    app = _app.build(make_driver({"m": make_hands()}))
+    env = {"LLMUX_HOST": str(await serve(app)), "LLMUX_TOKEN": None}
+    argv = ["--since", "0", "--model", "m", "--kind", "state_changed,wake_done", "--json"]
+    await asyncio.to_thread(CliRunner().invoke, wake_command, ["m"], env=env)
+    loop = asyncio.get_running_loop()
+    watching = loop.run_in_executor(None, lambda: CliRunner().invoke(events_command, argv, env=env))
+    await asyncio.sleep(1)  # the events that are kept are sent at once
+    await app.shutdown()
+    done = await watching
+    assert done.exit_code == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["kind"] for each in told] == ["state_changed", "wake_done", "state_changed", "end"]
+    assert (told[0]["before"], told[0]["after"], told[1]["wake"]) == ("not_started", "starting", "cold_start")
+
+
+def test_an_event_is_a_line_for_people():
+    event = {
+        "id": 3,
+        "at": "2026-01-01T00:00:00Z",
+        "kind": "wake_done",
+        "model": "m",
+        "replica": "m#2",
+        "seconds": 1.23456,
+    }
+    event |= {"reason": "", "phases": {}, "problem": {"code": "x\x1b"}, "why": "two words"}
+    assert _cli_streams._line(event) == (
+        '2026-01-01T00:00:00Z wake_done m#2 seconds=1.235 problem={"code": "x\\u001b"} why="two words"'
+    )
+
+
+async def test_checkpoints_are_listed_shown_and_removed(llmux):
+    assert await said(llmux, "checkpoints", "list") == ""
+    await said(llmux, "wake", "m")
+    await said(llmux, "sleep", "m")
+    listed = (await said(llmux, "checkpoints", "list")).splitlines()
+    assert listed[1].split()[:4] == ["m", "published", "7", "bytes"]
+    assert "discard, checkpoint" in listed[1]
+    assert "/images" in (await said(llmux, "checkpoints", "show", "m"))
+    assert (await said(llmux, "checkpoints", "prune", "--dry-run")).startswith("would be removed: 0")
+    kept = await llmux("checkpoints", "delete", "m")
+    assert kept.exit_code == 1  # nobody has said yes
+    assert await said(llmux, "checkpoints", "delete", "m", "--yes") == "m: removed\n"
+    assert await said(llmux, "checkpoints", "list") == ""
+    assert (await llmux("checkpoints", "show", "m")).exit_code == 1
+
+
+async def test_a_reload_that_llmux_cannot_do_is_told(llmux):
+    assert (await llmux("reload")).exit_code == 1
