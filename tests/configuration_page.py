@@ -92,6 +92,12 @@ vLLM and the tiny engine are started with `--enable-lora --max-loras` (`max_adap
 `extra_args` (`--max-lora-rank` for a rank over 16), and a `command` has to be started so by its own words. `path` must be there in every container that the model
 may wake in.
 
+## Names of models
+
+Clients ask for a model by its name, by one of its `aliases`, or by an adapter's name; a request that names none is for `default_model`. `GET /v1/models` lists
+them all, each with its `state`. Where a client's name is not the one that the engine knows, llmux writes the engine's into the request and the client's into the
+answer, streams included; all else passes byte for byte. [Which paths, whose errors, what an engine lacks](apis.md) is a page of its own.
+
 ## Files of earlier releases
 
 They load as they stand. `sleep_level` of a model or of `policy` is an eviction (1: offload, keep_running; 2: discard, keep_running; 3: retain, cuda_suspend;
@@ -130,6 +136,7 @@ PLACES = {
     "CallsConfig": "`models.NAME.calls`",
     "CallConfig": "`models.NAME.calls.sleep`, `models.NAME.calls.wake`, each",
     "RemoteConfig": "`models.NAME.remote`",
+    "RequestCaps": "`models.NAME.request_caps`",
     "ModelQueueConfig": "`models.NAME.queue`",
     "DrainConfig": "`models.NAME.drain`",
     "RestartConfig": "`models.NAME.restart`",
@@ -183,6 +190,8 @@ def _kind(field: Schema) -> str:
             return "size"
         case {"anyOf": several}:
             return " or ".join(_kind(each) for each in several if each != {"type": "null"})
+        case {"$ref": "#/$defs/JsonValue"}:
+            return "any value"
         case {"$ref": _}:
             return "section"
         case {"enum": values}:

@@ -98,6 +98,19 @@ class Rules:
     max_adapters: int = 4
     """How many of them an engine has loaded at a time."""
 
+    engine: str = "command"
+    """Which engine serves it, as errors name it."""
+    aliases: tuple[str, ...] = ()
+    """Further names that clients ask for it by."""
+    served_name: str | None = None
+    """What its engine calls it, where that is another name."""
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    """Fields of the requests that do not say them."""
+    max_tokens: int | None = None
+    """How long an answer may be."""
+    is_default: bool = False
+    """Requests that name no model are for it."""
+
     def deeper(self, eviction: Eviction) -> Eviction | None:
         """Return the sleep one rung below this one, or None at the bottom. Weights stay as they are: nothing is woken."""
         rung = self._below(eviction)

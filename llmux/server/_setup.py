@@ -36,7 +36,10 @@ def make_driver(config: Config, hands: Mapping[str, Hands], found: Found) -> Dri
 
 def make_models(config: Config, hands: Mapping[str, Hands], sizes: Mapping[str, Sizes]) -> tuple[Model, ...]:
     """Return the configured models, not started; each replica's hands and what it takes are given by its name."""
-    return tuple(_model(name, model, hands, sizes) for name, model in config.models.items())
+    return tuple(
+        _model(name, model, make_rules(model, is_default=name == config.default_model), hands, sizes)
+        for name, model in config.models.items()
+    )
 
 
 def policy_of(policy: PolicyConfig) -> Policy:
@@ -52,21 +55,23 @@ def policy_of(policy: PolicyConfig) -> Policy:
     return make_policy(settings)
 
 
-def _model(name: str, model: ModelConfig, hands: Mapping[str, Hands], sizes: Mapping[str, Sizes]) -> Model:
+def _model(
+    name: str, model: ModelConfig, rules: Rules, hands: Mapping[str, Hands], sizes: Mapping[str, Sizes]
+) -> Model:
     names = replica_names(name, model.replicas)
     replicas = tuple(
         Replica(replica, name, hands[replica], NotStarted(since=time.monotonic()), sizes[replica], port=port)
         for replica, port in zip(names, model.replica_ports(), strict=True)
     )
-    return Model(name, make_rules(model), replicas, schedules=model.schedule)
+    return Model(name, rules, replicas, schedules=model.schedule)
 
 
 def _restart(said: RestartConfig) -> Restart:
     return Restart(said.limit, said.backoff, said.backoff_max, said.window)
 
 
-def make_rules(model: ModelConfig) -> Rules:
-    """Return a model's rules as it is configured."""
+def make_rules(model: ModelConfig, *, is_default: bool = False) -> Rules:
+    """Return a model's rules as it is configured; `is_default`: requests that name no model are for it."""
     drain = Drain(model.drain.seconds, AfterDrain(model.drain.then))
     return Rules(
         eviction=model.eviction.eviction(),
@@ -85,4 +90,10 @@ def make_rules(model: ModelConfig) -> Rules:
         ttl=model.ttl,
         adapters={adapter: each.path for adapter, each in model.adapters.items()},
         max_adapters=model.max_adapters,
+        engine=model.engine,
+        aliases=model.aliases,
+        served_name=model.served_name,
+        defaults=model.request_defaults,
+        max_tokens=model.request_caps.max_tokens,
+        is_default=is_default,
     )

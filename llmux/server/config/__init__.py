@@ -32,6 +32,7 @@ from llmux.server.config._models import (
 )
 from llmux.server.config._read import HOME, find, load, parse
 from llmux.server.config._remarks import remarks
+from llmux.server.config._requests import RequestCaps
 from llmux.server.config._schema import schema
 from llmux.server.config._text import render
 from llmux.server.config._top import CheckpointConfig, Config, NodeResources, PolicyConfig, QueueConfig
@@ -58,6 +59,7 @@ __all__ = [
     "PolicyConfig",
     "QueueConfig",
     "RemoteConfig",
+    "RequestCaps",
     "RestartConfig",
     "ScheduleConfig",
     "Timeouts",

@@ -46,6 +46,10 @@ LIVE_FIELDS = frozenset(
         "min_awake",
         "schedule",
         "adapters",
+        "aliases",
+        "served_name",
+        "request_defaults",
+        "request_caps",
         "queue",
         "drain",
         "restart",
@@ -61,6 +65,7 @@ LLMUX_FIELDS = frozenset(
 
 NODE_FIELDS = frozenset(
     {
+        "default_model",
         "policy",
         "mode",
         "resources",

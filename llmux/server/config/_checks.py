@@ -46,6 +46,8 @@ def faults(value: object) -> Iterator[str]:
     yield from _no_port(raw)
     yield from _ports(raw)
     yield from _adapters(raw)
+    yield from _aliases(raw)
+    yield from _default(raw)
     yield from _groups(raw)
     yield from _pinned(raw)
 
@@ -109,6 +111,30 @@ def _adapters(raw: _Raw) -> Iterator[str]:
                 yield f"{path}: {name!r} is an adapter of {owners[name]} too; rename one of them"
             else:
                 owners[name] = model
+
+
+def _aliases(raw: _Raw) -> Iterator[str]:
+    adapters = {
+        name: model for model, fields in raw.models.items() for name in _mapping(fields.get("adapters"))
+    }
+    owners: dict[str, str] = {}
+    for model, fields in raw.models.items():
+        for index, name in enumerate(_names(fields.get("aliases"))):
+            path = f"models.{model}.aliases.{index}"
+            if name in raw.models:
+                yield f"{path}: {name!r} is a model's name already; leave the alias out"
+            elif name in adapters:
+                yield f"{path}: {name!r} is an adapter of {adapters[name]}; rename one of them"
+            elif name in owners:
+                yield f"{path}: {name!r} is an alias of {owners[name]} already; a name stands for one model"
+            else:
+                owners[name] = model
+
+
+def _default(raw: _Raw) -> Iterator[str]:
+    name = raw.get("default_model")
+    if isinstance(name, str) and name not in raw.models:
+        yield f"default_model: there is no model {name!r}{_meant(name, raw)}"
 
 
 def _groups(raw: _Raw) -> Iterator[str]:

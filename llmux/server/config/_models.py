@@ -14,8 +14,10 @@ from llmux.server.config import _arguments
 from llmux.server.config._calls import CallsConfig, RemoteConfig
 from llmux.server.config._engines import ABILITIES, EngineName, field_faults
 from llmux.server.config._eviction import EvictionConfig, LadderConfig, SleepLevel, ladder_fault, rungs
+from llmux.server.config._requests import Fields, RequestCaps, defaults_fault
 from llmux.server.config._types import (
     AbsolutePath,
+    Alias,
     Argument,
     Bytes,
     Count,
@@ -238,6 +240,14 @@ class ModelConfig(Section):
     """LoRA adapters: the name that clients ask for, and where the adapter is."""
     max_adapters: Count = 4
     """How many of them the engine has loaded at a time; the least recently used one goes."""
+    aliases: tuple[Alias, ...] = ()
+    """Further names that clients may ask for it by: the engine is asked by the served name, and answers show the alias."""
+    served_name: Text | None = None
+    """What its engine calls it, where that is another name than llmux's. vLLM and the tiny engine are told llmux's."""
+    request_defaults: Fields = Field(default_factory=dict)
+    """Fields of requests that generate text, for those that do not say them; objects are joined field by field."""
+    request_caps: RequestCaps = RequestCaps()
+    """Bounds on what requests that generate text may ask for."""
     queue: ModelQueueConfig = ModelQueueConfig()
     """The requests that wait for it."""
     drain: DrainConfig = DrainConfig()
@@ -260,6 +270,16 @@ class ModelConfig(Section):
     def _engine_fits(self) -> ModelConfig:
         if faults := tuple(field_faults(self.engine, self.model_fields_set)):
             raise ValueError("; ".join(faults))
+        return self
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> ModelConfig:
+        if self.served_name is not None and self.engine in {"vllm", "tiny"}:
+            raise ValueError(
+                f"served_name: engine {self.engine!r} serves the model by llmux's name for it; say `aliases` for further ones"
+            )
+        if fault := defaults_fault(self.request_defaults):
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")

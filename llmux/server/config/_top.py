@@ -130,6 +130,8 @@ class Config(Section):
 
     models: dict[ModelName, ModelConfig] = Field(min_length=1)
     """The models, by the names that clients ask for."""
+    default_model: ModelName | None = None
+    """The model of requests that name none; null: they are refused."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """Where checkpoints lie and what makes them."""
     policy: PolicyConfig = PolicyConfig()

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, WithJsonSchema
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,254}")
 
 
 class Section(BaseModel):
@@ -24,6 +25,15 @@ def _safe_name(name: str) -> str:
     if not _SAFE_NAME.fullmatch(name):
         raise ValueError(
             "a model's name is a directory's name too: 1 to 128 letters, digits, '.', '_' or '-', "
+            "beginning with a letter or digit"
+        )
+    return name
+
+
+def _alias(name: str) -> str:
+    if not _ALIAS.fullmatch(name) or not {"", ".", ".."}.isdisjoint(name.split("/")):
+        raise ValueError(
+            "a name that clients ask for has 1 to 255 letters, digits, '.', '_', '-', ':', '@', '+' and single '/', "
             "beginning with a letter or digit"
         )
     return name
@@ -79,6 +89,8 @@ def _known_zone(name: str) -> str:
 
 
 ModelName = Annotated[str, AfterValidator(_safe_name)]
+Alias = Annotated[str, AfterValidator(_alias)]
+"""It may be that of a repository: "org/name"."""
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]

@@ -27,6 +27,8 @@ def test_models_come_and_go_without_touching_the_others():
     "after",
     [
         {"weight": 2},
+        {"aliases": ["x"]},
+        {"request_caps": {"max_tokens": 5}},
         {"eviction": {"process": "stop"}},
         {"timeouts": {"request": 5}},
         {"resources": {"host_memory": 5}},

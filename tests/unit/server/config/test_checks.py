@@ -43,6 +43,22 @@ from samples import faults, loaded, model, several
         ),
         ({"models": several(a={}), "exclusive": {"g": ["a", "a"]}}, "exclusive.g: names a twice"),
         (
+            {"models": several(a={}, b={"aliases": ["org/a", "a"]})},
+            "models.b.aliases.1: 'a' is a model's name already; leave the alias out",
+        ),
+        (
+            {"models": several(a={"aliases": ["x"]}, b={"aliases": ["x"]})},
+            "models.b.aliases.0: 'x' is an alias of a already; a name stands for one model",
+        ),
+        (
+            {"models": several(a={"adapters": {"x": "/lora"}}, b={"aliases": ["x"]})},
+            "models.b.aliases.0: 'x' is an adapter of a; rename one of them",
+        ),
+        (
+            {"models": several(qwen={}), "default_model": "qwn"},
+            "default_model: there is no model 'qwn'; did you mean 'qwen'?",
+        ),
+        (
             {"models": several(a={}), "exclusive": {"g": ["a"]}},
             "exclusive.g: one model alone excludes nobody",
         ),

@@ -117,6 +117,17 @@ def test_a_schedule_and_adapters_are_read():
         ),
         ({"adapters": {"a": {"pth": "x"}}}, "models.m.adapters.a.pth: unknown field; did you mean 'path'?"),
         ({"adapters": {"a": ""}}, "models.m.adapters.a.path: should"),
+        ({"aliases": ["a b"]}, "models.m.aliases.0: a name that clients ask for has 1 to 255 letters"),
+        ({"aliases": ["a//b"]}, "models.m.aliases.0: a name that clients ask for"),
+        (
+            {"served_name": "x"},
+            "models.m: served_name: engine 'vllm' serves the model by llmux's name for it",
+        ),
+        (
+            {"request_defaults": {"stream": True}},
+            "models.m: request_defaults.stream: that is each client's own",
+        ),
+        ({"request_caps": {"max_tokens": 0}}, "models.m.request_caps.max_tokens: should be greater than or"),
         ({"max_adapters": 0}, "models.m.max_adapters: should be greater than or equal to 1"),
         ({"restart": {"backoff": 90}}, "models.m.restart: backoff (90 s) is more than backoff_max (60 s)"),
         ({"drain": {"then": "giveup"}}, "did you mean 'give_up'?"),
@@ -141,3 +152,10 @@ def test_any_text_is_a_cron_expression_or_is_refused(fields):
     text = json.dumps({"models": {"m": model(schedule=[{"cron": " ".join(fields), "for": 1}])}})
     with suppress(ConfigInvalid):
         assert config.parse(text).models["m"].schedule
+
+
+def test_a_request_may_be_given_fields_of_any_kind():
+    defaults = {"temperature": 0.2, "chat_template_kwargs": {"enable_thinking": False}, "stop": ["a", None]}
+    read = one(request_defaults=defaults, aliases=["org/name", "gpt-4o:latest"])
+    assert read.request_defaults == defaults
+    assert read.aliases == ("org/name", "gpt-4o:latest")

@@ -19,9 +19,9 @@ def test_the_page_is_as_the_types_say():
 
 def test_each_section_and_each_field_has_its_row():
     schema = Config.model_json_schema()
-    assert set(PLACES) == {"Config", *schema["$defs"]}
+    assert set(PLACES) == {"Config", *schema["$defs"]} - {"JsonValue"}  # any value, no section
     for section in (schema, *schema["$defs"].values()):
-        for name in section["properties"]:
+        for name in section.get("properties", ()):
             assert f"| `{name}` |" in page()
 
 
