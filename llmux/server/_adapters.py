@@ -21,9 +21,8 @@ import aiohttp
 from llmux.server._hands import Life
 from llmux.server._queue import Admission
 from llmux.server._record import Model
-from llmux.server._routing import Card
 from llmux.server.engines import _lora
-from llmux.server.errors import ModelUnavailable, Problem, RequestTimedOut, UnknownModel
+from llmux.server.errors import ModelUnavailable, Problem, RequestTimedOut
 
 log = logging.getLogger(__name__)
 
@@ -31,36 +30,6 @@ _SOONER = 0.05
 """Seconds by which a wait ends before the request's time does, so that it is told what it has waited for."""
 _EXCERPT = 500
 _JSON = {"Content-Type": "application/json"}
-
-
-def cards(models: Iterable[Model]) -> Iterable[Card]:
-    """Yield every name that clients may ask for, each model's adapters after it."""
-    for model in models:
-        yield Card(model.name, model.name)
-        yield from (Card(name, path, model.name) for name, path in model.rules.adapters.items())
-
-
-def model_of(models: Mapping[str, Model], name: str) -> Model:
-    """Return the model of this name, or the one that has an adapter of this name. Raises UnknownModel."""
-    if name in models:
-        return models[name]
-    for model in models.values():
-        if name in model.rules.adapters:
-            return model
-    raise _unknown(models, name)
-
-
-def card_of(models: Mapping[str, Model], name: str) -> Card:
-    """Return what /v1/models/NAME says. Raises UnknownModel."""
-    for card in cards(models.values()):
-        if card.name == name:
-            return card
-    raise _unknown(models, name)
-
-
-def _unknown(models: Mapping[str, Model], name: str) -> UnknownModel:
-    known = tuple(card.name for card in cards(models.values()))
-    return UnknownModel(name, known, hint="GET /v1/models lists the names")
 
 
 class Adapters:

@@ -72,9 +72,12 @@ class Admissions:
         self._outlook = scheduler.outlook
 
     @asynccontextmanager
-    async def admit(self, model: Model, place: Place | None, caller: Caller) -> AsyncIterator[Admission]:
+    async def admit(
+        self, model: Model, place: Place | None, caller: Caller, replica: str | None = None
+    ) -> AsyncIterator[Admission]:
         """Give an engine to one request: a new one, or one that has its place in the queue already.
 
+        `replica` is whose it is to be, if that one serves.
         Raises QueueFull, RequestTimedOut, ModelUnavailable, and UnknownModel where it ceases to be configured meanwhile.
         """
         if caller.errand is Errand.REQUEST:
@@ -84,7 +87,8 @@ class Admissions:
             now = time.monotonic()
             place = Place(now, now)
         self._check_hope(model)
-        ticket = Ticket(place, model.rules.priority, asyncio.get_running_loop().create_future(), caller)
+        admitted: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(place, model.rules.priority, admitted, caller, replica)
         model.at_rest_by_hand = False
         model.queue.add(ticket)
         self.dispatch(model)
@@ -95,12 +99,14 @@ class Admissions:
             self._give_back(model, ticket)
 
     def dispatch(self, model: Model) -> None:
-        """Give those who wait to the replicas that serve, each to the one with the fewest in flight."""
+        """Give those who wait to the replicas that serve: each to the one that it is for, or with the fewest in flight."""
         while model.queue:
             serving = [each for each in model.replicas if _takes_requests(each)]
             if not serving:
                 return
-            self._take(min(serving, key=lambda each: len(each.flights)), model.queue.take())
+            ticket = model.queue.take()
+            least = min(serving, key=lambda each: len(each.flights))
+            self._take(next((each for each in serving if each.name == ticket.replica), least), ticket)
 
     def refuse(self, model: Model, problem: Problem) -> None:
         """Tell everybody who waits for the model why it cannot be had."""

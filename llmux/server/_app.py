@@ -11,9 +11,10 @@ from aiohttp import web
 from llmux.server import _proxy, _request_log, control, metrics
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
+from llmux.server._homes import Homes
 from llmux.server._journey import observed
 from llmux.server._reload import Reloader
-from llmux.server._web import ADAPTERS, DRIVER, RELOADER, STARTED, errors_as_json
+from llmux.server._web import ADAPTERS, DRIVER, HOMES, RELOADER, STARTED, errors_as_json
 
 LARGEST_BODY = 256 << 20
 """Bytes of one request; images travel in bodies as text."""
@@ -32,6 +33,7 @@ def build(driver: Driver, reloader: Reloader | None = None) -> web.Application:
     )
     app[DRIVER] = driver
     app[ADAPTERS] = Adapters()
+    app[HOMES] = Homes()
     app[STARTED] = int(time.time())
     app.add_routes([web.get("/health", _health), *_proxy.routes()])
     if reloader:

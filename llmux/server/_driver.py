@@ -152,17 +152,22 @@ class Driver:
 
     @asynccontextmanager
     async def admit(
-        self, name: str, place: Place | None = None, caller: Caller | None = None
+        self,
+        name: str,
+        place: Place | None = None,
+        caller: Caller | None = None,
+        *,
+        replica: str | None = None,
     ) -> AsyncIterator[Admission]:
         """Give an engine that serves the model to one request, having had one started or woken if need be.
 
-        `place` is where a request waits that had been admitted before; `caller` says whose it is.
+        `place` is where a request waits that had been admitted before; `caller` says whose it is, `replica` whose it is to be, if that one serves.
         Raises UnknownModel, QueueFull, RequestTimedOut, and ModelUnavailable where the model cannot be had.
         """
         model = self.find(name)
         if self._stopping:
             raise ModelUnavailable(name, _STOPPING)
-        async with self._admissions.admit(model, place, caller or Caller()) as admission:
+        async with self._admissions.admit(model, place, caller or Caller(), replica) as admission:
             yield admission
 
     def cancel(self, request: str) -> Model:

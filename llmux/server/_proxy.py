@@ -10,12 +10,13 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _adapters, _api_errors, _apis, _request_log, _routing
+from llmux.server import _api_errors, _apis, _errands, _names, _realtime, _request_log, _routing
+from llmux.server._errands import Addressee, Call, Errand
 from llmux.server._journey import begin, journey_of
 from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
-from llmux.server._web import ADAPTERS, DRIVER, PROBLEM, STARTED
-from llmux.server.errors import ModelUnavailable, RequestInvalid
+from llmux.server._web import ADAPTERS, DRIVER, HOMES, PROBLEM, STARTED
+from llmux.server.errors import ModelUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +37,14 @@ def routes() -> list[web.RouteDef]:
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """List every configured model, asleep or not, and every adapter: any of them answers a request."""
-    cards = _adapters.cards(request.app[DRIVER].served.values())
+    """List every configured model, asleep or not, its aliases and adapters: any of these names answers a request."""
+    cards = _names.cards(request.app[DRIVER].served.values())
     return web.json_response(_routing.models_body(cards, request.app[STARTED]))
 
 
 async def show_model(request: web.Request) -> web.Response:
-    """Show one configured model or adapter."""
-    card = _adapters.card_of(request.app[DRIVER].served, request.match_info["name"])
+    """Show one of them."""
+    card = _names.card_of(request.app[DRIVER].served, request.match_info["name"])
     return web.json_response(_routing.model_body(card, request.app[STARTED]))
 
 
@@ -54,38 +55,45 @@ async def forward(request: web.Request) -> web.StreamResponse:
     """
     begin(request)
     _apis.check(request.path)
+    homes, models = request.app[HOMES], request.app[DRIVER].served
     body = await request.read()
-    if len(body) < _PARSED_AT_ONCE:
-        name = _model_of(request, body)
-    else:
-        name = await asyncio.to_thread(_model_of, request, body)
-    return await _answer(request, body, name)
+    content_type, model = request.headers.get("Content-Type", ""), request.query.get("model")
+    long = len(body) > _PARSED_AT_ONCE
+    read = partial(_errands.read, content_type, body, named_in_query=model is not None)
+    said = await asyncio.to_thread(read) if long else read()
+    target = request.rel_url.raw_path_qs
+    call = Call(request.method, request.path, target, model, content_type, body, said)
+    to = _errands.addressee(models, homes, call)
+    journey_of(request).asks(to.target.model.name)
+    _request_log.note_model(request, to.target.asked)
+    write = partial(_errands.errand, call, to, homes)
+    errand = await asyncio.to_thread(write) if long else write()
+    if _realtime.is_asked(request):
+        return await _realtime.converse(request, errand, to)
+    return await _answer(request, errand, to)
 
 
-async def _answer(request: web.Request, body: bytes, name: str) -> web.StreamResponse:
+async def _answer(request: web.Request, errand: Errand, to: Addressee) -> web.StreamResponse:
     """Ask until there is an answer: an engine that was put to sleep meanwhile, or failed, is asked again or replaced.
 
     Whose engine failed has its old place in the queue again; whom the end of a drain cut off goes behind those that it
     kept waiting. Raises ModelUnavailable where drains have ended too often before the answer began.
     """
-    driver = request.app[DRIVER]
-    model = _adapters.model_of(driver.served, name)
-    journey = journey_of(request)
-    journey.asks(model.name)
-    _request_log.note_model(request, name)
+    driver, target, journey = request.app[DRIVER], to.target, journey_of(request)
     place: Place | None = None
     tries_left = _TRIES
     while True:
-        async with driver.admit(model.name, place, journey.caller) as admission:
+        name = target.model.name
+        async with driver.admit(name, place, journey.caller, replica=to.replica) as admission:
             journey.admitted(admission)
             suspect = partial(driver.suspect, admission)
-            adapter = request.app[ADAPTERS].hold(model, name, admission)
-            outcome = await Relay(request, body, model, admission, suspect).run(adapter)
+            adapter = request.app[ADAPTERS].hold(target.model, target.served, admission)
+            outcome = await Relay(request, errand, target.model, admission, suspect).run(adapter)
         if not isinstance(outcome, Unanswered):
             return outcome
         tries_left -= 1
         if not tries_left:
-            return _given_up(request.path, name, outcome)
+            return _given_up(request.path, target.asked, outcome)
         log.info("%s %s: asked again: %s", request.method, request.path, outcome.why.message)
         place = admission.place if outcome.engine_failed else admission.place.behind(time.monotonic())
 
@@ -97,17 +105,3 @@ def _given_up(path: str, name: str, outcome: Unanswered) -> web.Response:
     response = web.json_response(body, status=HTTPStatus.BAD_GATEWAY)
     response[PROBLEM] = outcome.why
     return response
-
-
-def _model_of(request: web.Request, body: bytes) -> str:
-    """Return the model in the body, else in the query; a request that cannot have either goes to the only model."""
-    if body:
-        return _routing.model_in(request.headers.get("Content-Type", ""), body)
-    if "model" in request.query:
-        return request.query["model"]
-    models = request.app[DRIVER].served
-    if request.method in {"GET", "HEAD", "DELETE", "OPTIONS"} and len(models) == 1:
-        return next(iter(models))
-    raise RequestInvalid(
-        "the request names no model", "model", hint='Send a JSON body with "model", or ?model=NAME'
-    )

@@ -73,6 +73,8 @@ class Ticket:
     priority: int
     admitted: asyncio.Future[Admission]
     caller: Caller = field(default_factory=Caller)
+    replica: str | None = None
+    """The one that it is for, if that serves."""
     number: int = field(default_factory=lambda: next(_numbers))
 
     @property

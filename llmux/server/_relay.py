@@ -1,4 +1,4 @@
-"""One try at an answer: asks an engine, and passes its bytes on as they come, untouched.
+"""One try at an answer: asks an engine, and passes its bytes on as they come, untouched unless an errand says otherwise.
 
 A client is sent nothing before the first byte of the answer's body is there; until then the request can be asked again,
 of another engine too. An answer that has begun and cannot be finished is ended so that no client takes it for whole: a
@@ -24,13 +24,15 @@ from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 from yarl import URL
 
-from llmux.server import _api_errors, _request_log, _routing
+from llmux.server import _api_errors, _lacking, _request_log, _routing
+from llmux.server._answers import Stage
 from llmux.server._control_errors import RequestCancelled
+from llmux.server._errands import Errand
 from llmux.server._journey import TAIL, journey_of
 from llmux.server._model import CutInFlight
 from llmux.server._queue import Admission
 from llmux.server._record import Model
-from llmux.server.errors import Problem, RequestTimedOut
+from llmux.server.errors import EngineLacks, Problem, RequestTimedOut
 
 log = logging.getLogger(__name__)
 
@@ -67,20 +69,21 @@ class Relay:
     def __init__(
         self,
         request: web.Request,
-        body: bytes,
+        errand: Errand,
         model: Model,
         admission: Admission,
         suspect: Suspect,
     ) -> None:
         self._request = request
         self._journey = journey_of(request)
-        self._body = body
+        self._errand = errand
         self._model = model
         self._admission = admission
         self._suspect = suspect
         self._response: web.StreamResponse | None = None
         self._sent = b""
         """The end of what has been sent."""
+        self._stages: tuple[Stage, ...] = ()
 
     async def run(self, adapter: AbstractAsyncContextManager[None]) -> web.StreamResponse | Unanswered:
         """Return the answer, sent, or why there is none. Raises RequestTimedOut where it has not begun in the request's time.
@@ -122,14 +125,16 @@ class Relay:
 
     def _asked(self) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         # Left by an exception or a cancellation, this closes the connection: that is how the engine learns of it.
-        request, life = self._request, self._admission.life
+        request, errand, life = self._request, self._errand, self._admission.life
         headers = CIMultiDict(_routing.request_headers(request.headers.items()))
         headers.update(_request_log.passed_on(request))
+        if errand.whole:
+            headers.popall("Accept-Encoding", None)
         return life.session.request(
             request.method,
-            URL(f"{life.url.origin()}{request.rel_url.raw_path_qs}", encoded=True),
+            URL(f"{life.url.origin()}{errand.target}", encoded=True),
             headers=headers,
-            data=io.BytesIO(self._body) if self._body else None,
+            data=io.BytesIO(errand.body) if errand.body else None,
             allow_redirects=False,
         )
 
@@ -137,8 +142,12 @@ class Relay:
         chunk = await answer.content.readany()
         self._admission.heard()
         self._journey.heard()
+        if _lacking.may_lack(answer.status, self._request.method, self._request.path):
+            chunk = await self._all_of_refusal(answer, chunk)
         if not self._admission.cut.done():
             bound.reschedule(None)
+        if "Content-Encoding" not in answer.headers:
+            self._stages = self._errand.stages(self._admission.replica, answer.status, answer.content_type)
         self._response = response = web.StreamResponse(
             status=answer.status, reason=answer.reason, headers=self._headers(answer)
         )
@@ -146,16 +155,45 @@ class Relay:
             self._suspect(silent=False)
         await _to_client(response.prepare(self._request))
         while chunk:
-            self._sent = (self._sent + chunk)[-TAIL:]
-            await _to_client(response.write(chunk))
+            await self._send(response, self._staged(chunk))
             chunk = await self._next(answer)
             self._admission.heard()
+        await self._send(response, self._rest())
         await _to_client(response.write_eof())
         self._journey.answered(response, self._sent)
         return response
 
+    async def _send(self, response: web.StreamResponse, chunk: bytes) -> None:
+        if chunk:
+            self._sent = (self._sent + chunk)[-TAIL:]
+            await _to_client(response.write(chunk))
+
+    def _staged(self, chunk: bytes) -> bytes:
+        for stage in self._stages:
+            chunk = stage.feed(chunk)
+        return chunk
+
+    def _rest(self) -> bytes:
+        rest = b""
+        for stage in self._stages:
+            rest = (stage.feed(rest) if rest else b"") + stage.end()
+        return rest
+
+    async def _all_of_refusal(self, answer: aiohttp.ClientResponse, chunk: bytes) -> bytes:
+        """Return what the engine refuses the request with. Raises EngineLacks where it does not have the call at all."""
+        while len(chunk) <= _lacking.LONGEST and (more := await self._next(answer)):
+            chunk += more
+        if _lacking.lacks(answer.status, chunk):
+            call = f"{self._request.method} {self._request.path}"
+            words, rules = _lacking.excerpt(chunk), self._model.rules
+            hint = "Ask a model whose engine has it"
+            raise EngineLacks(self._model.name, rules.engine, call, words, hint=hint)
+        return chunk
+
     def _headers(self, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
         headers = CIMultiDict(_routing.response_headers(answer.headers.items()))
+        if self._stages:
+            headers.popall("Content-Length", None)
         replica = self._admission.replica if len(self._model.replicas) > 1 else None
         headers.update(_routing.way_headers(self._admission.queued, self._admission.wake, replica))
         return headers

@@ -6,12 +6,10 @@ Sources: RFC 9110 section 7.6.1 (hop-by-hop headers), OpenAI's API reference (er
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from email.message import Message
-from email.parser import BytesParser
-from email.policy import HTTP
 
+from llmux.server import _multipart
 from llmux.server.errors import Problem, RequestInvalid
 
 _HOP_BY_HOP = frozenset(
@@ -30,17 +28,33 @@ _HOP_BY_HOP = frozenset(
 # The body travels on as it was decoded, and its length is set anew.
 _NOT_ASKED_ON = frozenset({"host", "content-length", "content-encoding", "expect"})
 
+_LISTED = "GET /v1/models lists the names"
+
 Headers = list[tuple[str, str]]
 
 
-def model_in(content_type: str, body: bytes) -> str:
-    """Return the name in the `model` field of a JSON or multipart body. Raises RequestInvalid."""
-    if content_type.partition(";")[0].strip().lower() == "multipart/form-data":
-        return _model_in_form(content_type, body)
-    return _model_in_json(body)
+@dataclass(frozen=True)
+class Said:
+    """What a request's body says, as far as llmux reads it."""
+
+    model: str | None = None
+    fields: Mapping[str, object] | None = None
+    """Of a JSON object."""
 
 
-def _model_in_json(body: bytes) -> str:
+def read(content_type: str, body: bytes) -> Said:
+    """Return what a JSON or multipart body says. Raises RequestInvalid."""
+    if is_form(content_type):
+        return Said(_model_in_form(content_type, body))
+    return _in_json(body)
+
+
+def is_form(content_type: str) -> bool:
+    """Say whether a body of this type is a form."""
+    return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+
+
+def _in_json(body: bytes) -> Said:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -48,29 +62,20 @@ def _model_in_json(body: bytes) -> str:
     if not isinstance(value, dict):
         raise RequestInvalid("the body is not a JSON object")
     model = value.get("model")
-    if not isinstance(model, str) or not model:
-        raise RequestInvalid(
-            'the body has no "model"' if model is None else '"model" is not a text',
-            "model",
-            hint="GET /v1/models lists the names",
-        )
-    return model
+    if model is not None and (not isinstance(model, str) or not model):
+        raise RequestInvalid('"model" is not a text, or empty', "model", hint=_LISTED)
+    return Said(model, value)
 
 
-def _model_in_form(content_type: str, body: bytes) -> str:
-    # The names of a form's parts are in MIME headers, so the standard library's MIME parser reads them.
-    form = BytesParser(policy=HTTP).parsebytes(
-        b"Content-Type: " + content_type.encode("latin-1", "replace") + b"\r\n\r\n" + body
-    )
-    for part in form.iter_parts() if form.is_multipart() else ():
-        if _form_name(part) == "model":
-            payload = part.get_payload(decode=True)
-            return payload.decode("utf-8", "replace").strip() if isinstance(payload, bytes) else ""
-    raise RequestInvalid('the form has no field "model"', "model", hint="GET /v1/models lists the names")
-
-
-def _form_name(part: Message) -> object:
-    return part.get_param("name", header="content-disposition")
+def _model_in_form(content_type: str, body: bytes) -> str | None:
+    names = [
+        body[part.start : part.end].decode("utf-8", "replace").strip()
+        for part in _multipart.parts(content_type, body)
+        if part.name == "model"
+    ]
+    if len(names) > 1:  # engines differ in which they take
+        raise RequestInvalid('the form has more than one field "model"', "model")
+    return names[0] if names else None
 
 
 def request_headers(headers: Iterable[tuple[str, str]]) -> Headers:
@@ -127,6 +132,8 @@ class Card:
     """What is served: an adapter's path; a model's own name."""
     parent: str | None = None
     """The model that an adapter is of."""
+    state: str = "not_started"
+    """The model's, as /control/status shows it."""
 
 
 def models_body(cards: Iterable[Card], created: int) -> dict[str, object]:
@@ -135,7 +142,7 @@ def models_body(cards: Iterable[Card], created: int) -> dict[str, object]:
 
 
 def model_body(card: Card, created: int) -> dict[str, object]:
-    """Return one model in OpenAI's form, with what vLLM says of adapters."""
+    """Return one model in OpenAI's form, with what vLLM says of adapters, and its state."""
     return {
         "id": card.name,
         "object": "model",
@@ -143,4 +150,5 @@ def model_body(card: Card, created: int) -> dict[str, object]:
         "owned_by": "llmux",
         "root": card.root,
         "parent": card.parent,
+        "state": card.state,
     }

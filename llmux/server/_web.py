@@ -24,8 +24,10 @@ from llmux.server._control_errors import (
     UnknownRequest,
 )
 from llmux.server._driver import Driver
+from llmux.server._homes import Homes
 from llmux.server._reload import Reloader
 from llmux.server.errors import (
+    EngineLacks,
     EvictionRefused,
     IllegalMove,
     ModelUnavailable,
@@ -35,11 +37,13 @@ from llmux.server.errors import (
     RequestInvalid,
     RequestTimedOut,
     ServerError,
+    UnknownItem,
     UnknownModel,
 )
 
 DRIVER = web.AppKey("driver", Driver)
 ADAPTERS = web.AppKey("adapters", Adapters)
+HOMES = web.AppKey("homes", Homes)
 RELOADER = web.AppKey("reloader", Reloader)
 STARTED = web.AppKey("started", int)
 """When llmux started, in seconds since the epoch."""
@@ -54,11 +58,13 @@ _STATUSES: dict[type[ServerError], HTTPStatus] = {
     UnknownModel: HTTPStatus.NOT_FOUND,
     UnknownOperation: HTTPStatus.NOT_FOUND,
     PathRefused: HTTPStatus.NOT_FOUND,
+    UnknownItem: HTTPStatus.NOT_FOUND,
     UnknownRequest: HTTPStatus.NOT_FOUND,
     NoLog: HTTPStatus.NOT_FOUND,
     UnknownCheckpoint: HTTPStatus.NOT_FOUND,
     CheckpointInUse: HTTPStatus.CONFLICT,
     CheckpointUnread: HTTPStatus.UNPROCESSABLE_ENTITY,
+    EngineLacks: HTTPStatus.NOT_IMPLEMENTED,
     IllegalMove: HTTPStatus.CONFLICT,
     IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyOperations: HTTPStatus.TOO_MANY_REQUESTS,
@@ -98,7 +104,7 @@ def error_response(error: ServerError, status: HTTPStatus | None = None, path: s
     status = status or _STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     problem = error.problem()
     body = _api_errors.body(path, status, problem, _kind(error, status), _param(error))
-    return _of(problem, web.json_response(body, status=status, headers=_retry_after(error)))
+    return _of(problem, web.json_response(body, status=status, headers=_for_clients(error)))
 
 
 def _of(problem: Problem, response: web.Response) -> web.Response:
@@ -122,11 +128,11 @@ def _param(error: ServerError) -> str | None:
             return None
 
 
-def _retry_after(error: ServerError) -> dict[str, str]:
+def _for_clients(error: ServerError) -> dict[str, str]:
     match error:
         case QueueFull(retry_after=float(seconds)) | ModelUnavailable(retry_after=float(seconds)):
             return {"Retry-After": str(max(1, math.ceil(seconds)))}
-        case RequestCancelled():
+        case RequestCancelled() | EngineLacks():
             return {"x-should-retry": "false"}  # what OpenAI's and Anthropic's clients heed
         case _:
             return {}

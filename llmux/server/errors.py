@@ -14,6 +14,7 @@ __all__ = [
     "EngineEnded",
     "EngineGone",
     "EngineHung",
+    "EngineLacks",
     "EngineNotHealthy",
     "EnginePortTaken",
     "EvictionRefused",
@@ -30,6 +31,7 @@ __all__ = [
     "ServerError",
     "StartRefused",
     "TraceInvalid",
+    "UnknownItem",
     "UnknownModel",
 ]
 
@@ -190,6 +192,32 @@ class UnknownModel(ServerError):
 
     def what(self) -> str:
         return f"the model {self.model!r} does not exist (configured: {', '.join(self.known)})"
+
+
+@dataclass(eq=False)
+class UnknownItem(ServerError):
+    """An object of an engine that llmux does not know the model of, asked for without a model."""
+
+    code: ClassVar[str] = "not_found"
+    item: str
+
+    def what(self) -> str:
+        return f"no model is known to have {self.item}: it was never made, or llmux was restarted since"
+
+
+@dataclass(eq=False)
+class EngineLacks(ServerError):
+    """A call of an API that the model's engine does not have."""
+
+    code: ClassVar[str] = "not_implemented"
+    model: str
+    engine: str
+    call: str
+    words: str = ""
+
+    def what(self) -> str:
+        said = f" (it says: {self.words})" if self.words else ""
+        return f"the engine of {self.model!r}, {self.engine}, does not have {self.call}{said}"
 
 
 @dataclass(eq=False)

@@ -15,13 +15,13 @@ from typing import Literal
 from aiohttp import web
 
 from llmux.server import _stock
-from llmux.server._adapters import model_of
 from llmux.server._checkpoints import CheckpointStore
 from llmux.server._control_errors import CheckpointInUse, CheckpointUnread, UnknownCheckpoint
 from llmux.server._driver import Driver
 from llmux.server._forgetting import forget
 from llmux.server._hands import Stored
 from llmux.server._model import Asleep, Deepening, GoingToSleep, Process, Waking
+from llmux.server._names import target_of
 from llmux.server._process import Finished, run
 from llmux.server._record import Replica
 from llmux.server._stock import LeftOver
@@ -190,7 +190,7 @@ def _said(done: Finished) -> str:
 
 def _replica(request: web.Request) -> Replica:
     driver, name = request.app[DRIVER], request.match_info["name"]
-    return _find(driver, name) or model_of(driver.served, name).replicas[0]
+    return _find(driver, name) or target_of(driver.served, name).model.replicas[0]
 
 
 def _find(driver: Driver, name: str) -> Replica | None:

@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import Field
 
-from llmux.server._adapters import model_of
 from llmux.server._control_errors import NoLog
 from llmux.server._log_ring import LogRing
 from llmux.server._log_tail import LogFile
+from llmux.server._names import target_of
 from llmux.server._web import DRIVER, RELOADER
 from llmux.server.control._answers import LogLevel
 from llmux.server.control._form import Call, Form, Media, Query, answer, body_of, query_of
@@ -127,7 +127,7 @@ def _path_of(request: web.Request, name: str) -> Path:
     """Return the log of a replica or of a model's first one."""
     driver = request.app[DRIVER]
     replica = next((each for each in driver.replicas if each.name == name), None)
-    replica = replica or model_of(driver.served, name).replicas[0]
+    replica = replica or target_of(driver.served, name).model.replicas[0]
     if RELOADER in request.app:
         return request.app[RELOADER].settings.log_dir / f"{replica.name}.log"
     if replica.life is None:

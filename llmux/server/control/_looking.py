@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server._adapters import model_of
+from llmux.server._names import target_of
 from llmux.server._queue import Errand, Ticket
 from llmux.server._record import Model
 from llmux.server._web import ADAPTERS, DRIVER
@@ -32,13 +32,13 @@ async def list_models(request: web.Request) -> web.Response:
 
 async def show_model(request: web.Request) -> web.Response:
     """Show one model as it is now, by its name or by that of one of its adapters."""
-    return answer(_named(request, model_of(request.app[DRIVER].served, request.match_info["model"])))
+    return answer(_named(request, target_of(request.app[DRIVER].served, request.match_info["model"]).model))
 
 
 async def list_requests(request: web.Request) -> web.Response:
     """List the requests that wait for an engine or are being answered, the oldest first."""
     driver, name = request.app[DRIVER], query_of(request, OfModel).model
-    models = driver.models.values() if name is None else (model_of(driver.served, name),)
+    models = driver.models.values() if name is None else (target_of(driver.served, name).model,)
     found = sorted((each for model in models for each in _requests(model)), key=lambda each: -each.seconds)
     return answer(Requests(requests=tuple(found)))
 

@@ -12,11 +12,11 @@ from typing import Literal
 
 from aiohttp import web
 
-from llmux.server._adapters import model_of
 from llmux.server._depth import DEPTH
 from llmux.server._driver import Driver
 from llmux.server._happenings import Entry, RequestFinished
 from llmux.server._model import Eviction, Process
+from llmux.server._names import target_of
 from llmux.server._queue import Errand
 from llmux.server._record import Model
 from llmux.server._web import DRIVER, RELOADER, error_response
@@ -80,7 +80,7 @@ async def drain(request: web.Request) -> web.Response:
     """Refuse new requests with 503, for one model or all. Answers once those that had come are answered; it lasts until undrain."""
     asked = await body_of(request, DrainRequest)
     driver = request.app[DRIVER]
-    name = model_of(driver.served, asked.model).name if asked.model is not None else None
+    name = target_of(driver.served, asked.model).model.name if asked.model is not None else None
     return await perform(request, Kind.DRAIN, name, asked, partial(_drain, driver, name))
 
 
@@ -88,7 +88,7 @@ async def undrain(request: web.Request) -> web.Response:
     """Let new requests in again, for one model or all."""
     asked = await body_of(request, DrainRequest)
     driver = request.app[DRIVER]
-    name = model_of(driver.served, asked.model).name if asked.model is not None else None
+    name = target_of(driver.served, asked.model).model.name if asked.model is not None else None
     _order_drain(driver, name, draining=False)
     return answer(DrainOrder(model=name, draining=False))
 
@@ -106,7 +106,7 @@ async def unpin(request: web.Request) -> web.Response:
 async def show_eviction(request: web.Request) -> web.Response:
     """Say how deep a model sleeps unless told otherwise."""
     driver = request.app[DRIVER]
-    model = model_of(driver.served, query_of(request, WhichModel).model)
+    model = target_of(driver.served, query_of(request, WhichModel).model).model
     return answer(_eviction(model))
 
 
@@ -114,7 +114,7 @@ async def set_eviction(request: web.Request) -> web.Response:
     """Say how deep a model is to sleep, until reloaded. A part that is not given stays as it is."""
     asked = await body_of(request, EvictionRequest)
     driver = request.app[DRIVER]
-    model = model_of(driver.served, asked.model)
+    model = target_of(driver.served, asked.model).model
     eviction = merged(asked.eviction, model.rules.eviction)
     try:
         await request.app[RELOADER].adjust(model.name, partial(_sleeping, eviction))
@@ -128,7 +128,7 @@ async def set_eviction(request: web.Request) -> web.Response:
 async def _pin(request: web.Request, *, pinned: bool) -> web.Response:
     asked = await body_of(request, ModelRequest)
     driver = request.app[DRIVER]
-    model = model_of(driver.served, asked.model)
+    model = target_of(driver.served, asked.model).model
     model.rules = replace(model.rules, pinned=pinned)
     model.at_rest_by_hand = model.at_rest_by_hand and not pinned
     driver.changed()

@@ -10,9 +10,9 @@ from typing import Literal
 from aiohttp import web
 from pydantic import ValidationError
 
-from llmux.server._adapters import model_of
 from llmux.server._driver import Driver
 from llmux.server._model import Draining, Eviction, Process, Running, name_of
+from llmux.server._names import target_of
 from llmux.server._queue import Errand
 from llmux.server._record import Model
 from llmux.server._web import DRIVER
@@ -50,7 +50,7 @@ async def sleep(request: web.Request) -> web.Response:
     """Put a model to sleep. Answers once it sleeps, with the checkpoint that was made."""
     asked = await body_of(request, SleepRequest)
     driver = request.app[DRIVER]
-    name = model_of(driver.served, asked.model).name
+    name = target_of(driver.served, asked.model).model.name
     configured = driver.find(name).rules.eviction
     eviction = merged(asked.eviction, configured) if asked.eviction else configured
     return await perform(request, Kind.SLEEP, name, asked, partial(_sleep, driver, name, eviction))
@@ -60,7 +60,7 @@ async def wake(request: web.Request) -> web.Response:
     """Bring a model to serve. Answers once it does, with how it came to."""
     asked = await body_of(request, WakeRequest)
     driver = request.app[DRIVER]
-    name = model_of(driver.served, asked.model).name
+    name = target_of(driver.served, asked.model).model.name
     return await perform(request, Kind.WAKE, name, asked, partial(_wake, driver, name))
 
 
@@ -68,7 +68,7 @@ async def switch(request: web.Request) -> web.Response:
     """Bring a model to serve at once. Whoever is in its way sleeps, unless pinned, once its requests in flight are answered."""
     asked = await body_of(request, WakeRequest)
     driver = request.app[DRIVER]
-    name = model_of(driver.served, asked.model).name
+    name = target_of(driver.served, asked.model).model.name
     return await perform(request, Kind.SWITCH, name, asked, partial(_switch, driver, name))
 
 

@@ -280,6 +280,9 @@ async def test_a_request_without_a_body_is_routed_by_its_query(client, upstream)
     async with client.get("/v1/responses/1?model=other") as response:
         assert response.status == 418
     async with client.get("/v1/responses/1") as response:
+        assert response.status == 404
+        assert "no model is known to have responses/1" in (await response.json())["error"]["message"]
+    async with client.get("/v1/files") as response:
         assert response.status == 400
 
 

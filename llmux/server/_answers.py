@@ -1,0 +1,128 @@
+"""What is looked for, or written anew, in an answer on its way back. Pure.
+
+Each stage is given every piece of an answer as it comes, and gives what is to be sent of it; at the end, the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Protocol
+
+_LONGEST_LOOKED_AT = 4 << 20
+"""Bytes of an answer that is kept to look for its id."""
+_EVENT_ENDS = (b"\r\n\r\n", b"\n\n", b"\r\r")
+_NESTED = ("response", "message")
+"""Where an event has the answer that it is about: OpenAI's Responses, Anthropic's Messages."""
+
+
+class Stage(Protocol):
+    """One of them."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take what has come; return what is to be sent."""
+
+    def end(self) -> bytes:
+        """Return what is still to be sent."""
+
+
+class RenamedJson:
+    """An answer in JSON in which the client finds the name that it has asked by."""
+
+    def __init__(self, served: str, asked: str) -> None:
+        self._served, self._asked = served, asked
+        self._whole = bytearray()
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._whole += chunk
+        return b""
+
+    def end(self) -> bytes:
+        return _renamed(bytes(self._whole), self._served, self._asked)
+
+
+class RenamedEvents:
+    """The same of a stream of events."""
+
+    def __init__(self, served: str, asked: str) -> None:
+        self._served, self._asked = served, asked
+        self._quoted = json.dumps(served).encode()
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        whole, self._held = _until_last_event(self._held + chunk)
+        return self._events(whole)
+
+    def end(self) -> bytes:
+        return self._events(self._held)
+
+    def _events(self, events: bytes) -> bytes:
+        if b'"model"' not in events:
+            return events
+        return b"".join(self._line(line) for line in events.splitlines(keepends=True))
+
+    def _line(self, line: bytes) -> bytes:
+        if not line.startswith(b"data:") or b'"model"' not in line:
+            return line
+        data = line[5:].rstrip(b"\r\n")
+        return b"data: " + _renamed(data, self._served, self._asked) + line[5 + len(data) :]
+
+
+class IdSeen:
+    """An answer whose id is told once it is known, and that passes as it is."""
+
+    def __init__(self, tell: Callable[[str], None], *, events: bool) -> None:
+        self._tell = tell
+        self._events = events
+        self._seen: bytes | None = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        if self._seen is not None:
+            self._seen += chunk
+            if self._events and any(end in self._seen for end in _EVENT_ENDS):
+                self._look(_data_of_first(self._seen))
+            elif len(self._seen) > _LONGEST_LOOKED_AT:
+                self._seen = None
+        return chunk
+
+    def end(self) -> bytes:
+        if self._seen:
+            self._look(self._seen)
+        return b""
+
+    def _look(self, data: bytes) -> None:
+        self._seen = None
+        value = _object(data)
+        if value is not None:
+            nested = value.get("response")
+            found = (nested if isinstance(nested, dict) else value).get("id")
+            if isinstance(found, str):
+                self._tell(found)
+
+
+def _renamed(data: bytes, served: str, asked: str) -> bytes:
+    value = _object(data)
+    if value is None:
+        return data
+    found = [each for each in (value, *map(value.get, _NESTED)) if isinstance(each, dict)]
+    named = [each for each in found if each.get("model") == served]
+    for each in named:
+        each["model"] = asked
+    return json.dumps(value, separators=(",", ":")).encode() if named else data
+
+
+def _object(data: bytes) -> dict[str, object] | None:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _until_last_event(data: bytes) -> tuple[bytes, bytes]:
+    end = max(at + len(mark) if (at := data.rfind(mark)) >= 0 else 0 for mark in _EVENT_ENDS)
+    return data[:end], data[end:]
+
+
+def _data_of_first(events: bytes) -> bytes:
+    return next((line[5:] for line in events.splitlines() if line.startswith(b"data:")), b"")

@@ -1,0 +1,164 @@
+"""From a client's request to what an engine is asked: which model it is for, and what is written into it. Pure.
+
+Where the client's name of the model is the engine's, and nothing is configured to be added or capped, both the request and
+its answer stay as they are, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from llmux.server import _apis, _edits, _homes, _names, _routing
+from llmux.server._answers import IdSeen, RenamedEvents, RenamedJson, Stage
+from llmux.server._homes import Home, Homes, Item
+from llmux.server._names import Target
+from llmux.server._record import Model
+from llmux.server._routing import Said
+from llmux.server.errors import RequestInvalid, UnknownItem, UnknownModel
+
+_EVENTS = "text/event-stream"
+_JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a client asks."""
+
+    method: str
+    path: str
+    """Decoded."""
+    target: str
+    """The path and query, as they are written."""
+    model: str | None
+    """The model in the query."""
+    content_type: str
+    body: bytes
+    said: Said
+
+
+@dataclass(frozen=True)
+class Addressee:
+    """Whom a request is for."""
+
+    target: Target
+    replica: str | None = None
+    """The one that keeps what the request is about."""
+    named: bool = True
+    """The request itself says so."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What an engine is asked for a client."""
+
+    target: str
+    """The path and query, as they are written."""
+    body: bytes
+    whole: bool
+    """The answer is looked into, so that it must not come packed."""
+    stages: Callable[[str, int, str], tuple[Stage, ...]]
+    """What is made of an answer of this replica, with this status and content type."""
+
+
+def read(content_type: str, body: bytes, *, named_in_query: bool) -> Said:
+    """Return what a body says; one of any kind may go with a model in the query. Raises RequestInvalid."""
+    if not body:
+        return Said()
+    try:
+        return _routing.read(content_type, body)
+    except RequestInvalid:
+        if named_in_query:
+            return Said()
+        raise
+
+
+def addressee(models: Mapping[str, Model], homes: Homes, call: Call) -> Addressee:
+    """Find whom a request is for. Raises RequestInvalid, UnknownModel and UnknownItem."""
+    item = _homes.item_of(call.path)
+    home = homes.find(item) if item else None
+    name = call.said.model or call.model
+    if name is None and home is not None:
+        return Addressee(_names.target_of(models, home.asked), home.replica, named=False)
+    named = name is not None
+    target = _names.target_of(models, name or _unnamed(models, call, item))
+    kept = _kept_by(models, homes, call, target)
+    if home is None or not _is_of(models, home, target):
+        home = kept
+    return Addressee(target, home.replica if home else None, named)
+
+
+def errand(call: Call, to: Addressee, homes: Homes) -> Errand:
+    """Return what the engine is asked."""
+    target, rules = to.target, to.target.model.rules
+    generates = _apis.generates(call.path)
+    shown = target.asked if target.asked != target.served else None
+    makes = _homes.collection_of(call.path) if call.method == "POST" else None
+    removes = _homes.removed_by(call.path) if call.method == "DELETE" else None
+
+    def stages(replica: str, status: int, content_type: str) -> tuple[Stage, ...]:
+        if removes and status < HTTPStatus.BAD_REQUEST:
+            homes.forget(removes)
+        events = content_type == _EVENTS
+        chosen: list[Stage] = []
+        if makes and status < HTTPStatus.BAD_REQUEST:
+            home = Home(target.asked, replica)
+            chosen.append(IdSeen(lambda found: homes.note(Item(makes, found), home), events=events))
+        if shown and events:
+            chosen.append(RenamedEvents(target.served, shown))
+        elif shown and content_type == _JSON:
+            chosen.append(RenamedJson(target.served, shown))
+        return tuple(chosen)
+
+    defaults, cap = (rules.defaults, rules.max_tokens) if generates else ({}, None)
+    body = call.body
+    if call.said.fields is not None and _is_written(call, to, defaults, cap):
+        limit = _edits.limit_of(call.path)
+        body = _edits.packed(_edits.edited(call.said.fields, target.served, defaults, cap, limit))
+    elif call.said.model is not None and shown:
+        body = _edits.form(call.content_type, call.body, target.served)
+    asked = _edits.query(call.target, target.served) if call.model is not None and shown else call.target
+    return Errand(asked, body, bool(makes or shown), stages)
+
+
+def _is_written(call: Call, to: Addressee, defaults: Mapping[str, object], cap: int | None) -> bool:
+    """Say whether the body in JSON has to be another one."""
+    if call.said.model is not None:
+        named_right = call.said.model == to.target.served
+    else:
+        named_right = to.named or _homes.item_of(call.path) is not None
+    return not named_right or bool(defaults) or cap is not None
+
+
+def _unnamed(models: Mapping[str, Model], call: Call, item: Item | None) -> str:
+    """Return the model of a request that names none."""
+    if default := _names.default_of(models):
+        return default
+    only = next(iter(models)) if len(models) == 1 else None
+    if only and (item or call.method in {"GET", "HEAD", "DELETE", "OPTIONS"}):
+        return only
+    if item:
+        raise UnknownItem(str(item), hint="Ask with ?model=NAME, or make it anew")
+    hint = 'Send a JSON body with "model", or ?model=NAME; GET /v1/models lists the names'
+    raise RequestInvalid("the request names no model", "model", hint=hint)
+
+
+def _kept_by(models: Mapping[str, Model], homes: Homes, call: Call, target: Target) -> Home | None:
+    """Return who keeps what the request refers to. Raises RequestInvalid where that is another model."""
+    for field, item in _homes.references(call.said.fields or {}):
+        home = homes.find(item)
+        if home is None:
+            continue
+        if not _is_of(models, home, target):
+            reason = f"{item} was made by the model {home.asked!r}, whose engine keeps it"
+            raise RequestInvalid(reason, field, hint=f"Ask {home.asked!r}, or leave {field} out")
+        return home
+    return None
+
+
+def _is_of(models: Mapping[str, Model], home: Home, target: Target) -> bool:
+    try:
+        return _names.target_of(models, home.asked).model is target.model
+    except UnknownModel:
+        return False

@@ -1,0 +1,200 @@
+"""A WebSocket through llmux, such as the Realtime API's: messages both ways as they come, and an end that says why.
+
+It is one request in flight for as long as it is open: a model that is to sleep lets it be as long as its `drain` says. When the
+engine goes, the client is sent an error event and a closing frame: 1001 for a sleep, 1012 for an engine that is started
+anew, 1011 for one that broke off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp import WSCloseCode, WSMsgType, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from llmux.server import _api_errors, _request_log, _routing
+from llmux.server._errands import Addressee, Errand
+from llmux.server._journey import journey_of
+from llmux.server._queue import Admission
+from llmux.server._record import Model
+from llmux.server._web import ADAPTERS, DRIVER
+from llmux.server.errors import EngineLacks, ModelUnavailable, Problem
+
+_LARGEST_MESSAGE = 16 << 20
+"""Bytes; audio travels as text in messages of up to 15 MiB."""
+_HEARTBEAT = 30.0
+"""Seconds after which a client is pinged; one that does not answer has gone."""
+_FAREWELL = 2.0
+"""Seconds for either side to answer a closing frame."""
+_HANDSHAKE = frozenset(
+    {
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+    }
+)
+_NEVER_SENT = frozenset({None, 1005, 1006, 1015})  # RFC 6455 section 7.4.1
+# Servers of ASGI refuse a WebSocket on a path that they do not have with 403.
+_NO_SUCH_CALL = frozenset({403, 404, 405, 426, 501})
+
+_Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
+
+
+@dataclass(frozen=True)
+class _End:
+    """How one side has ended the conversation."""
+
+    code: int | None = None
+    reason: bytes = b""
+
+
+def is_asked(request: web.Request) -> bool:
+    """Say whether the client asks for a WebSocket."""
+    return request.headers.get("Upgrade", "").strip().lower() == "websocket"
+
+
+async def converse(request: web.Request, errand: Errand, to: Addressee) -> web.StreamResponse:
+    """Have a client talk with an engine until one of them ends it.
+
+    Raises EngineLacks, ModelUnavailable and what an admission raises, while the client has not been answered.
+    """
+    driver, target, journey = request.app[DRIVER], to.target, journey_of(request)
+    async with driver.admit(target.model.name, None, journey.caller, replica=to.replica) as admission:
+        journey.admitted(admission)
+        async with request.app[ADAPTERS].hold(target.model, target.served, admission):
+            conversation = _Conversation(request, errand, target.model, admission)
+            client, lost = await conversation.run()
+        if lost:
+            driver.suspect(admission, silent=False)
+        return client
+
+
+class _Conversation:
+    def __init__(self, request: web.Request, errand: Errand, model: Model, admission: Admission) -> None:
+        self._request = request
+        self._errand = errand
+        self._model = model
+        self._admission = admission
+
+    async def run(self) -> tuple[web.WebSocketResponse, bool]:
+        """Return once it has ended, and whether the engine broke it off."""
+        engine = await self._dial()
+        client = self._client(engine.protocol)
+        try:
+            await client.prepare(self._request)
+            return client, await self._between(client, engine)
+        finally:  # a client that is quick to go cancels this before its own code has been passed on
+            code = client.close_code
+            await engine.close(code=WSCloseCode.GOING_AWAY if code is None or code in _NEVER_SENT else code)
+
+    async def _dial(self) -> aiohttp.ClientWebSocketResponse:
+        life, seconds = self._admission.life, self._model.rules.request_timeout
+        offered = self._request.headers.get("Sec-WebSocket-Protocol", "")
+        headers = CIMultiDict(_routing.request_headers(self._request.headers.items()))
+        headers.update(_request_log.passed_on(self._request))
+        dialing = life.session.ws_connect(
+            URL(f"{life.url.origin()}{self._errand.target}", encoded=True),
+            protocols=tuple(name.strip() for name in offered.split(",") if name.strip()),
+            headers=CIMultiDict(
+                (name, value) for name, value in headers.items() if name.lower() not in _HANDSHAKE
+            ),
+            timeout=aiohttp.ClientWSTimeout(ws_close=_FAREWELL),
+            max_msg_size=_LARGEST_MESSAGE,
+        )
+        try:
+            async with asyncio.timeout(self._admission.place.arrived + seconds - time.monotonic()):
+                return await dialing
+        except aiohttp.WSServerHandshakeError as error:
+            raise self._refused(error.status) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            why = str(error) or type(error).__name__
+            raise ModelUnavailable(self._model.name, _gone(f"the engine did not answer: {why}")) from error
+
+    def _refused(self, status: int) -> EngineLacks | ModelUnavailable:
+        if status in _NO_SUCH_CALL:
+            call = f"a WebSocket at {self._request.path}"
+            hint = "Ask a model whose engine has it"
+            return EngineLacks(self._model.name, self._model.rules.engine, call, hint=hint)
+        phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+        return ModelUnavailable(
+            self._model.name, _gone(f"the engine refused the WebSocket: {status} {phrase}")
+        )
+
+    def _client(self, protocol: str | None) -> web.WebSocketResponse:
+        return web.WebSocketResponse(
+            protocols=(protocol,) if protocol else (),
+            heartbeat=_HEARTBEAT,
+            timeout=_FAREWELL,
+            max_msg_size=_LARGEST_MESSAGE,
+        )
+
+    async def _between(self, client: web.WebSocketResponse, engine: aiohttp.ClientWebSocketResponse) -> bool:
+        cut = self._admission.cut
+        async with asyncio.TaskGroup() as group:
+            up = group.create_task(_pass(client, engine))
+            down = group.create_task(_pass(engine, client, self._admission.heard))
+            await asyncio.wait((up, down, cut), return_when=asyncio.FIRST_COMPLETED)
+            ended, left = down.done(), up.done()
+            up.cancel()
+            down.cancel()
+        if cut.done():
+            why = cut.result()
+            code = WSCloseCode.SERVICE_RESTART if why.engine_lost else WSCloseCode.GOING_AWAY
+            await _break_off(client, why.problem, code)
+            return False
+        if left:
+            await _pass_end(engine, up.result())
+            return False
+        lost = ended and down.result().code in _NEVER_SENT
+        if lost:
+            await _break_off(client, _gone("the engine broke off"), WSCloseCode.INTERNAL_ERROR)
+        else:
+            await _pass_end(client, down.result())
+        return lost
+
+
+async def _pass(source: _Socket, sink: _Socket, heard: Callable[[], None] = lambda: None) -> _End:
+    """Pass one side's messages on until it ends; or the other has gone."""
+    while True:
+        message = await source.receive()
+        heard()
+        try:
+            match message.type:
+                case WSMsgType.TEXT:
+                    await sink.send_str(message.data)
+                case WSMsgType.BINARY:
+                    await sink.send_bytes(message.data)
+                case WSMsgType.CLOSE:
+                    return _End(message.data, (message.extra or "").encode())
+                case _:
+                    return _End()
+        except aiohttp.ClientConnectionResetError:
+            return _End(WSCloseCode.GOING_AWAY)
+
+
+async def _pass_end(socket: _Socket, end: _End) -> None:
+    code = WSCloseCode.OK if end.code is None or end.code in _NEVER_SENT else end.code
+    await socket.close(code=code, message=end.reason)
+
+
+async def _break_off(client: web.WebSocketResponse, why: Problem, code: int) -> None:
+    try:
+        await client.send_str(_api_errors.realtime_event(why))
+    except aiohttp.ClientConnectionResetError:
+        return
+    await client.close(code=code, message=_api_errors.closing_reason(why))
+
+
+def _gone(message: str) -> Problem:
+    return Problem(
+        "engine_gone",
+        message,
+        "Connect again: an engine that has ended is started again for the next request",
+    )

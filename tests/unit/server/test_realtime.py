@@ -1,0 +1,151 @@
+"""A WebSocket through llmux before a real engine: both ways, and every way that it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType, web
+
+from llmux.server import _app
+from llmux.server._model import Asleep, Running
+
+REALTIME = "/v1/realtime"
+
+
+class Upstream:
+    """An engine that echoes, and ends as its client says."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+        self.code: int | None = None
+        self.headers: dict[str, str] = {}
+        self.query = ""
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get(REALTIME, self.talk)
+        return app
+
+    async def talk(self, request: web.Request) -> web.StreamResponse:
+        self.headers, self.query = dict(request.headers), request.query_string
+        socket = web.WebSocketResponse(protocols=("realtime",), max_msg_size=0)
+        await socket.prepare(request)
+        async for message in socket:
+            match message.data:
+                case "end":
+                    await socket.close(code=4000, message=b"enough")
+                case "break":
+                    request.transport.close()
+                case bytes(data):
+                    await socket.send_bytes(data)
+                case data:
+                    await socket.send_str(data)
+        self.code = socket.close_code
+        self.closed.set()
+        return socket
+
+
+@pytest.fixture
+async def upstream():
+    return Upstream()
+
+
+@pytest.fixture
+async def client(upstream, serve, make_driver, make_hands):
+    url = await serve(upstream.app())
+    driver = make_driver({"m": make_hands(url=url, drain_timeout=0.1), "other": make_hands()}, then="end")
+    async with aiohttp.ClientSession(await serve(_app.build(driver))) as session:
+        session.driver_ = driver
+        yield session
+
+
+def in_flight(client):
+    return len(client.driver_.models["m"].replicas[0].flights)
+
+
+async def last_words(socket):
+    """Read to the end; return the error that was told, if there was one, and the closing frame."""
+    error = None
+    async with asyncio.timeout(5):
+        while True:
+            message = await socket.receive()
+            if message.type is not WSMsgType.TEXT:
+                return error, message.data, message.extra
+            error = json.loads(message.data)["error"]["code"]
+
+
+async def test_messages_pass_both_ways_and_count_as_one_request(client, upstream):
+    asked = {"headers": {"Authorization": "Bearer t"}, "protocols": ("realtime", "other"), "max_msg_size": 0}
+    async with client.ws_connect(f"{REALTIME}?model=m&x=1", **asked) as socket:
+        assert socket.protocol == "realtime"
+        await socket.send_str("héllo")
+        await socket.send_bytes(b"\xff" * (5 << 20))
+        assert (await socket.receive()).data == "héllo"
+        assert (await socket.receive()).data == b"\xff" * (5 << 20)
+        assert in_flight(client) == 1
+        assert isinstance(client.driver_.models["m"].replicas[0].state, Running)
+        await socket.close(code=4001, message=b"bye")
+    async with asyncio.timeout(5):
+        await upstream.closed.wait()
+        while in_flight(client):  # noqa: ASYNC110 - it is counted out a moment later
+            await asyncio.sleep(0.001)
+    assert upstream.code == 4001
+    assert upstream.headers["Authorization"] == "Bearer t"
+    assert upstream.query == "model=m&x=1"
+
+
+async def test_the_engines_ending_reaches_the_client(client):
+    async with client.ws_connect(f"{REALTIME}?model=m") as socket:
+        await socket.send_str("end")
+        assert await last_words(socket) == (None, 4000, "enough")
+
+
+async def test_an_engine_that_breaks_off_is_told_of_by_an_event_and_a_code(client):
+    async with client.ws_connect(f"{REALTIME}?model=m") as socket:
+        await socket.send_str("break")
+        error, code, reason = await last_words(socket)
+    assert (error, code) == ("engine_gone", 1011)
+    assert reason.startswith("engine_gone: ")
+
+
+async def test_a_sleep_ends_it_once_the_drain_is_over(client):
+    async with client.ws_connect(f"{REALTIME}?model=m") as socket:
+        await client.driver_.sleep("m")
+        error, code, _ = await last_words(socket)
+    assert (error, code) == ("drain_timeout", 1001)
+    assert isinstance(client.driver_.models["m"].replicas[0].state, Asleep)
+
+
+async def test_an_engine_that_dies_ends_it(client):
+    async with client.ws_connect(f"{REALTIME}?model=m") as socket:
+        client.driver_.models["m"].replicas[0].life.die()
+        _, code, _ = await last_words(socket)
+    assert code == 1012
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"{REALTIME}?model=nope", 404),
+        (REALTIME, 400),
+        (f"{REALTIME}?model=other", 503),
+        ("/v1/responses?model=m", 501),
+    ],
+)
+async def test_what_cannot_be_is_refused_before_the_handshake(client, path, status):
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        await client.ws_connect(path)
+    assert caught.value.status == status
+
+
+async def test_a_model_may_be_the_default_and_have_another_name(client, upstream):
+    rules = client.driver_.models["m"].rules
+    client.driver_.models["m"].rules = replace(rules, is_default=True, aliases=("org/m",))
+    async with client.ws_connect(REALTIME):
+        assert upstream.query == ""
+    async with client.ws_connect(f"{REALTIME}?model=org/m"):
+        assert upstream.query == "model=m"
