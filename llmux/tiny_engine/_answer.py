@@ -1,12 +1,13 @@
-"""From an engine's pieces to the answer that a client gets: whole, in server-sent events, or an error in OpenAI's form."""
+"""From an engine's pieces to the answer that a client gets: whole, in server-sent events, or an error in its API's form."""
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
+from llmux.tiny_engine import _logprobs
 from llmux.tiny_engine._client import Piece
 from llmux.tiny_engine._messages import Finish
 from llmux.tiny_engine._protocol import ApiError, Envelope, Inference, Json, usage
@@ -16,7 +17,7 @@ from llmux.tiny_engine.errors import BusyError, MissingError, NotReadyError, Tin
 Pieces = AsyncGenerator[Piece, None]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_SERVER_SENT: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+SERVER_SENT: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,26 @@ class Exchange:
 
 
 @web.middleware
-async def openai_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer errors in OpenAI's form, those of unknown paths and wrong methods too."""
+async def errors_in_form(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer errors in the form of the path's API, those of unknown paths and wrong methods too."""
     try:
         return await handler(request)
     except ApiError as error:
-        return web.json_response(error.body, status=error.status)
+        return _refusal(request, error)
     except TinyEngineError as error:
-        translated = _translated(error)
-        return web.json_response(translated.body, status=translated.status)
+        return _refusal(request, translated(error))
     except web.HTTPException as error:
-        translated = ApiError(
-            error.status, error.reason.replace(" ", "") + "Error", f"{error.status}: {error.reason}"
-        )
-        return web.json_response(translated.body, status=error.status)
+        kind = error.reason.replace(" ", "") + "Error"
+        return _refusal(request, ApiError(error.status, kind, f"{error.status}: {error.reason}"))
 
 
-def _translated(error: TinyEngineError) -> ApiError:
+def _refusal(request: web.Request, error: ApiError) -> web.Response:
+    body = error.anthropic if request.path.startswith("/v1/messages") else error.body
+    return web.json_response(body, status=error.status)
+
+
+def translated(error: TinyEngineError) -> ApiError:
+    """Return an engine's error as an answer."""
     match error:
         case NotReadyError() | BusyError():
             return ApiError(503, "ServiceUnavailableError", str(error))
@@ -65,21 +69,38 @@ async def answer_whole(pieces: Pieces, exchange: Exchange) -> web.Response:
     """Answer with one JSON object."""
     collected = [piece async for piece in pieces]
     counted = usage(len(exchange.asked.prompt), sum(piece.tokens for piece in collected))
-    finish = collected[-1].finish or Finish.STOP
+    choices = [
+        _choice(index, [piece for piece in collected if piece.index == index], exchange)
+        for index in range(exchange.asked.choices)
+    ]
     text = "".join(piece.text for piece in collected)
-    body = exchange.envelope.whole(text, finish, counted)
-    return web.json_response({**body, **exchange.signature(text, finish)})
+    signature = exchange.signature(text, collected[-1].finish)
+    return web.json_response({**exchange.envelope.whole(choices, counted), **signature})
+
+
+def _choice(index: int, pieces: Sequence[Piece], exchange: Exchange) -> Json:
+    text = "".join(piece.text for piece in pieces)
+    return exchange.envelope.choice(
+        index, text, pieces[-1].finish or Finish.STOP, _logprobs_of(pieces, exchange)
+    )
+
+
+def _logprobs_of(pieces: Sequence[Piece], exchange: Exchange) -> Json | None:
+    if exchange.asked.sampling.logprobs is None:
+        return None
+    told = [piece.logprobs for piece in pieces if piece.logprobs]
+    return _logprobs.of_chat(told) if exchange.asked.chat else _logprobs.of_completion(told)
 
 
 async def answer_in_pieces(request: web.Request, pieces: Pieces, exchange: Exchange) -> web.StreamResponse:
     """Answer in server-sent events; nothing is sent before the first token, so that a refusal has its own status."""
-    response = web.StreamResponse(headers=_SERVER_SENT)
+    response = web.StreamResponse(headers=SERVER_SENT)
     try:
         await _send_pieces(request, response, pieces, exchange)
     except TinyEngineError as error:
         if not response.prepared:
             raise
-        await response.write(_event(_translated(error).body))
+        await response.write(event(translated(error).body))
     await response.write(b"data: [DONE]\n\n")
     return response
 
@@ -89,21 +110,25 @@ async def _send_pieces(
 ) -> None:
     asked, envelope = exchange.asked, exchange.envelope
     sent: list[Piece] = []
+    opened: set[int] = set()
     async for piece in pieces:
         sent.append(piece)
         if not response.prepared:
             await response.prepare(request)
-            if asked.chat:
-                await response.write(_event(envelope.opening()))
-        if piece.text or piece.finish:
-            await response.write(_event(envelope.chunk(piece.text, piece.finish)))
+        if asked.chat and piece.index not in opened:
+            opened.add(piece.index)
+            await response.write(event(envelope.opening(piece.index)))
+        if piece.text or piece.finish or piece.logprobs:
+            told = _logprobs_of((piece,), exchange)
+            await response.write(event(envelope.chunk(piece.index, piece.text, piece.finish, told)))
     if asked.stream_usage:
         counted = usage(len(asked.prompt), sum(piece.tokens for piece in sent))
-        await response.write(_event(envelope.usage(counted)))
+        await response.write(event(envelope.usage(counted)))
     signature = exchange.signature("".join(piece.text for piece in sent), sent[-1].finish)
     if signature:
-        await response.write(_event({**envelope.closing(), **signature}))
+        await response.write(event({**envelope.closing(), **signature}))
 
 
-def _event(body: Json) -> bytes:
-    return b"data: " + json.dumps(body).encode() + b"\n\n"
+def event(body: Json, name: str = "") -> bytes:
+    """Return a server-sent event."""
+    return (f"event: {name}\n" if name else "").encode() + b"data: " + json.dumps(body).encode() + b"\n\n"

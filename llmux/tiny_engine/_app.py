@@ -1,27 +1,30 @@
-"""The HTTP API: vLLM's routes, as far as this engine has what they speak of."""
+"""The HTTP API: vLLM's routes, as far as this engine has what they speak of; those of each further API have a module of their own."""
 
 import json
-import logging
 import os
 import time
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 from uuid import uuid4
 
 from aiohttp import web
 
-from llmux.tiny_engine._adapters import AdapterRegistry, Module
-from llmux.tiny_engine._answer import Exchange, answer_in_pieces, answer_whole, openai_errors
+from llmux.tiny_engine._adapters import Module
+from llmux.tiny_engine._answer import Exchange, answer_in_pieces, answer_whole, errors_in_form
+from llmux.tiny_engine._anthropic_app import MessagesApi
 from llmux.tiny_engine._client import EngineClient
-from llmux.tiny_engine._faults import Fault, Faults
+from llmux.tiny_engine._faults import Fault
+from llmux.tiny_engine._generating import Generating
 from llmux.tiny_engine._messages import Status
 from llmux.tiny_engine._protocol import Envelope, Limits, bad_request, parse_inference, parse_object
+from llmux.tiny_engine._realtime_app import RealtimeApi
+from llmux.tiny_engine._responses_app import ResponsesApi
 from llmux.tiny_engine._signature import NONCE_HEADER, Nonces
 from llmux.tiny_engine._tokenizer import Tokenizer
+from llmux.tiny_engine._tokens_app import TokensApi
 
-_LOG = logging.getLogger("llmux.tiny_engine.api")
 _TAGS: Final = ("weights", "kv_cache")
 _MODES: Final = ("abort", "wait", "keep")
 
@@ -50,7 +53,7 @@ async def make_app(
 ) -> web.Application:
     """Build the API once its adapters are loaded and its first faults armed. Raises TinyEngineError."""
     api = _Api(engine, tokenizer, limits, instance)
-    app = web.Application(middlewares=[openai_errors], client_max_size=16 << 20)
+    app = web.Application(middlewares=[errors_in_form], client_max_size=16 << 20)
     app.add_routes(
         [
             web.get("/health", api.health),
@@ -67,6 +70,15 @@ async def make_app(
             web.post("/reset_prefix_cache", api.reset_prefix_cache),
         ]
     )
+    responses = ResponsesApi(api.generating)
+    for part in (
+        responses,
+        MessagesApi(api.generating),
+        TokensApi(api.generating),
+        RealtimeApi(api.generating),
+    ):
+        app.add_routes(part.routes())
+    app.on_shutdown.append(responses.close)
     if offers.lora_calls:
         app.router.add_post("/v1/load_lora_adapter", api.adapters.load)
         app.router.add_post("/v1/unload_lora_adapter", api.adapters.unload)
@@ -84,12 +96,12 @@ class _Api:
         self, engine: EngineClient, tokenizer: Tokenizer, limits: Limits, instance: Instance
     ) -> None:
         self._engine = engine
-        self._tokenizer = tokenizer
         self._limits = limits
         self._instance = instance
         self._nonces = Nonces()
-        self.adapters = AdapterRegistry(engine, limits.model)
-        self.faults = Faults(engine)
+        self.generating = Generating(engine, tokenizer, limits)
+        self.adapters = self.generating.adapters
+        self.faults = self.generating.faults
 
     async def health(self, _: web.Request) -> web.Response:
         return web.Response(status=503 if self._engine.dead else 200)
@@ -169,15 +181,11 @@ class _Api:
         data = await request.read()
         if garbage := self.faults.garbage(request):
             return garbage
-        limits = replace(self._limits, adapters=self.adapters.names)
-        asked = parse_inference(data, self._tokenizer, limits, chat=chat)
+        asked = parse_inference(data, self.generating.tokenizer, self.generating.limits, chat=chat)
         name = f"{'chatcmpl' if chat else 'cmpl'}-{uuid4().hex}"
         signer = self._nonces.signer(request.headers.get(NONCE_HEADER), asked.model, asked.digest)
         exchange = Exchange(asked, Envelope(name, int(time.time()), asked.model, chat), signer)
-        _LOG.info("%s: %s, %d tokens of prompt, %s", name, asked.model, len(asked.prompt), asked.sampling)
-        adapter = self.adapters.find(asked.model)
-        generated = self._engine.generate(name, asked.prompt, asked.sampling, asked.stops, adapter)
-        async with aclosing(self.faults.stalled(generated)) as pieces:
+        async with aclosing(self.generating.pieces(name, asked)) as pieces:
             if asked.stream:
                 return await answer_in_pieces(request, pieces, exchange)
             return await answer_whole(pieces, exchange)

@@ -33,12 +33,26 @@ from llmux.tiny_engine.errors import MissingError, NotReadyError, TinyEngineErro
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """A token and how likely it was."""
+
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True)
 class Piece:
     """A bit of the answer; `tokens` counts those it took, `finish` is set on the last piece."""
 
     text: str
     tokens: int
     finish: Finish | None
+    stop: str | None = None
+    """The stop string that ended it."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Its token's, and those of the likeliest ones, where they were asked for."""
+    index: int = 0
+    """Which of several answers to one request it is of."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +176,11 @@ class EngineClient:
         """Make a utility call without arguments. Raises TinyEngineError if the worker refuses."""
         return await self._ask(Call(method))
 
+    async def embed(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        """Return a text as a direction. Raises NotReadyError, WorkerDiedError."""
+        self._require_awake()
+        return (await self._answered(Call("embed", tokens=tuple(tokens)))).vector
+
     async def is_sleeping(self) -> bool:
         return bool((await self._ask(Call("status"))).asleep)
 
@@ -176,9 +195,16 @@ class EngineClient:
             raise self.dead or NotReadyError(output.message, output.hint)
         data = b"" if output.token is None else self._tokenizer.token_bytes(output.token)
         certain = text.feed(data, final=output.finish is not None)
-        return Piece(certain, int(output.token is not None), Finish.STOP if text.stopped else output.finish)
+        finish = Finish.STOP if text.stopped else output.finish
+        logprobs = tuple(
+            TokenLogprob(self._tokenizer.token_bytes(token), logprob) for token, logprob in output.logprobs
+        )
+        return Piece(certain, int(output.token is not None), finish, text.stop, logprobs)
 
     async def _ask(self, call: Call) -> Status:
+        return (await self._answered(call)).status
+
+    async def _answered(self, call: Call) -> Reply:
         async with self._one_call:
             if self.dead is not None:
                 raise self.dead
@@ -188,7 +214,7 @@ class EngineClient:
             raise MissingError(reply.error, reply.hint)
         if reply.error:
             raise TinyEngineError(reply.error, reply.hint)
-        return reply.status
+        return reply
 
     async def _sent(self, call: Call) -> Reply:
         waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()

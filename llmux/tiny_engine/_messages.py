@@ -25,6 +25,8 @@ class Sampling:
     top_k: int = 0
     seed: int | None = None
     ignore_eos: bool = False
+    logprobs: int | None = None
+    """How many of the likeliest tokens are told with each that is chosen; None: nothing is told."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Output:
     finish: Finish | None = None
     message: str = ""
     hint: str = ""
+    logprobs: tuple[tuple[int, float], ...] = ()
+    """The token's own log-probability, then those of the likeliest, where they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Call:
     tags: tuple[str, ...] = ()
     adapter: Adapter | None = None
     amount: float = 0
+    tokens: tuple[int, ...] = ()
     call: int = 0
 
 
@@ -103,6 +108,8 @@ class Reply:
     error: str = ""
     hint: str = ""
     missing: bool = False
+    vector: tuple[float, ...] = ()
+    """What the call `embed` has made of its tokens."""
 
 
 def encode(message: Add | End | Output | Call | Reply) -> bytes:
@@ -120,19 +127,21 @@ def decode_request(data: bytes) -> Add | End:
 def decode_output(data: bytes) -> Output:
     fields = json.loads(data)
     finish = fields["finish"]
-    return Output(**{**fields, "finish": None if finish is None else Finish(finish)})
+    logprobs = tuple((token, logprob) for token, logprob in fields["logprobs"])
+    return Output(**{**fields, "finish": None if finish is None else Finish(finish), "logprobs": logprobs})
 
 
 def decode_call(data: bytes) -> Call:
     fields = json.loads(data)
-    return Call(**{**fields, "tags": tuple(fields["tags"]), "adapter": _adapter(fields["adapter"])})
+    lists = {name: tuple(fields[name]) for name in ("tags", "tokens")}
+    return Call(**{**fields, **lists, "adapter": _adapter(fields["adapter"])})
 
 
 def decode_reply(data: bytes) -> Reply:
     fields = json.loads(data)
     status = fields["status"]
     lists = {name: tuple(status[name]) for name in ("asleep", "adapters")}
-    return Reply(**{**fields, "status": Status(**{**status, **lists})})
+    return Reply(**{**fields, "status": Status(**{**status, **lists}), "vector": tuple(fields["vector"])})
 
 
 def _adapter(fields: Mapping[str, str] | None) -> Adapter | None:

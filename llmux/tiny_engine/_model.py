@@ -99,6 +99,11 @@ class Model:
     def advance(self, state: State, token: int) -> State:
         return _advance(state, token, self.weights.tensors().memory)
 
+    def embed(self, tokens: Sequence[int]) -> Array:
+        """Return a text as a direction: its fading memory, of length 1. Raises NotReadyError."""
+        memory = self.prefill(tokens).memory
+        return (memory / (np.linalg.norm(memory) or 1.0)).astype(np.float32)
+
     def logits(self, state: State, delta: Delta | None) -> Array:
         return self.compiled.step(self.weights.tensors(), state.recent, state.memory, delta)
 
@@ -122,3 +127,12 @@ def choose(logits: Array, sampling: Sampling, random: np.random.Generator) -> in
     probabilities /= probabilities.sum()
     probabilities[1:][np.cumsum(probabilities)[:-1] >= sampling.top_p] = 0
     return int(random.choice(order, p=probabilities / probabilities.sum()))
+
+
+def logprobs_of(logits: Array, token: int, most: int) -> tuple[tuple[int, float], ...]:
+    """Return the token's log-probability, and those of the `most` likeliest ones, as the model has them before sampling."""
+    values = logits.astype(np.float64)
+    values -= values.max()
+    values -= np.log(np.exp(values).sum())
+    likeliest = np.argsort(-values, kind="stable")[:most]
+    return tuple((int(each), float(values[each])) for each in (token, *likeliest))

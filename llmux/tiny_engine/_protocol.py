@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from llmux.tiny_engine._messages import Finish, Sampling
@@ -14,19 +14,26 @@ Json = Mapping[str, object]
 
 _DEFAULT_COMPLETION_TOKENS: Final = 16
 # Refused rather than ignored when they ask for more than their neutral value.
-_NOT_OFFERED: Final[Json] = {"n": 1, "best_of": 1, "logprobs": False, "echo": False, "tools": []}
+_NOT_OFFERED: Final[Json] = {"best_of": 1, "echo": False, "tools": []}
+_MOST_CHOICES: Final = 16
+_MOST_LOGPROBS: Final = 20
 # A tuple: the role asked for may be unhashable.
 _ROLES: Final = ("system", "developer", "user", "assistant")
 _MAX_SEED: Final = (1 << 63) - 1
 
 
+_ANTHROPIC: Final = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
+
+
 class ApiError(Exception):
-    """An answer in OpenAI's error form; `param` is the field of the body that is wrong."""
+    """An answer in OpenAI's or Anthropic's error form; `param` is the field of the body that is wrong."""
 
     def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.body: Json = {"error": {"message": message, "type": kind, "param": param, "code": status}}
+        told = {"type": _ANTHROPIC.get(status, "api_error"), "message": message}
+        self.anthropic: Json = {"type": "error", "error": told}
 
 
 def bad_request(message: str, param: str | None = None) -> ApiError:
@@ -55,30 +62,34 @@ class Inference:
     stream_usage: bool
     digest: str
     """Of what was asked, for a signature."""
+    choices: int = 1
+    """How many answers are asked for."""
 
 
 def parse_inference(data: bytes, tokenizer: Tokenizer, limits: Limits, *, chat: bool) -> Inference:
     """Read the body of /v1/chat/completions (`chat`) or /v1/completions. Raises ApiError, naming the field."""
     body = parse_object(data)
-    model = _model(body, limits)
+    model = served(body, limits)
     for name, neutral in _NOT_OFFERED.items():
         if body.get(name) not in (None, False, neutral):  # a tuple: it may be unhashable
             raise bad_request(f"{name} is not offered by this engine; leave it out", name)
-    prompt = tuple(tokenizer.encode_chat(_turns(body)) if chat else _plain_prompt(body, tokenizer))
-    room = limits.max_model_len - len(prompt)
-    if room < 1:
-        asked = f"the prompt has {len(prompt)} tokens, the model's limit is {limits.max_model_len} with the answer"
-        raise bad_request(f"{asked}; shorten it", "messages" if chat else "prompt")
+    prompt = tuple(tokenizer.encode_chat(turns(body)) if chat else plain_prompt(body, "prompt", tokenizer))
+    room = room_beside(prompt, limits, "messages" if chat else "prompt")
+    longest = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
     options = body.get("stream_options") or {}
     return Inference(
         chat=chat,
         model=model,
         prompt=prompt,
-        sampling=_sampling(body, room, room if chat else min(room, _DEFAULT_COMPLETION_TOKENS)),
-        stops=_stops(body.get("stop")),
-        stream=_flag(body, "stream"),
+        sampling=replace(
+            sampling(body, longest, room, room if chat else min(room, _DEFAULT_COMPLETION_TOKENS)),
+            logprobs=_logprobs(body, chat=chat),
+        ),
+        stops=stops(body, "stop"),
+        stream=flag(body, "stream"),
         stream_usage=isinstance(options, dict) and options.get("include_usage") is True,
         digest=prompt_digest(body.get("messages" if chat else "prompt")),
+        choices=integer(body, "n", 1, 1, _MOST_CHOICES),
     )
 
 
@@ -92,32 +103,49 @@ def parse_object(data: bytes) -> Json:
     return body
 
 
-def _model(body: Json, limits: Limits) -> str:
+def served(body: Json, limits: Limits) -> str:
+    """Return the model that is asked for, which may be left out. Raises ApiError."""
     name = body.get("model")
-    for served in (limits.model, *limits.adapters):
-        if name in (None, served):  # a tuple: it may be unhashable
-            return served
+    for known in (limits.model, *limits.adapters):
+        if name in (None, known):  # a tuple: it may be unhashable
+            return known
     message = f"The model `{name}` does not exist; this engine serves `{limits.model}`."
     raise ApiError(404, "NotFoundError", message, "model")
 
 
-def _sampling(body: Json, room: int, default: int) -> Sampling:
-    longest = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
-    tokens = _integer(body, longest, default, 1, room)
+def room_beside(prompt: Sequence[int], limits: Limits, field: str) -> int:
+    """Return how many tokens an answer may have. Raises ApiError where that is none."""
+    room = limits.max_model_len - len(prompt)
+    if room < 1:
+        asked = f"the prompt has {len(prompt)} tokens, the model's limit is {limits.max_model_len} with the answer"
+        raise bad_request(f"{asked}; shorten it", field)
+    return room
+
+
+def sampling(body: Json, longest: str, room: int, default: int) -> Sampling:
+    """Return how tokens are to be chosen; `longest` is the field that has their number. Raises ApiError."""
+    tokens = integer(body, longest, default, 1, room)
     seed = (
-        None if body.get("seed") is None else _integer(body, "seed", 0, -_MAX_SEED - 1, _MAX_SEED) & _MAX_SEED
+        None if body.get("seed") is None else integer(body, "seed", 0, -_MAX_SEED - 1, _MAX_SEED) & _MAX_SEED
     )
     return Sampling(
         max_tokens=tokens,
-        temperature=_number(body, "temperature", 1.0, 0.0, 2.0),
-        top_p=_number(body, "top_p", 1.0, 1e-9, 1.0),
-        top_k=max(0, _integer(body, "top_k", 0, -1, _MAX_SEED)),
+        temperature=number(body, "temperature", 1.0, 0.0, 2.0),
+        top_p=number(body, "top_p", 1.0, 1e-9, 1.0),
+        top_k=max(0, integer(body, "top_k", 0, -1, _MAX_SEED)),
         seed=seed,
-        ignore_eos=_flag(body, "ignore_eos"),
+        ignore_eos=flag(body, "ignore_eos"),
     )
 
 
-def _turns(body: Json) -> list[tuple[str, str]]:
+def _logprobs(body: Json, *, chat: bool) -> int | None:
+    if not chat:
+        return None if body.get("logprobs") is None else integer(body, "logprobs", 0, 0, _MOST_LOGPROBS)
+    return integer(body, "top_logprobs", 0, 0, _MOST_LOGPROBS) if flag(body, "logprobs") else None
+
+
+def turns(body: Json) -> list[tuple[str, str]]:
+    """Return the roles and texts of `messages`. Raises ApiError."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise bad_request("messages must be a list with at least one message", "messages")
@@ -138,31 +166,34 @@ def _turn(index: int, message: object) -> tuple[str, str]:
     return str(message["role"]), "".join(map(str, texts))
 
 
-def _plain_prompt(body: Json, tokenizer: Tokenizer) -> list[int]:
-    prompt = body.get("prompt")
+def plain_prompt(body: Json, field: str, tokenizer: Tokenizer) -> list[int]:
+    """Return the tokens of a field that is a text, or tokens already. Raises ApiError."""
+    prompt = body.get(field)
     if isinstance(prompt, str):
         return tokenizer.encode(prompt)
     tokens = prompt if isinstance(prompt, list) else [None]
     if tokens and all(type(token) is int and 0 <= token < tokenizer.size for token in tokens):
         return list(tokens)
-    raise bad_request(f"prompt must be a text or a list of token ids below {tokenizer.size}", "prompt")
+    raise bad_request(f"{field} must be a text or a list of token ids below {tokenizer.size}", field)
 
 
-def _stops(value: object) -> tuple[str, ...]:
-    stops = [] if value is None else [value] if isinstance(value, str) else value
-    if not isinstance(stops, list) or not all(isinstance(stop, str) and stop for stop in stops):
-        raise bad_request("stop must be a text or a list of texts, none empty", "stop")
-    return tuple(stops)
+def stops(body: Json, field: str) -> tuple[str, ...]:
+    """Return the texts that end an answer. Raises ApiError."""
+    value = body.get(field)
+    listed = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(stop, str) and stop for stop in listed):
+        raise bad_request(f"{field} must be a text or a list of texts, none empty", field)
+    return tuple(listed)
 
 
-def _flag(body: Json, name: str) -> bool:
+def flag(body: Json, name: str) -> bool:
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
         raise bad_request(f"{name} must be true or false", name)
     return value is True
 
 
-def _integer(body: Json, name: str, default: int, low: int, high: int) -> int:
+def integer(body: Json, name: str, default: int, low: int, high: int) -> int:
     value = body.get(name)
     if value is None:
         return default
@@ -171,7 +202,7 @@ def _integer(body: Json, name: str, default: int, low: int, high: int) -> int:
     return value
 
 
-def _number(body: Json, name: str, default: float, low: float, high: float) -> float:
+def number(body: Json, name: str, default: float, low: float, high: float) -> float:
     value = body.get(name)
     if value is None:
         return default
@@ -191,18 +222,21 @@ class Envelope:
     model: str
     chat: bool
 
-    def whole(self, text: str, finish: Finish, usage: Json) -> Json:
-        choice = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
-        return self._object([{"index": 0, **choice, "logprobs": None, "finish_reason": finish}], "", usage)
+    def whole(self, choices: list[Json], usage: Json) -> Json:
+        return self._object(choices, "", usage)
 
-    def opening(self) -> Json:
-        """Build a chat stream's first chunk, which names the role."""
-        return self._chunk({"delta": {"role": "assistant", "content": ""}}, None)
+    def choice(self, index: int, text: str, finish: Finish, logprobs: Json | None) -> Json:
+        """Build one of a whole answer's choices."""
+        said = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+        return {"index": index, **said, "logprobs": logprobs, "finish_reason": finish}
 
-    def chunk(self, text: str, finish: Finish | None) -> Json:
-        return self._chunk(
-            {"delta": {"content": text} if text else {}} if self.chat else {"text": text}, finish
-        )
+    def opening(self, index: int) -> Json:
+        """Build the first chunk of one of a chat stream's choices, which names the role."""
+        return self._chunk(index, {"delta": {"role": "assistant", "content": ""}}, None, None)
+
+    def chunk(self, index: int, text: str, finish: Finish | None, logprobs: Json | None) -> Json:
+        said = {"delta": {"content": text} if text else {}} if self.chat else {"text": text}
+        return self._chunk(index, said, finish, logprobs)
 
     def closing(self) -> Json:
         """Build a stream's last object, without choices, for what concerns the whole answer."""
@@ -211,10 +245,9 @@ class Envelope:
     def usage(self, usage: Json) -> Json:
         return self._object([], ".chunk", usage)
 
-    def _chunk(self, choice: Json, finish: Finish | None) -> Json:
-        return self._object(
-            [{"index": 0, **choice, "logprobs": None, "finish_reason": finish}], ".chunk", None
-        )
+    def _chunk(self, index: int, said: Json, finish: Finish | None, logprobs: Json | None) -> Json:
+        choice = {"index": index, **said, "logprobs": logprobs, "finish_reason": finish}
+        return self._object([choice], ".chunk", None)
 
     def _object(self, choices: list[Json], suffix: str, usage: Json | None) -> Json:
         kind = f"chat.completion{suffix}" if self.chat else "text_completion"

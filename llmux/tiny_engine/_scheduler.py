@@ -8,7 +8,7 @@ import numpy as np
 
 from llmux.tiny_engine._lora import Delta
 from llmux.tiny_engine._messages import Add, Finish, Output
-from llmux.tiny_engine._model import Model, State, choose
+from llmux.tiny_engine._model import Model, State, choose, logprobs_of
 from llmux.tiny_engine._tokenizer import END
 
 _NOW: Final = 0.0
@@ -82,7 +82,9 @@ class Scheduler:
 
     def _next(self, sequence: _Sequence, now: float) -> list[Output]:
         request, sampling = sequence.add.request, sequence.add.sampling
-        token = choose(self._model.logits(sequence.state, sequence.delta), sampling, sequence.random)
+        logits = self._model.logits(sequence.state, sequence.delta)
+        token = choose(logits.copy(), sampling, sequence.random)
+        logprobs = () if sampling.logprobs is None else logprobs_of(logits, token, sampling.logprobs)
         sequence.produced += 1
         sequence.due = now + self.token_delay
         self.generated += 1
@@ -92,4 +94,4 @@ class Scheduler:
             sequence.state = self._model.advance(sequence.state, token)
         else:
             del self._running[request]
-        return [Output(request, None if ended else token, finish)]
+        return [Output(request, None if ended else token, finish, logprobs=() if ended else logprobs)]

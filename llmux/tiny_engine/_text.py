@@ -11,17 +11,22 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._stops = tuple(stops)
         self._held = ""
-        self.stopped = False
+        self.stop: str | None = None
+        """The one that was met."""
+
+    @property
+    def stopped(self) -> bool:
+        return self.stop is not None
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
         """Take the next token's bytes; returns the text that is now certain, all of it when `final`."""
         if self.stopped:
             return ""
         text = self._held + self._decoder.decode(data, final)
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        found = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
-            self.stopped = True
-            return text[: min(found)]
+            at, self.stop = min(found)
+            return text[:at]
         certain = len(text) if final else len(text) - self._possible_start(text)
         self._held = text[certain:]
         return text[:certain]

@@ -137,6 +137,9 @@ class _Worker:
             if call.method == "sleep":
                 self._begin_sleep(_Sleep(caller, call))
                 return
+            if call.method == "embed":
+                self._reply(caller, call, vector=tuple(self._model.embed(call.tokens).tolist()))
+                return
             self._perform(call)
         except TinyEngineError as error:
             self._reply(caller, call, error)
@@ -221,7 +224,14 @@ class _Worker:
             adapters=self._model.adapters.names,
         )
 
-    def _reply(self, caller: bytes, call: Call, error: TinyEngineError | None = None) -> None:
+    def _reply(
+        self,
+        caller: bytes,
+        call: Call,
+        error: TinyEngineError | None = None,
+        vector: tuple[float, ...] = (),
+    ) -> None:
         refusal = (error.message, error.hint) if error else ("", "")
-        reply = Reply(call.call, self._status(), *refusal, missing=isinstance(error, AdapterNotFoundError))
+        missing = isinstance(error, AdapterNotFoundError)
+        reply = Reply(call.call, self._status(), *refusal, missing=missing, vector=vector)
         self._utility.send_multipart([caller, encode(reply)])

@@ -76,6 +76,38 @@ def test_stop_ends_the_text_before_it(engine):
     assert engine.metric("vllm:num_requests_running") == 0
 
 
+def test_several_answers_are_drawn_apart_and_by_the_seed(engine):
+    asked = {"temperature": 1.5, "seed": 3, "n": 3, "max_tokens": 8, "ignore_eos": True}
+    answer = engine.chat(**asked).json
+    said = [choice["message"]["content"] for choice in answer["choices"]]
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
+    assert len(set(said)) > 1
+    assert answer["usage"]["completion_tokens"] == 24
+    assert said[1] == engine.answer(**{**asked, "n": 1, "seed": 4})
+    chunks = [json.loads(event) for event in _events(engine.chat(**asked, stream=True).text)[:-1]]
+    streamed = ["", "", ""]
+    for choice in (each["choices"][0] for each in chunks):
+        streamed[choice["index"]] += choice["delta"].get("content", "")
+    assert streamed == said
+
+
+def test_log_probabilities_are_those_of_the_model_and_the_likeliest_is_chosen(engine):
+    asked = {"max_tokens": 6, "ignore_eos": True}
+    told = engine.chat(logprobs=True, top_logprobs=2, **asked).json["choices"][0]["logprobs"]["content"]
+    assert len(told) == 6
+    for token in told:
+        assert token["token"] == token["top_logprobs"][0]["token"] == bytes(token["bytes"]).decode()
+        assert 0 >= token["logprob"] >= token["top_logprobs"][1]["logprob"]
+    body = {"prompt": "The lamp", "temperature": 0, "logprobs": 1, **asked}
+    choice = engine.post("/v1/completions", body).json["choices"][0]
+    logprobs = choice["logprobs"]
+    assert "".join(logprobs["tokens"]) == choice["text"]
+    assert (
+        len(logprobs["token_logprobs"]) == len(logprobs["top_logprobs"]) == len(logprobs["text_offset"]) == 6
+    )
+    assert engine.chat(**asked).json["choices"][0]["logprobs"] is None
+
+
 def test_usage_counts_tokens(engine):
     usage = engine.chat(max_tokens=9, ignore_eos=True).json["usage"]
     assert usage["completion_tokens"] == 9
@@ -103,7 +135,8 @@ def test_a_prompt_seen_before_is_taken_from_the_prefix_cache(engine):
         ({"temperature": -1}, 400, "temperature"),
         ({"max_tokens": 0}, 400, "max_tokens"),
         ({"stop": [1]}, 400, "stop"),
-        ({"n": 2}, 400, "n"),
+        ({"n": 17}, 400, "n"),
+        ({"logprobs": True, "top_logprobs": 21}, 400, "top_logprobs"),
         ({"stop": {}}, 400, "stop"),
         ({"model": ["tiny"]}, 404, "model"),
         ({"n": [2]}, 400, "n"),

@@ -13,5 +13,5 @@ def test_a_cut_character_is_replaced_at_the_end():
 def test_a_possible_stop_is_held_back_and_given_out_if_it_was_none():
     stream = TextStream(["END", "ND!"])
     assert [stream.feed(part) for part in (b"xE", b"N", b"d", b"END")] == ["x", "", "ENd", ""]
-    assert stream.stopped
+    assert stream.stop == "END"
     assert stream.feed(b"more", final=True) == ""
