@@ -18,6 +18,7 @@ from llmux.tiny_engine._protocol import (
     room_beside,
     sampling,
     served,
+    stops,
     turns,
 )
 from llmux.tiny_engine._signature import prompt_digest
@@ -58,7 +59,7 @@ def parse(body: Json, before: Turns, tokenizer: Tokenizer, limits: Limits) -> As
         model=model,
         prompt=prompt,
         sampling=sampling(body, "max_output_tokens", room, room),
-        stops=(),
+        stops=stops(body, "stop"),
         stream=flag(body, "stream"),
         stream_usage=True,
         digest=prompt_digest(body.get("input")),
