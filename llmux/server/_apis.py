@@ -88,6 +88,15 @@ def known(path: str) -> bool:
     )
 
 
+def model_in(path: str) -> str | None:
+    """Return the model that a path itself names."""
+    match _parts(path):
+        case ["v1", "models", *name] if name:
+            return "/".join(name)
+        case _:
+            return None
+
+
 def generates(path: str) -> bool:
     """Say whether a model writes an answer there, by a request's sampling parameters."""
     return "/" + "/".join(_parts(path)) in _GENERATING

@@ -62,10 +62,16 @@ class Errand:
     """What is made of an answer of this replica, with this status and content type."""
 
 
-def read(content_type: str, body: bytes, *, named_in_query: bool) -> Said:
-    """Return what a body says; one of any kind may go with a model in the query. Raises RequestInvalid."""
+def read(path: str, content_type: str, body: bytes, *, named_in_query: bool) -> Said:
+    """Return what a body says. Raises RequestInvalid.
+
+    One of any kind may go with a model in the query; but where a model writes, it is JSON whatever its type, as there are
+    engines that do not look at that: nobody gets around a cap so.
+    """
     if not body:
         return Said()
+    if _apis.generates(path):
+        return _routing.read(_JSON, body)
     try:
         return _routing.read(content_type, body)
     except RequestInvalid:
@@ -78,7 +84,7 @@ def addressee(models: Mapping[str, Model], homes: Homes, call: Call) -> Addresse
     """Find whom a request is for. Raises RequestInvalid, UnknownModel and UnknownItem."""
     item = _homes.item_of(call.path)
     home = homes.find(item) if item else None
-    name = call.said.model or call.model
+    name = call.said.model or call.model or _apis.model_in(call.path)
     if name is None and home is not None:
         return Addressee(_names.target_of(models, home.asked), home.replica, named=False)
     named = name is not None

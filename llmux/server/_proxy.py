@@ -59,7 +59,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
     body = await request.read()
     content_type, model = request.headers.get("Content-Type", ""), request.query.get("model")
     long = len(body) > _PARSED_AT_ONCE
-    read = partial(_errands.read, content_type, body, named_in_query=model is not None)
+    read = partial(_errands.read, request.path, content_type, body, named_in_query=model is not None)
     said = await asyncio.to_thread(read) if long else read()
     target = request.rel_url.raw_path_qs
     call = Call(request.method, request.path, target, model, content_type, body, said)

@@ -24,7 +24,7 @@ from llmux.server._journey import journey_of
 from llmux.server._queue import Admission
 from llmux.server._record import Model
 from llmux.server._web import ADAPTERS, DRIVER
-from llmux.server.errors import EngineLacks, ModelUnavailable, Problem
+from llmux.server.errors import EngineLacks, ModelUnavailable, OriginRefused, Problem
 
 _LARGEST_MESSAGE = 16 << 20
 """Bytes; audio travels as text in messages of up to 15 MiB."""
@@ -57,14 +57,15 @@ class _End:
 
 def is_asked(request: web.Request) -> bool:
     """Say whether the client asks for a WebSocket."""
-    return request.headers.get("Upgrade", "").strip().lower() == "websocket"
+    return request.method == "GET" and request.headers.get("Upgrade", "").strip().lower() == "websocket"
 
 
 async def converse(request: web.Request, errand: Errand, to: Addressee) -> web.StreamResponse:
     """Have a client talk with an engine until one of them ends it.
 
-    Raises EngineLacks, ModelUnavailable and what an admission raises, while the client has not been answered.
+    Raises OriginRefused, EngineLacks, ModelUnavailable and what an admission raises, while the client has not been answered.
     """
+    _check_origin(request)
     driver, target, journey = request.app[DRIVER], to.target, journey_of(request)
     async with driver.admit(target.model.name, None, journey.caller, replica=to.replica) as admission:
         journey.admitted(admission)
@@ -74,6 +75,12 @@ async def converse(request: web.Request, errand: Errand, to: Addressee) -> web.S
         if lost:
             driver.suspect(admission, silent=False)
         return client
+
+
+def _check_origin(request: web.Request) -> None:
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2].lower() != request.host.lower():
+        raise OriginRefused(origin, hint="Have the page's own server open it")
 
 
 class _Conversation:

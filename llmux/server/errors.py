@@ -22,6 +22,7 @@ __all__ = [
     "ModelUnavailable",
     "NoCheckpoint",
     "NodeUnfit",
+    "OriginRefused",
     "PathRefused",
     "Problem",
     "QueueFull",
@@ -169,6 +170,16 @@ class RequestInvalid(ServerError):
 
     def what(self) -> str:
         return self.reason
+
+
+@dataclass(eq=False)
+class OriginRefused(ServerError):
+    """A WebSocket that a page of another origin asks for: browsers let any page open one, and read what it brings."""
+
+    origin: str
+
+    def what(self) -> str:
+        return f"a page of {self.origin} cannot open a WebSocket here"
 
 
 @dataclass(eq=False)

@@ -71,3 +71,11 @@ def test_what_an_engine_may_lack(path, known):
 )
 def test_where_a_model_writes(path, generates):
     assert _apis.generates(path) is generates
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [("/v1/models/org/m", "org/m"), ("/v1/models", None), ("/v1/files/m", None)],
+)
+def test_a_path_may_name_a_model(path, model):
+    assert _apis.model_in(path) == model

@@ -151,6 +151,15 @@ async def test_defaults_and_caps_are_for_requests_that_generate(client, upstream
     ]
 
 
+@pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data; boundary=x"])
+async def test_no_content_type_leads_around_a_cap(client, upstreams, content_type):
+    rule(client, max_tokens=10, is_default=True)
+    headers = {"Content-Type": content_type}
+    await ask(client, CHAT, data=b'{"max_tokens": 99}', headers=headers)
+    assert json.loads(upstreams["m"].asked[0][1])["max_tokens"] == 10
+    await ask(client, f"{CHAT}?model=m", 400, data=b'{"max_tokens": 99,}', headers=headers)
+
+
 async def test_what_an_engine_keeps_is_asked_of_the_model_that_made_it(client, upstreams):
     rule(client, "n", aliases=("alias",))
     rule(client, "m", is_default=True)
@@ -200,6 +209,8 @@ async def test_what_an_engine_lacks_is_a_501_that_names_it(client):
     answer = json.loads(await ask(client, "/v1/messages", 501, json={"model": "m"}))
     assert (answer["type"], answer["error"]["type"]) == ("error", "api_error")
     await ask(client, CHAT, 501, method="GET", params={"model": "m"})
+    deleted = await ask(client, "/v1/models/m", 501, method="DELETE")
+    assert b"does not have DELETE /v1/models/m" in deleted
     assert b"404" in await ask(client, "/v1/nobodys_call", 404, json={"model": "m"})
 
 

@@ -142,6 +142,17 @@ async def test_what_cannot_be_is_refused_before_the_handshake(client, path, stat
     assert caught.value.status == status
 
 
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "null"])
+async def test_no_page_of_another_origin_opens_one(client, origin):
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        await client.ws_connect(f"{REALTIME}?model=m", origin=origin)
+    assert caught.value.status == 403
+    own = str(client._base_url).rstrip("/")
+    async with client.ws_connect(f"{REALTIME}?model=m", origin=own) as socket:
+        await socket.send_str("hello")
+        assert (await socket.receive()).data == "hello"
+
+
 async def test_a_model_may_be_the_default_and_have_another_name(client, upstream):
     rules = client.driver_.models["m"].rules
     client.driver_.models["m"].rules = replace(rules, is_default=True, aliases=("org/m",))
