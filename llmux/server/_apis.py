@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 
 from llmux.server.errors import PathRefused, RequestInvalid
 
@@ -26,6 +27,8 @@ TOP_LEVEL = (
 )
 """What vLLM serves beside /v1 for clients."""
 
+PATHS_REMEMBERED = 256
+"""Most requests are for a few paths, and what these are is asked several times of each."""
 _NEVER_BELOW_V1 = frozenset({"load_lora_adapter", "unload_lora_adapter"})
 _BELOW_V1 = frozenset(
     {
@@ -71,6 +74,7 @@ def form_of(path: str) -> Form:
     return Form.ANTHROPIC if _parts(path)[:2] == ["v1", "messages"] else Form.OPENAI
 
 
+@lru_cache(PATHS_REMEMBERED)
 def check(path: str) -> None:
     """Refuse a decoded path that is no client's to call. Raises RequestInvalid and PathRefused."""
     if not {".", ".."}.isdisjoint(re.split(r"[/\\]", path)):
@@ -97,6 +101,7 @@ def model_in(path: str) -> str | None:
             return None
 
 
+@lru_cache(PATHS_REMEMBERED)
 def generates(path: str) -> bool:
     """Say whether a model writes an answer there, by a request's sampling parameters."""
     return "/" + "/".join(_parts(path)) in _GENERATING

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+
+from llmux.server._apis import PATHS_REMEMBERED
 
 _COLLECTIONS = frozenset(
     {
@@ -77,6 +80,7 @@ class Homes:
         self._homes.pop(item, None)
 
 
+@lru_cache(PATHS_REMEMBERED)
 def collection_of(path: str) -> str | None:
     """Return the collection that a POST to this path adds to."""
     match _parts(path):
@@ -86,6 +90,7 @@ def collection_of(path: str) -> str | None:
             return None
 
 
+@lru_cache(PATHS_REMEMBERED)
 def item_of(path: str) -> Item | None:
     """Return the object that this path is of, or of a part of."""
     match _parts(path):
@@ -104,7 +109,7 @@ def references(fields: Mapping[str, object]) -> Iterator[tuple[str, Item]]:
     """Yield the objects that a request names, each with its field."""
     for field, collection in _REFERENCES.items():
         value = fields.get(field)
-        named = value.get("id") if isinstance(value, Mapping) else value
+        named = value.get("id") if isinstance(value, dict) else value
         if isinstance(named, str):
             yield field, Item(collection, named)
 

@@ -117,6 +117,18 @@ async def test_requests_are_spread_over_the_replicas_that_serve(make_driver, mak
             assert {one.replica, other.replica} == {"m", "m@2"}
 
 
+async def test_a_request_that_is_for_a_replica_goes_there_if_it_serves(make_driver, make_hands):
+    async with opened(make_driver({"m": [make_hands(), make_hands()]})) as driver:
+        await driver.wake("m")
+        async with driver.admit("m", replica="m@2") as asleep:
+            assert asleep.replica == "m"
+        second = driver.models["m"].replicas[1]
+        driver._act(Wake(second.name, "the test wants it"))
+        await until(lambda: isinstance(second.state, Running))
+        async with driver.admit("m", replica="m@2"), driver.admit("m", replica="m@2") as busy:
+            assert busy.replica == "m@2"
+
+
 async def test_a_replica_that_fails_to_start_takes_nobody_with_it_while_another_serves(
     make_driver, make_hands
 ):
