@@ -14,6 +14,9 @@ this tree meets the same difficulties:
   `~/.cache/llmux-tiny/`, loaded from a mapping that stays for the worker's life;
 - multiprocessing's resource tracker as a third process, TCP, epoll, eventfds and pipes.
 
+It serves OpenAI's models, chats, completions, responses, embeddings and a little of realtime, Anthropic's messages and their counting, and vLLM's
+/tokenize, /detokenize, /sleep, /wake_up, /is_sleeping, /collective_rpc and /reset_prefix_cache. Responses are kept in the API process's memory.
+
 The model is a next-token network: embeddings of the last tokens, and a fading memory of all earlier ones, go through one
 hidden layer. `python -m llmux.tiny_engine train` makes it from text within seconds. At temperature 0 its answers depend
 on nothing but weights and prompt.
