@@ -30,13 +30,18 @@ from llmux.server.errors import (
     EngineLacks,
     EvictionRefused,
     IllegalMove,
+    LimitReached,
+    ModelNotAllowed,
     ModelUnavailable,
+    NotAllowed,
+    NotAuthenticated,
     OriginRefused,
     PathRefused,
     Problem,
     QueueFull,
     RequestInvalid,
     RequestTimedOut,
+    RequestTooSlow,
     ServerError,
     UnknownItem,
     UnknownModel,
@@ -56,6 +61,11 @@ log = logging.getLogger(__name__)
 _STATUSES: dict[type[ServerError], HTTPStatus] = {
     RequestInvalid: HTTPStatus.BAD_REQUEST,
     EvictionRefused: HTTPStatus.BAD_REQUEST,
+    NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    NotAllowed: HTTPStatus.FORBIDDEN,
+    ModelNotAllowed: HTTPStatus.FORBIDDEN,
+    RequestTooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
     UnknownModel: HTTPStatus.NOT_FOUND,
     UnknownOperation: HTTPStatus.NOT_FOUND,
     PathRefused: HTTPStatus.NOT_FOUND,
@@ -115,8 +125,10 @@ def _of(problem: Problem, response: web.Response) -> web.Response:
 
 
 def _kind(error: ServerError, status: int) -> str:
-    if isinstance(error, QueueFull):
+    if isinstance(error, QueueFull | LimitReached):
         return "rate_limit_error"
+    if isinstance(error, NotAllowed | ModelNotAllowed):
+        return "permission_error"
     return "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
 
 
@@ -124,7 +136,7 @@ def _param(error: ServerError) -> str | None:
     match error:
         case RequestInvalid(param=param):
             return param
-        case UnknownModel():
+        case UnknownModel() | ModelNotAllowed():
             return "model"
         case _:
             return None
@@ -132,7 +144,13 @@ def _param(error: ServerError) -> str | None:
 
 def _for_clients(error: ServerError) -> dict[str, str]:
     match error:
-        case QueueFull(retry_after=float(seconds)) | ModelUnavailable(retry_after=float(seconds)):
+        case NotAuthenticated():
+            return {"WWW-Authenticate": "Bearer"}
+        case (
+            QueueFull(retry_after=float(seconds))
+            | LimitReached(retry_after=float(seconds))
+            | ModelUnavailable(retry_after=float(seconds))
+        ):
             return {"Retry-After": str(max(1, math.ceil(seconds)))}
         case RequestCancelled() | EngineLacks():
             return {"x-should-retry": "false"}  # what OpenAI's and Anthropic's clients heed

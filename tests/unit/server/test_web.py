@@ -11,11 +11,16 @@ from llmux.server._web import error_response
 from llmux.server.errors import (
     EvictionRefused,
     IllegalMove,
+    LimitReached,
+    ModelNotAllowed,
     ModelUnavailable,
+    NotAllowed,
+    NotAuthenticated,
     Problem,
     QueueFull,
     RequestInvalid,
     RequestTimedOut,
+    RequestTooSlow,
     UnknownModel,
 )
 
@@ -29,6 +34,11 @@ from llmux.server.errors import (
         (IllegalMove("asleep", "be put to sleep"), 409, "invalid_request_error", None),
         (ModelUnavailable("m", Problem("stopping", "llmux is stopping")), 503, "server_error", None),
         (QueueFull("m", 7, "it", 3.0), 429, "rate_limit_error", None),
+        (NotAuthenticated("no key"), 401, "invalid_request_error", None),
+        (NotAllowed("k", "admin"), 403, "permission_error", None),
+        (ModelNotAllowed("m", "k"), 403, "permission_error", "model"),
+        (LimitReached("k", "3 requests a minute", 2.0), 429, "rate_limit_error", None),
+        (RequestTooSlow(3, 30.0), 408, "invalid_request_error", None),
         (RequestTimedOut("m", 600, "waking"), 504, "server_error", None),
         (EngineRefused("http://x", 500, "boom"), 500, "server_error", None),
     ],
@@ -47,6 +57,7 @@ def test_an_error_has_its_status_and_form(error, status, kind, param):
     [
         (QueueFull("m", 7, "it", 3.2), "4"),
         (QueueFull("m", 7, "it", 0.0), "1"),
+        (LimitReached("k", "3 requests a minute", 2.1), "3"),
         (ModelUnavailable("m", Problem("x", "y"), 61.0), "61"),
         (ModelUnavailable("m", Problem("stopping", "llmux is stopping")), None),
         (UnknownModel("m"), None),

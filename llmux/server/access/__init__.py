@@ -1,0 +1,1 @@
+"""Who may do what: keys, roles, limits. Pure; `llmux.server._gate` asks it of each request."""

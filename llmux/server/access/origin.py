@@ -1,0 +1,133 @@
+"""Where a request comes from: the loopback address or not, and on behalf of which web page. Pure.
+
+Who reaches llmux by the loopback address is somebody on this machine, but a browser on this machine does what pages of
+anybody ask it to. A page cannot keep a browser from naming it (`Origin`, `Sec-Fetch-Site`; the Fetch standard), nor, where it
+has its own host's name lead here (DNS rebinding), from sending that name as `Host`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+ANY = "*"
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_ALLOWED_HEADERS = "Authorization, Content-Type, X-Api-Key"
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
+_REMEMBERED = "600"
+EXPOSED = (
+    "Retry-After, WWW-Authenticate, x-request-id, x-llmux-queue-ms, x-llmux-wake, x-llmux-replica, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
+)
+"""The headers of an answer that a page of another origin may read."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who is at the other end of the connection."""
+
+    address: str | None = None
+    """Its IP address; None over a Unix socket, or where it has gone."""
+    uid: int | None = None
+    """Its user, over a Unix socket."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Say whether it came by the loopback address."""
+        return self.address is not None and is_loopback(self.address)
+
+    def __str__(self) -> str:
+        return f"user {self.uid}" if self.uid is not None else self.address or "nobody"
+
+
+def is_loopback(address: str) -> bool:
+    """Say whether an IP address is the machine's own loopback, IPv4 in IPv6 included."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_loopback
+
+
+def foreign(headers: Mapping[str, str], scheme: str, origins: tuple[str, ...]) -> str:
+    """Return why a request by the loopback address is not from this machine's own user; an empty text where it is.
+
+    `origins` are those that are configured; one that is named is trusted, any (`*`) is not enough.
+    """
+    if by := next((name for name in _FORWARDED if name in headers), None):
+        return f"it came through a proxy ({by})"
+    host = headers.get("Host", "localhost")
+    if not _is_local(host):
+        return f"its Host is {host!r}, and not this machine's own name"
+    origin = headers.get("Origin")
+    if origin is not None:
+        if origin in origins or _same(origin, scheme, host):
+            return ""
+        return f"a page of {origin!r} asked for it"
+    site = headers.get("Sec-Fetch-Site", "none")
+    return (
+        ""
+        if site in {"none", "same-origin"}
+        else f"a page of another origin asked for it (Sec-Fetch-Site: {site})"
+    )
+
+
+def _is_local(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+
+
+def _same(origin: str, scheme: str, host: str) -> bool:
+    try:
+        return _authority(origin) == _authority(f"{scheme}://{host}")
+    except ValueError:
+        return False
+
+
+def _authority(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
+    """Say whether a browser asks whether a page may ask."""
+    return method == "OPTIONS" and "Origin" in headers and "Access-Control-Request-Method" in headers
+
+
+def preflight_headers(headers: Mapping[str, str], origins: tuple[str, ...]) -> dict[str, str] | None:
+    """Return what allows a page to ask; None where it may not."""
+    allowed = cors_headers(headers, origins)
+    if "Access-Control-Allow-Origin" not in allowed:
+        return None
+    wanted = headers.get("Access-Control-Request-Headers", _ALLOWED_HEADERS)
+    return {
+        "Access-Control-Allow-Origin": allowed["Access-Control-Allow-Origin"],
+        "Access-Control-Allow-Methods": _METHODS,
+        "Access-Control-Allow-Headers": wanted,
+        "Access-Control-Max-Age": _REMEMBERED,
+        "Vary": "Origin",
+    }
+
+
+def cors_headers(headers: Mapping[str, str], origins: tuple[str, ...]) -> dict[str, str]:
+    """Return what lets a page read an answer, where its origin is configured."""
+    if not origins:
+        return {}
+    origin = headers.get("Origin")
+    if ANY in origins:
+        return {"Access-Control-Allow-Origin": ANY, "Access-Control-Expose-Headers": EXPOSED}
+    if origin not in origins:
+        return {"Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": EXPOSED,
+        "Vary": "Origin",
+    }

@@ -1,0 +1,136 @@
+"""Who asks, and whether they may: one decision for each request. Pure.
+
+A key tells who asks, wherever they are. Without keys /v1 is open to whoever reaches the port; without keys and without a
+token, the rest is open to who comes by the loopback address. Over a Unix socket the kernel tells who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from llmux.server.access.keys import Key, KeyRing
+from llmux.server.access.origin import Peer, foreign
+from llmux.server.access.roles import Right, Role, rights
+from llmux.server.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
+
+CREDENTIALS = frozenset({"authorization", "x-api-key"})
+"""The headers that a key comes in, in small letters."""
+TOKEN = "access.token"  # noqa: S105 - what it is called, not what it is
+"""What the control token is called where keys are named."""
+
+_SEND_KEY = "Send a key that llmux knows as `Authorization: Bearer KEY` or `x-api-key: KEY`"
+_CONTROL_HINT = "Ask from the machine that llmux runs on, by its loopback address or Unix socket, or configure a key or `access.token`"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is known of a request before it is read."""
+
+    right: Right
+    """What its route needs."""
+    peer: Peer
+    headers: Mapping[str, str]
+    scheme: str = "http"
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Return what was sent as a key, in either header."""
+        scheme, _, bearer = self.headers.get("Authorization", "").partition(" ")
+        keys = (bearer if scheme.lower() == "bearer" else "", self.headers.get("X-Api-Key", ""))
+        return tuple(key.strip() for key in keys if key.strip())
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, once that is known."""
+
+    name: str
+    rights: frozenset[Right]
+    key: Key | None = None
+
+    def check_model(self, *names: str) -> None:
+        """Refuse a model that goes by none of `names` in what the key may ask for. Raises ModelNotAllowed."""
+        if not any(map(self.may_use, names)):
+            raise ModelNotAllowed(names[0], self.name, hint="GET /v1/models lists what it may use")
+
+    def may_use(self, model: str) -> bool:
+        """Say whether it may ask for a model by this name."""
+        return self.key is None or self.key.allows(model)
+
+    @property
+    def priority(self) -> int:
+        """Return what is added to a model's priority for its requests."""
+        return self.key.priority if self.key else 0
+
+
+@dataclass(frozen=True)
+class Access:
+    """What is configured of who may do what, with every key read."""
+
+    ring: KeyRing = field(default_factory=KeyRing)
+    """The keys, and the token as one of them."""
+    admin_uids: frozenset[int] = frozenset({0})
+    origins: tuple[str, ...] = ()
+    """The origins whose pages may ask, `*` for all."""
+
+    @classmethod
+    def of(
+        cls,
+        keys: Iterable[Key] = (),
+        token: bytes | None = None,
+        admin_uids: Iterable[int] = (0,),
+        origins: tuple[str, ...] = (),
+    ) -> Access:
+        """Return the same of its parts."""
+        admin = () if token is None else (Key(TOKEN, token, Role.ADMIN),)
+        return cls(KeyRing((*keys, *admin)), frozenset(admin_uids), origins)
+
+    @property
+    def keyed(self) -> bool:
+        """Say whether /v1 needs a key."""
+        return any(key.name != TOKEN for key in self.ring.keys)
+
+    def hides_credentials(self, caller: Caller) -> bool:
+        """Say whether what came as a key was meant for llmux, and is no engine's business."""
+        return self.keyed or caller.key is not None
+
+    def admit(self, asked: Asked, now: float) -> Caller:
+        """Return who asks; `now` is in seconds since the epoch. Raises NotAuthenticated and NotAllowed where they may not."""
+        caller = self._caller(asked, now)
+        if asked.right not in caller.rights:
+            raise NotAllowed(caller.name, str(asked.right), hint=_needed(asked.right))
+        return caller
+
+    def _caller(self, asked: Asked, now: float) -> Caller:
+        if asked.right is Right.OPEN:
+            return Caller("anybody", frozenset({Right.OPEN}))
+        if key := self._key(asked):
+            if key.expired(now):
+                raise NotAuthenticated(f"the key {key.name} has expired", hint="Ask for a new one")
+            return Caller(key.name, rights(key.role), key)
+        if asked.peer.uid is not None:
+            role = Role.ADMIN if asked.peer.uid in self.admin_uids else Role.USE
+            return Caller(str(asked.peer), rights(role))
+        if asked.right is Right.USE and not self.keyed:
+            return Caller("anybody", rights(Role.USE))
+        if self.ring:
+            why = "no llmux key has this text" if asked.shown else "there is no key in the request"
+            raise NotAuthenticated(why, hint=_SEND_KEY)
+        return self._local(asked)
+
+    def _key(self, asked: Asked) -> Key | None:
+        return next((key for shown in asked.shown if (key := self.ring.find(shown))), None)
+
+    def _local(self, asked: Asked) -> Caller:
+        """Take who comes by the loopback address for an admin, unless it is a web page that does."""
+        if not asked.peer.is_loopback:
+            raise NotAllowed(str(asked.peer), str(asked.right), hint=_CONTROL_HINT)
+        if why := foreign(asked.headers, asked.scheme, self.origins):
+            raise NotAllowed(f"{asked.peer}: {why}", str(asked.right), hint=_CONTROL_HINT)
+        return Caller("this machine", rights(Role.ADMIN))
+
+
+def _needed(right: Right) -> str:
+    roles = ", ".join(role for role in Role if right in rights(role))
+    return f"That takes a key with one of these roles: {roles}"
