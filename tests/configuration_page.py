@@ -102,15 +102,16 @@ answer, streams included; all else passes byte for byte. [Which paths, whose err
 
 They load as they stand. `sleep_level` of a model or of `policy` is an eviction (1: offload, keep_running; 2: discard, keep_running; 3: retain, cuda_suspend;
 4: retain, checkpoint; 5: discard, stop); `policy`, `vllm_command` and `startup_timeout_secs` say what holds for every model that does not say it itself.
-`admin_port`, `warmup` and `checkpoint.object_store` are read and do nothing; a line in the log says so. What differs: a model without an eviction goes to disk,
+`warmup` and `checkpoint.object_store` are read and do nothing; a line in the log says so. What differs: a model without an eviction goes to disk,
 where it was stopped; the default policy is `fair`, where it was `fifo`; and `"weights": "retain", "process": "stop"` is refused, because a stopped engine
 retains nothing (say `"weights": "discard"`).
 
 ## Reloading
 
 SIGHUP reads the file again, as does `POST /control/reload`, and with `watch` a change of the file: an edit, another file in its place, or a link that leads
-elsewhere. It is taken whole or not at all: with a fault in it, with more than the node has, or with something new in `host`, `port`, `metrics_port`, `log_dir`,
-`state_dir`, `checkpoint`, `hooks` or `watch`, which need a restart of llmux, nothing changes. The log says what is wrong, and so do the answer of `/control/reload` (400
+elsewhere. It is taken whole or not at all: with a fault in it, with more than the node has, or with something new in `host`, `port`, `admin_port`, `metrics_port`,
+`listen`, `tls`, `log_dir`, `state_dir`, `checkpoint`, `hooks` or `watch`, which need a restart of llmux, nothing changes. A reload reads keys that are in files, and the
+certificate, again. The log says what is wrong, and so do the answer of `/control/reload` (400
 with all faults) and `reload` in `/control/status`, which tells of the last one.
 
 | What is new | What happens |
@@ -120,7 +121,7 @@ with all faults) and `reload` in `/control/status`, which tells of the last one.
 | `model_path`, `engine`, `vllm_command`, `program`, `command`, `calls`, `remote`, `extra_args`, `env`, `isolation`, `max_adapters`, a port, GPUs, the first or last adapter | A start, wake or sleep under way is let finish, answers are drained as above, and the engine ends. Requests are held meanwhile, and the next one starts it as configured now: its old checkpoint is of another start, and is not used. |
 | `replicas` | Further ones are there at once; those too many are drained and end. |
 | anything else of a model | It holds from now on. The engine is not touched; the timeouts of its own steps hold from its next start or wake. |
-| `policy`, `resources`, `max_awake`, `exclusive`, `queue`, `shutdown_timeout`, `engines_at_exit` | It holds from now on. |
+| `access`, `policy`, `resources`, `max_awake`, `exclusive`, `queue`, `shutdown_timeout`, `engines_at_exit` | It holds from now on. |
 
 Engines of models that are not named here serve on. `becomes` in the status is `anew` or `gone` for a replica on its way.
 """
@@ -145,6 +146,11 @@ PLACES = {
     "PolicyConfig": "`policy`",
     "NodeResources": "`resources`",
     "QueueConfig": "`queue`",
+    "AccessConfig": "`access`",
+    "KeyConfig": "`access.keys.NAME`",
+    "SecretConfig": "`access.token`",
+    "ListenConfig": "`listen`",
+    "TlsConfig": "`tls`",
     "HookConfig": "`hooks`, each; see [hooks.md](hooks.md)",
     "CheckpointConfig": "`checkpoint`",
     "ObjectStoreConfig": "`checkpoint.object_store`",

@@ -73,11 +73,16 @@ class Admissions:
 
     @asynccontextmanager
     async def admit(
-        self, model: Model, place: Place | None, caller: Caller, replica: str | None = None
+        self,
+        model: Model,
+        place: Place | None,
+        caller: Caller,
+        replica: str | None = None,
+        priority: int = 0,
     ) -> AsyncIterator[Admission]:
         """Give an engine to one request: a new one, or one that has its place in the queue already.
 
-        `replica` is whose it is to be, if that one serves.
+        `replica` is whose it is to be, if that one serves; `priority` is added to the model's.
         Raises QueueFull, RequestTimedOut, ModelUnavailable, and UnknownModel where it ceases to be configured meanwhile.
         """
         if caller.errand is Errand.REQUEST:
@@ -88,7 +93,7 @@ class Admissions:
             place = Place(now, now)
         self._check_hope(model)
         admitted: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(place, model.rules.priority, admitted, caller, replica)
+        ticket = Ticket(place, model.rules.priority + priority, admitted, caller, replica)
         model.at_rest_by_hand = False
         model.queue.add(ticket)
         self.dispatch(model)

@@ -11,6 +11,7 @@ from aiohttp import web
 from llmux.server import _proxy, _request_log, control, metrics
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
+from llmux.server._gate import GATE, Gate, gate_keeping, mark_answer
 from llmux.server._homes import Homes
 from llmux.server._journey import observed
 from llmux.server._reload import Reloader
@@ -23,15 +24,23 @@ BACK_AFTER = 10
 """Seconds after which a client that comes while llmux ends may find the next one."""
 
 
-def build(driver: Driver, reloader: Reloader | None = None) -> web.Application:
+def build(
+    driver: Driver,
+    reloader: Reloader | None = None,
+    gate: Gate | None = None,
+    largest_body: int | None = None,
+) -> web.Application:
     """Return the application that serves `driver`'s models, having opened it, and closes it in the end.
 
-    `reloader` reloads its configuration, where it has one to reload.
+    `reloader` reloads its configuration, where it has one to reload; `gate` says who may do what, which without it is as
+    without any keys.
     """
     app = web.Application(
-        middlewares=[_request_log.request_log, observed, errors_as_json], client_max_size=LARGEST_BODY
+        middlewares=[_request_log.request_log, observed, errors_as_json, gate_keeping],
+        client_max_size=largest_body or LARGEST_BODY,
     )
     app[DRIVER] = driver
+    app[GATE] = gate or Gate()
     app[ADAPTERS] = Adapters()
     app[HOMES] = Homes()
     app[STARTED] = int(time.time())
@@ -41,6 +50,7 @@ def build(driver: Driver, reloader: Reloader | None = None) -> web.Application:
     metrics.attach(app)
     _request_log.listen(app)
     app.on_response_prepare.append(_part_company)
+    app.on_response_prepare.append(mark_answer)
     app.cleanup_ctx.append(_open_and_close)
     # Before the server waits for its open requests: those that are held or in flight end with their engines.
     app.on_shutdown.append(_close)

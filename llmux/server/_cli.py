@@ -6,9 +6,12 @@ Exit codes: 0 stopped as told; 1 cannot serve here; 2 wrong use or a wrong confi
 from __future__ import annotations
 
 import asyncio
-import errno
+import contextlib
 import logging
+import os
 import signal
+import ssl
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +19,12 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from llmux.server import _app, _capacity, _node, config, metrics
+from llmux.server import _app, _capacity, _listen, _node, config, metrics
+from llmux.server._certificates import Certificates
 from llmux.server._cli_checkpoints import checkpoints_command
 from llmux.server._cli_doctor import doctor_command
 from llmux.server._cli_init import init_command
+from llmux.server._cli_key import key_command
 from llmux.server._cli_ruling import (
     drain_command,
     mode_command,
@@ -33,14 +38,17 @@ from llmux.server._cli_status import status_command
 from llmux.server._cli_streams import events_command, logs_command, requests_command
 from llmux.server._cli_switch import sleep_command, switch_command, wake_command
 from llmux.server._cli_validate import validate_command
+from llmux.server._gate import Gate
 from llmux.server._hooks import Hooks
 from llmux.server._leaving import CLOSING, leave
 from llmux.server._logs import LogFormat, log_to_stderr
-from llmux.server._reload import ConfigFile, Reloader
+from llmux.server._patience import Patience
+from llmux.server._reload import ConfigFile, Prepare, Reloader
+from llmux.server._secrets import Secrets
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
 from llmux.server.config import Config
-from llmux.server.errors import AddressTaken, ConfigInvalid, ConfigUnreadable, NodeUnfit, ServerError
+from llmux.server.errors import ConfigInvalid, ConfigUnreadable, NodeUnfit, ServerError
 
 log = logging.getLogger("llmux")
 
@@ -108,6 +116,7 @@ for _command in (
     events_command,
     checkpoints_command,
     init_command,
+    key_command,
     validate_command,
     doctor_command,
     simulate_command,
@@ -120,49 +129,65 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
     """Serve until a signal says stop. Raises NodeUnfit, StartRefused and AddressTaken."""
     told = _Told()
     node = await asyncio.to_thread(_node.look, settings.checkpoint.images_dir)
-    for remark in (*config.remarks(settings), *_capacity.told(settings, node)):
+    for remark in (*config.remarks(settings), *config.exposure(settings), *_capacity.told(settings, node)):
         log.info("%s", remark)
     if faults := (*config.eviction_faults(settings), *_capacity.faults(settings, node)):
         raise NodeUnfit(faults)
+    door = await asyncio.to_thread(_Door, settings)
     hooks = await Hooks.of(settings.hooks)
     driver = make_driver(settings, await make_hands(settings, _capacity.placement(settings, node)), node)
-    reloader = Reloader(driver, file, settings, node, partial(make_hands, starting=False))
-    app = _app.build(driver, reloader)
+    remake = partial(make_hands, starting=False)
+    reloader = Reloader(driver, file, settings, node, remake, others=door.prepares)
+    app = _app.build(driver, reloader, door.gate, settings.listen.largest_body)
     metrics.listen(app, settings.host, settings.metrics_port)
     runner = web.AppRunner(
         app,
         handler_cancellation=True,
-        access_log=None,
         shutdown_timeout=_OPEN_REQUESTS_GRACE,
     )
-    try:
-        await runner.setup()
-        await _listen(runner, settings)
-        hooks.start(driver.bus, driver.spawn)
-        driver.spawn(reloader.reload_when(told.to_reload))
-        if settings.watch:
-            driver.spawn(reloader.watch())
-        await told.to_stop
-        settings = reloader.settings
-        sleep = settings.engines_at_exit == "sleep"
-        await leave(driver, max(0.0, settings.shutdown_timeout - CLOSING), told.to_hurry, sleep=sleep)
-        await hooks.settle(_LAST_WORDS)
-    finally:
-        await runner.cleanup()
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await runner.setup()
+            await _listen.open_all(runner, settings, door.context, stack)
+            hooks.start(driver.bus, driver.spawn)
+            driver.spawn(reloader.reload_when(told.to_reload))
+            if settings.watch:
+                driver.spawn(reloader.watch())
+            if door.certificates:
+                driver.spawn(door.certificates.watch())
+            await told.to_stop
+            settings = reloader.settings
+            sleep = settings.engines_at_exit == "sleep"
+            await leave(driver, max(0.0, settings.shutdown_timeout - CLOSING), told.to_hurry, sleep=sleep)
+            await hooks.settle(_LAST_WORDS)
+        finally:
+            await runner.cleanup()
     log.info("stopped")
 
 
-async def _listen(runner: web.AppRunner, settings: Config) -> None:
-    try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
-    except OSError as error:
-        hint = (
-            "Stop what listens there, or change `port`"
-            if error.errno == errno.EADDRINUSE
-            else "Change `host` or `port`"
-        )
-        raise AddressTaken(settings.host, settings.port, error.strerror or str(error), hint=hint) from error
-    log.info("serving %s on %s:%d", ", ".join(settings.models), settings.host, settings.port)
+class _Door:
+    """What stands between clients and the models: who may do what, and the certificate."""
+
+    def __init__(self, settings: Config) -> None:
+        """Read keys and certificate from their files. Raises NodeUnfit."""
+        self._secrets = Secrets(os.environ)
+        listen = settings.listen
+        patience = Patience(listen.body_timeout, listen.body_rate)
+        self.gate = Gate(self._secrets.read(settings.access), patience, settings.admin_port)
+        self.certificates = Certificates(settings.tls) if settings.tls else None
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """Return what ports speak TLS with, where they do."""
+        return self.certificates.context if self.certificates else None
+
+    @property
+    def prepares(self) -> tuple[Prepare, ...]:
+        """Return what a reload is to read anew."""
+        return (self._prepare, self.certificates.prepare) if self.certificates else (self._prepare,)
+
+    def _prepare(self, wanted: Config) -> Callable[[], None]:
+        return partial(self.gate.take, self._secrets.read(wanted.access))
 
 
 class _Told:

@@ -158,16 +158,19 @@ class Driver:
         caller: Caller | None = None,
         *,
         replica: str | None = None,
+        priority: int = 0,
     ) -> AsyncIterator[Admission]:
         """Give an engine that serves the model to one request, having had one started or woken if need be.
 
-        `place` is where a request waits that had been admitted before; `caller` says whose it is, `replica` whose it is to be, if that one serves.
+        `place` is where a request waits that had been admitted before; `caller` says whose it is, `replica` whose it is to be, if that one
+        serves; `priority` is added to the model's.
         Raises UnknownModel, QueueFull, RequestTimedOut, and ModelUnavailable where the model cannot be had.
         """
         model = self.find(name)
         if self._stopping:
             raise ModelUnavailable(name, _STOPPING)
-        async with self._admissions.admit(model, place, caller or Caller(), replica) as admission:
+        admitted = self._admissions.admit(model, place, caller or Caller(), replica, priority)
+        async with admitted as admission:
             yield admission
 
     def cancel(self, request: str) -> Model:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from llmux.server import _api_errors, _apis, _errands, _names, _realtime, _request_log, _routing
 from llmux.server._errands import Addressee, Call, Errand
+from llmux.server._gate import caller_of
 from llmux.server._journey import begin, journey_of
 from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
@@ -37,14 +38,16 @@ def routes() -> list[web.RouteDef]:
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """List every configured model, asleep or not, its aliases and adapters: any of these names answers a request."""
-    cards = _names.cards(request.app[DRIVER].served.values())
+    """List every configured model, asleep or not, its aliases and adapters: any of these names that who asks may use answers a request."""
+    may_use = caller_of(request).may_use
+    cards = (card for card in _names.cards(request.app[DRIVER].served.values()) if may_use(card.name))
     return web.json_response(_routing.models_body(cards, request.app[STARTED]))
 
 
 async def show_model(request: web.Request) -> web.Response:
     """Show one of them."""
     card = _names.card_of(request.app[DRIVER].served, request.match_info["name"])
+    caller_of(request).check_model(card.name)
     return web.json_response(_routing.model_body(card, request.app[STARTED]))
 
 
@@ -64,6 +67,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
     target = request.rel_url.raw_path_qs
     call = Call(request.method, request.path, target, model, content_type, body, said)
     to = _errands.addressee(models, homes, call)
+    caller_of(request).check_model(to.target.asked)
     journey_of(request).asks(to.target.model.name)
     _request_log.note_model(request, to.target.asked)
     write = partial(_errands.errand, call, to, homes)
@@ -80,11 +84,12 @@ async def _answer(request: web.Request, errand: Errand, to: Addressee) -> web.St
     kept waiting. Raises ModelUnavailable where drains have ended too often before the answer began.
     """
     driver, target, journey = request.app[DRIVER], to.target, journey_of(request)
+    name, priority = target.model.name, caller_of(request).priority
     place: Place | None = None
     tries_left = _TRIES
     while True:
-        name = target.model.name
-        async with driver.admit(name, place, journey.caller, replica=to.replica) as admission:
+        admitting = driver.admit(name, place, journey.caller, replica=to.replica, priority=priority)
+        async with admitting as admission:
             journey.admitted(admission)
             suspect = partial(driver.suspect, admission)
             adapter = request.app[ADAPTERS].hold(target.model, target.served, admission)

@@ -20,6 +20,7 @@ from yarl import URL
 
 from llmux.server import _api_errors, _request_log, _routing
 from llmux.server._errands import Addressee, Errand
+from llmux.server._gate import caller_of, engine_headers
 from llmux.server._journey import journey_of
 from llmux.server._queue import Admission
 from llmux.server._record import Model
@@ -67,7 +68,8 @@ async def converse(request: web.Request, errand: Errand, to: Addressee) -> web.S
     """
     _check_origin(request)
     driver, target, journey = request.app[DRIVER], to.target, journey_of(request)
-    async with driver.admit(target.model.name, None, journey.caller, replica=to.replica) as admission:
+    name, priority = target.model.name, caller_of(request).priority
+    async with driver.admit(name, None, journey.caller, replica=to.replica, priority=priority) as admission:
         journey.admitted(admission)
         async with request.app[ADAPTERS].hold(target.model, target.served, admission):
             conversation = _Conversation(request, errand, target.model, admission)
@@ -104,7 +106,7 @@ class _Conversation:
     async def _dial(self) -> aiohttp.ClientWebSocketResponse:
         life, seconds = self._admission.life, self._model.rules.request_timeout
         offered = self._request.headers.get("Sec-WebSocket-Protocol", "")
-        headers = CIMultiDict(_routing.request_headers(self._request.headers.items()))
+        headers = CIMultiDict(_routing.request_headers(engine_headers(self._request)))
         headers.update(_request_log.passed_on(self._request))
         dialing = life.session.ws_connect(
             URL(f"{life.url.origin()}{self._errand.target}", encoded=True),

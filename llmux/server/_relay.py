@@ -28,6 +28,7 @@ from llmux.server import _api_errors, _lacking, _request_log, _routing
 from llmux.server._answers import Stage
 from llmux.server._control_errors import RequestCancelled
 from llmux.server._errands import Errand
+from llmux.server._gate import engine_headers, heard
 from llmux.server._journey import TAIL, journey_of
 from llmux.server._model import CutInFlight
 from llmux.server._queue import Admission
@@ -126,7 +127,7 @@ class Relay:
     def _asked(self) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         # Left by an exception or a cancellation, this closes the connection: that is how the engine learns of it.
         request, errand, life = self._request, self._errand, self._admission.life
-        headers = CIMultiDict(_routing.request_headers(request.headers.items()))
+        headers = CIMultiDict(_routing.request_headers(engine_headers(request)))
         headers.update(_request_log.passed_on(request))
         if errand.whole:
             headers.popall("Accept-Encoding", None)
@@ -155,6 +156,7 @@ class Relay:
             self._suspect(silent=False)
         await _to_client(response.prepare(self._request))
         while chunk:
+            heard(self._request, chunk)
             await self._send(response, self._staged(chunk))
             chunk = await self._next(answer)
             self._admission.heard()

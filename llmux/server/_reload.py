@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,8 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at the file."""
 
 MakeHands = Callable[[Config, Placement], Awaitable[Mapping[str, Hands]]]
+Prepare = Callable[[Config], Callable[[], None]]
+"""Reads what else a configuration refers to, in a thread; returns what takes it. Raises NodeUnfit."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,25 @@ class ConfigFile:
 class Reloader:
     """Reloads the configuration of a driver from its file."""
 
-    def __init__(
-        self, driver: Driver, file: ConfigFile, settings: Config, found: Found, make_hands: MakeHands
+    def __init__(  # noqa: PLR0913 - what it began with
+        self,
+        driver: Driver,
+        file: ConfigFile,
+        settings: Config,
+        found: Found,
+        make_hands: MakeHands,
+        *,
+        others: Sequence[Prepare] = (),
     ) -> None:
-        """Begin with what the driver was made from: `settings`, on a node with what is `found`."""
+        """Begin with what the driver was made from: `settings`, on a node with what is `found`.
+
+        `others` reload what is not the driver's.
+        """
         self._driver = driver
         self._file = file
         self._found = found
         self._make_hands = make_hands
+        self._others = others
         self._placed = _capacity.placement(settings, found)
         self._one_at_a_time = asyncio.Lock()
         self.settings = settings
@@ -147,6 +160,7 @@ class Reloader:
         placed = _capacity.placement(wanted, self._found, kept)
         if faults := await asyncio.to_thread(self._faults, wanted):
             raise NodeUnfit(faults, hint=_STAYS)
+        takes = [await asyncio.to_thread(prepare, wanted) for prepare in self._others]
         hands = await self._make_hands(wanted, placed)
         if self._driver.stopping:
             raise StartRefused("llmux is stopping", hint="The next start reads the configuration")
@@ -159,6 +173,8 @@ class Reloader:
             self._driver.set_mode(manual=wanted.mode == "manual")
         self._driver.change(models, policy, capacity, wanted.queue.max_waiting)
         self._driver.meter.change(resize, self._driver.replicas)
+        for take in takes:
+            take()
         self.settings, self._placed = wanted, placed
         return Reload(time.time(), changes, tuple(sorted(anew)))
 

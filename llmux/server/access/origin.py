@@ -18,6 +18,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ALLOWED_HEADERS = "Authorization, Content-Type, X-Api-Key"
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _REMEMBERED = "600"
+_PRIVATE = "Access-Control-Request-Private-Network"
 EXPOSED = (
     "Retry-After, WWW-Authenticate, x-request-id, x-llmux-queue-ms, x-llmux-wake, x-llmux-replica, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
@@ -54,10 +55,10 @@ def is_loopback(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
-def foreign(headers: Mapping[str, str], scheme: str, origins: tuple[str, ...]) -> str:
+def foreign(headers: Mapping[str, str], scheme: str) -> str:
     """Return why a request by the loopback address is not from this machine's own user; an empty text where it is.
 
-    `origins` are those that are configured; one that is named is trusted, any (`*`) is not enough.
+    Origins that are configured are for /v1: a page of theirs needs a key for the rest, as everybody elsewhere does.
     """
     if by := next((name for name in _FORWARDED if name in headers), None):
         return f"it came through a proxy ({by})"
@@ -66,9 +67,7 @@ def foreign(headers: Mapping[str, str], scheme: str, origins: tuple[str, ...]) -
         return f"its Host is {host!r}, and not this machine's own name"
     origin = headers.get("Origin")
     if origin is not None:
-        if origin in origins or _same(origin, scheme, host):
-            return ""
-        return f"a page of {origin!r} asked for it"
+        return "" if _same(origin, scheme, host) else f"a page of {origin!r} asked for it"
     site = headers.get("Sec-Fetch-Site", "none")
     return (
         ""
@@ -108,7 +107,9 @@ def preflight_headers(headers: Mapping[str, str], origins: tuple[str, ...]) -> d
     if "Access-Control-Allow-Origin" not in allowed:
         return None
     wanted = headers.get("Access-Control-Request-Headers", _ALLOWED_HEADERS)
-    return {
+    # Asked of a host that is nearer to the browser than the page (the draft Private Network Access).
+    nearer = {"Access-Control-Allow-Private-Network": "true"} if _PRIVATE in headers else {}
+    return nearer | {
         "Access-Control-Allow-Origin": allowed["Access-Control-Allow-Origin"],
         "Access-Control-Allow-Methods": _METHODS,
         "Access-Control-Allow-Headers": wanted,

@@ -6,7 +6,7 @@ token, the rest is open to who comes by the loopback address. Over a Unix socket
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from llmux.server.access.keys import Key, KeyRing
@@ -14,8 +14,11 @@ from llmux.server.access.origin import Peer, foreign
 from llmux.server.access.roles import Right, Role, rights
 from llmux.server.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
 
-CREDENTIALS = frozenset({"authorization", "x-api-key"})
+_CREDENTIALS = frozenset({"authorization", "x-api-key"})
 """The headers that a key comes in, in small letters."""
+_SUBPROTOCOLS = "sec-websocket-protocol"
+_KEY_SUBPROTOCOL = "openai-insecure-api-key."
+"""Before a key, where a browser opens a WebSocket: it can send no headers of its own there (OpenAI's reference of the realtime API)."""
 TOKEN = "access.token"  # noqa: S105 - what it is called, not what it is
 """What the control token is called where keys are named."""
 
@@ -38,7 +41,12 @@ class Asked:
         """Return what was sent as a key, in either header."""
         scheme, _, bearer = self.headers.get("Authorization", "").partition(" ")
         keys = (bearer if scheme.lower() == "bearer" else "", self.headers.get("X-Api-Key", ""))
-        return tuple(key.strip() for key in keys if key.strip())
+        return tuple(key.strip() for key in (*keys, *self._of_browser()) if key.strip())
+
+    def _of_browser(self) -> Iterator[str]:
+        for protocol in _listed(self.headers.get(_SUBPROTOCOLS, "")):
+            if protocol.startswith(_KEY_SUBPROTOCOL):
+                yield protocol.removeprefix(_KEY_SUBPROTOCOL)
 
 
 @dataclass(frozen=True)
@@ -126,9 +134,26 @@ class Access:
         """Take who comes by the loopback address for an admin, unless it is a web page that does."""
         if not asked.peer.is_loopback:
             raise NotAllowed(str(asked.peer), str(asked.right), hint=_CONTROL_HINT)
-        if why := foreign(asked.headers, asked.scheme, self.origins):
+        if why := foreign(asked.headers, asked.scheme):
             raise NotAllowed(f"{asked.peer}: {why}", str(asked.right), hint=_CONTROL_HINT)
         return Caller("this machine", rights(Role.ADMIN))
+
+
+def without_keys(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield a request's headers less what a key may be in."""
+    for name, value in headers:
+        if name.lower() in _CREDENTIALS:
+            continue
+        if name.lower() == _SUBPROTOCOLS:
+            kept = [each for each in _listed(value) if not each.startswith(_KEY_SUBPROTOCOL)]
+            if kept:
+                yield name, ", ".join(kept)
+        else:
+            yield name, value
+
+
+def _listed(value: str) -> Iterator[str]:
+    return (each.strip() for each in value.split(","))
 
 
 def _needed(right: Right) -> str:

@@ -47,15 +47,21 @@ ROUTES: tuple[tuple[frozenset[str], str, Right], ...] = (
     # The page's files hold nothing secret; what it shows, it asks for as whoever looks at it.
     (_READ, "/ui/*", Right.OPEN),
     (_ANY, "/v1/*", Right.USE),
+    # What vLLM serves for clients beside /v1.
     (_ANY, "/tokenize", Right.USE),
     (_ANY, "/detokenize", Right.USE),
+    (_ANY, "/tokenizer_info", Right.USE),
     (_ANY, "/pooling", Right.USE),
     (_ANY, "/classify", Right.USE),
     (_ANY, "/score", Right.USE),
+    (_ANY, "/generative_scoring", Right.USE),
     (_ANY, "/rerank", Right.USE),
     (_ANY, "/v2/rerank", Right.USE),
+    (_ANY, "/v2/embed", Right.USE),
+    (_ANY, "/invocations", Right.USE),
     (_READ, "/metrics", Right.OBSERVE),
     (_READ, "/openapi.json", Right.OBSERVE),
+    (_READ, "/control/logs/*", Right.CONTROL),  # an engine may log what it is asked
     (_READ, "/control/*", Right.OBSERVE),
     (_WRITE, "/control/sleep", Right.CONTROL),
     (_WRITE, "/control/wake", Right.CONTROL),

@@ -5,6 +5,7 @@
     render(value, suffix)                          the text of what `parse` reads
     schema()                                       the JSON Schema, for editors
     remarks(config)                                what is allowed but worth saying
+    exposure(config)                               who may do what
     eviction_faults(config)                        what this machine cannot do of it
     changes(before, after)                         what a reload is to do
 
@@ -13,6 +14,7 @@ docs/configuration.md has every field.
 
 from __future__ import annotations
 
+from llmux.server.config._access import AccessConfig, KeyConfig, ListenConfig, SecretConfig, TlsConfig
 from llmux.server.config._calls import CallConfig, CallsConfig, RemoteConfig
 from llmux.server.config._changes import Changes, ModelChange, changes
 from llmux.server.config._eviction import EvictionConfig, LadderConfig
@@ -31,7 +33,7 @@ from llmux.server.config._models import (
     replica_names,
 )
 from llmux.server.config._read import HOME, find, load, parse
-from llmux.server.config._remarks import remarks
+from llmux.server.config._remarks import exposure, remarks
 from llmux.server.config._requests import RequestCaps
 from llmux.server.config._schema import schema
 from llmux.server.config._text import render
@@ -40,6 +42,7 @@ from llmux.server.config._top import CheckpointConfig, Config, NodeResources, Po
 __all__ = [
     "HOME",
     "NVIDIA_DRIVER",
+    "AccessConfig",
     "AdapterConfig",
     "CallConfig",
     "CallsConfig",
@@ -50,7 +53,9 @@ __all__ = [
     "EvictionConfig",
     "HookConfig",
     "IsolationConfig",
+    "KeyConfig",
     "LadderConfig",
+    "ListenConfig",
     "ModelChange",
     "ModelConfig",
     "ModelQueueConfig",
@@ -62,10 +67,13 @@ __all__ = [
     "RequestCaps",
     "RestartConfig",
     "ScheduleConfig",
+    "SecretConfig",
     "Timeouts",
+    "TlsConfig",
     "changes",
     "eviction_fault",
     "eviction_faults",
+    "exposure",
     "find",
     "load",
     "parse",

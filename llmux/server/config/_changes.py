@@ -59,7 +59,19 @@ LIVE_FIELDS = frozenset(
 """What takes effect at once, the engine none the wiser."""
 
 LLMUX_FIELDS = frozenset(
-    {"host", "port", "metrics_port", "log_dir", "state_dir", "checkpoint", "watch", "hooks"}
+    {
+        "host",
+        "port",
+        "metrics_port",
+        "admin_port",
+        "listen",
+        "tls",
+        "log_dir",
+        "state_dir",
+        "checkpoint",
+        "watch",
+        "hooks",
+    }
 )
 """What llmux itself was started with: a change takes effect with its next start."""
 
@@ -76,7 +88,7 @@ NODE_FIELDS = frozenset(
         "engines_at_exit",
         "engines_at_start",
         "engines_linger",
-        "admin_port",
+        "access",
         "warmup",
     }
 )

@@ -76,11 +76,13 @@ def _ports(raw: _Raw) -> Iterator[str]:
 
 def _wanted_ports(raw: _Raw) -> Iterator[tuple[int, str, str]]:
     """Yield each port that somebody is to listen on, with the path to its field and whose it is."""
-    own, metrics = raw.get("port", 3000), raw.get("metrics_port", 0)
+    own, metrics, admin = raw.get("port", 3000), raw.get("metrics_port", 0), raw.get("admin_port")
     if _is_count(own):
         yield own, "port", "llmux itself (port)"
     if _is_count(metrics):
         yield metrics, "metrics_port", "llmux's metrics (metrics_port)"
+    if _is_count(admin):
+        yield admin, "admin_port", "llmux's admin_port"
     for name, model in raw.models.items():
         ports, first = model.get("ports"), model.get("port")
         if isinstance(ports, list) and ports:

@@ -17,9 +17,19 @@ def remarks(config: Config) -> tuple[str, ...]:
     )
 
 
+def exposure(config: Config) -> tuple[str, ...]:
+    """Return who may do what, as far as the configuration says: whoever starts llmux should not have to guess."""
+    access = config.access
+    ports = f"port {config.port}" if config.admin_port is None else f"port {config.admin_port}"
+    if access.keys:
+        return (f"access: all but /health needs one of the {len(access.keys)} configured keys",)
+    use = f"access: no keys are configured, and whoever reaches {config.host}:{config.port} may use /v1"
+    if access.token:
+        return (use, f"access: /control and all else on {ports} need access.token")
+    return (use, f"access: /control and all else on {ports} are for clients by the loopback address only")
+
+
 def _of_earlier(config: Config) -> Iterator[str]:
-    if config.admin_port is not None:
-        yield f"admin_port: {config.admin_port} is not listened on; /control is on `port`, {config.port}"
     if config.warmup:
         yield "warmup: nothing is warmed up before the first request; `preload` of a model starts it with llmux"
     if config.checkpoint.object_store is not None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from llmux.server.config._access import AccessConfig, ListenConfig, TlsConfig
 from llmux.server.config._eviction import EvictionConfig, SleepLevel
 from llmux.server.config._hooks import HookConfig
 from llmux.server.config._models import ModelConfig
@@ -157,7 +158,13 @@ class Config(Section):
     """A port with /metrics and nothing else, for a Prometheus that may not reach `port`, where they are too; whoever
     reaches it reads them without a key. 0: none."""
     admin_port: Port | None = None
-    """Of earlier releases: /control is served on `port`."""
+    """A port for all but /v1, which is no longer on `port` then; /v1 and /health are on both."""
+    listen: ListenConfig = ListenConfig()
+    """How llmux listens, and how long it has patience with a client."""
+    tls: TlsConfig | None = None
+    """The certificate with which it speaks TLS; null: it speaks plain HTTP."""
+    access: AccessConfig = AccessConfig()
+    """Who may do what."""
     vllm_command: Words = ("vllm",)
     """`vllm_command` of the models that do not say it."""
     startup_timeout_secs: Seconds | None = None

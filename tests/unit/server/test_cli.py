@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
 import subprocess  # noqa: TID251 - the command line is tested as a process
 import sys
+import time
+import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from llmux.server.access.keys import hash_of
 
 SERVE = [sys.executable, "-m", "llmux.server", "serve", "--config"]
 
@@ -185,3 +190,137 @@ def test_another_file_takes_effect_and_a_wrong_one_changes_nothing_and_is_told_o
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def get(port, path, key=None, **headers):
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+    if key:
+        asked.add_header("Authorization", f"Bearer {key}")
+    try:
+        with urllib.request.urlopen(asked, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def until(condition):
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_keys_hold_from_the_start_and_a_reload_brings_others(tmp_path):
+    port, file = free_port(), tmp_path / "key"
+    one, two = "llmux-" + "1" * 40, "llmux-" + "2" * 40
+    file.write_text(one)
+    file.chmod(0o600)
+    keys = {"k": {"file": str(file), "role": "admin"}}
+    with serving(write_config(tmp_path, port=port, access={"keys": keys})) as process:
+        found = [get(port, "/control/status", key) for key in (None, two, one)]
+        assert found == [401, 401, 200]
+        file.write_text(two)
+        process.send_signal(signal.SIGHUP)
+        until(lambda: get(port, "/control/status", one) == 401)
+        assert get(port, "/control/status", two) == 200
+
+
+def test_a_reload_whose_keys_cannot_be_read_changes_nothing(tmp_path):
+    port, key = free_port(), "llmux-" + "1" * 40
+    keys = {"k": {"hash": hash_of(key), "role": "admin"}}
+    with serving(write_config(tmp_path, port=port, access={"keys": keys})) as process:
+        write_config(tmp_path, port=port, access={"keys": {"k": {"file": "/nowhere"}}})
+        process.send_signal(signal.SIGHUP)
+        for line in process.stderr:
+            if "stays as it is" in line:
+                break
+        assert "access.keys.k.file: cannot read /nowhere" in process.stderr.readline()
+        assert get(port, "/control/status", key) == 200
+
+
+def test_a_key_that_cannot_be_read_is_named_at_start(tmp_path):
+    done = run("serve", "--config", write_config(tmp_path, access={"keys": {"k": {"env": "LLMUX_NO_SUCH"}}}))
+    assert done.returncode == 1
+    assert "access.keys.k.env: llmux was started without a variable LLMUX_NO_SUCH" in done.stderr
+
+
+def test_what_is_open_is_said_at_start_and_is_so(tmp_path):
+    port, sock = free_port(), tmp_path / "run/llmux.sock"
+    path = write_config(tmp_path, port=port, listen={"unix_socket": str(sock)})
+    process = subprocess.Popen([*SERVE, path], stderr=subprocess.PIPE, text=True)
+    try:
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "serving" in line:
+                break
+        assert any("may use /v1" in line for line in said)
+        assert any("loopback address only" in line for line in said)
+        assert str(sock) in said[-1]
+        assert get(port, "/control/status") == 200
+        assert get(port, "/control/status", Origin="https://evil.example") == 403
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+        assert not sock.exists()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def make_certificate(directory, name):
+    """Make a certificate in its files' place, each file at once."""
+    new, place = (
+        (directory / "new.pem", directory / "new.key"),
+        (directory / "cert.pem", directory / "key.pem"),
+    )
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-noenc",
+    ]
+    subject = ["-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-out", str(new[0]), "-keyout", str(new[1])]
+    subprocess.run([*command, *subject, *files], check=True, capture_output=True)
+    for source, target in zip(new, place, strict=True):
+        source.replace(target)
+    return {"certificate": str(place[0]), "key": str(place[1])}
+
+
+def shown(port):
+    """Return the certificate that is shown on a port, as it is in its file."""
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
+
+
+def test_it_speaks_tls_and_a_hangup_brings_the_new_certificate(tmp_path):
+    port, admin = free_port(), free_port()
+    tls = make_certificate(tmp_path, "one")
+    with serving(write_config(tmp_path, port=port, admin_port=admin, tls=tls)) as process:
+        one = (tmp_path / "cert.pem").read_text()
+        assert shown(port) == shown(admin) == one
+        trusting = ssl.create_default_context(cafile=tls["certificate"])
+        address = f"https://127.0.0.1:{port}/health"
+        with urllib.request.urlopen(address, timeout=5, context=trusting) as answer:
+            assert json.load(answer) == {"status": "ok"}
+        make_certificate(tmp_path, "two")
+        process.send_signal(signal.SIGHUP)
+        until(lambda: shown(port) == (tmp_path / "cert.pem").read_text() != one)
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            suppress(ConnectionResetError),
+        ):
+            plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert not plain.recv(1000).startswith(b"HTTP")
+
+
+def test_a_certificate_that_is_none_is_named_at_start(tmp_path):
+    tls = {"certificate": str(tmp_path / "config.json"), "key": str(tmp_path / "config.json")}
+    done = run("serve", "--config", write_config(tmp_path, tls=tls))
+    assert done.returncode == 1
+    assert "are no certificate and its key" in done.stderr
+    assert "Traceback" not in done.stderr

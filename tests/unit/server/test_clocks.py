@@ -22,6 +22,7 @@ FOR_PEOPLE = {
     "_driver.py": "when a replica was last moved",
     "_hooks.py": "when something happened, and when its telling was signed",
     "_jobs.py": "when an operation was begun",
+    "_gate.py": "when a key expires, which people wrote",
     "_operations.py": "when a model woke",
     "_reload.py": "when the configuration was read",
     "_scheduler.py": "schedules, which people wrote",

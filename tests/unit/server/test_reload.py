@@ -115,6 +115,27 @@ async def test_nothing_new_changes_nothing(desk):
         assert it.replica("a").life is life
 
 
+async def test_what_is_not_the_drivers_is_read_first_and_taken_with_the_rest(desk):
+    said = []
+
+    def prepare(wanted):
+        said.append(("read", wanted.max_awake, it.reloader.settings.max_awake))
+        if wanted.max_awake == 3:
+            raise NodeUnfit(("access.keys.k.file: cannot read it",))
+        return lambda: said.append(("taken", wanted.max_awake, it.reloader.settings.max_awake))
+
+    async with desk(a={}) as it:
+        it.reloader = Reloader(
+            it.driver, it.file, it.reloader.settings, NODE, it.make_hands, others=[prepare]
+        )
+        await it.reload({"max_awake": 2}, a={})
+        assert said == [("read", 2, None), ("taken", 2, None)]
+        with pytest.raises(NodeUnfit):
+            await it.reload({"max_awake": 3}, a={})
+        assert said[2:] == [("read", 3, 2)]
+        assert it.reloader.settings.max_awake == 2
+
+
 async def test_a_model_appears_and_its_checkpoint_is_looked_for_before_it_is_woken(desk, stored):
     async with desk(a={}) as it:
         it.prepare = lambda name, hands: setattr(hands, "stored", stored if name == "b" else None)

@@ -7,7 +7,7 @@ from multidict import CIMultiDict
 
 from llmux.server.access.keys import Key, digest
 from llmux.server.access.origin import Peer
-from llmux.server.access.policy import Access, Asked
+from llmux.server.access.policy import Access, Asked, without_keys
 from llmux.server.access.roles import Right, Role
 from llmux.server.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
 
@@ -46,7 +46,8 @@ def test_without_keys_v1_is_open_and_the_rest_for_this_machine():
         assert verdict(OPEN, right) == 403
         assert verdict(OPEN, right, Peer()) == 403
         assert verdict(OPEN, right, LOCAL, Host="evil.example") == 403
-        assert verdict(OPEN, right, LOCAL, Host="localhost", Origin="https://evil.example") == 403
+        for access in (OPEN, Access.of(origins=("https://page.example", "*"))):
+            assert verdict(access, right, LOCAL, Host="localhost", Origin="https://page.example") == 403
 
 
 def test_a_token_is_needed_from_everywhere_once_there_is_one():
@@ -76,6 +77,9 @@ def test_with_keys_everything_needs_one_that_may(peer, right):
         ({"X_Api_Key": "use"}, "use"),
         ({"Authorization": "bearer  use "}, "use"),
         ({"Authorization": "Bearer wrong", "X_Api_Key": "use"}, "use"),
+        ({"Sec_WebSocket_Protocol": "realtime, openai-insecure-api-key.use"}, "use"),
+        ({"Sec_WebSocket_Protocol": "realtime, openai-insecure-api-key."}, 401),
+        ({"Sec_WebSocket_Protocol": "use"}, 401),
         ({"Authorization": "Basic use"}, 401),
         ({"Authorization": "use"}, 401),
         ({"Authorization": "Bearer"}, 401),
@@ -121,6 +125,17 @@ def test_what_came_as_a_key_is_hidden_from_engines_where_it_was_meant_for_llmux(
     assert not hidden(TOKEN, **bearer("the engine's"))
     assert hidden(TOKEN, **bearer("the token"))
     assert hidden(KEYED, **bearer("use"))
+
+
+def test_what_an_engine_gets_has_no_key_left_in_it():
+    sent = [
+        ("authorization", "Bearer k"),
+        ("X-API-Key", "k"),
+        ("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.k"),
+        ("Sec-WebSocket-Protocol", "openai-insecure-api-key.k"),
+        ("X-Mine", "1"),
+    ]
+    assert list(without_keys(sent)) == [("Sec-WebSocket-Protocol", "realtime"), ("X-Mine", "1")]
 
 
 def test_no_error_tells_the_key():

@@ -78,7 +78,6 @@ def test_a_file_with_evictions_loads():
         assert (model.timeouts.start, model.timeouts.request, model.min_awake) == (600, 600, 10)
     assert loaded.metrics_port == 0
     assert [remark.split(":")[0] for remark in config.remarks(loaded)] == [
-        "admin_port",
         "warmup",
         "checkpoint.object_store",
     ]

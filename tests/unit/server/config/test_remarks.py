@@ -18,9 +18,9 @@ def test_a_checkpoint_path_elsewhere_is_allowed_and_stated():
 
 
 def test_fields_of_earlier_releases_that_do_nothing_are_named():
-    earlier = loaded(admin_port=3001, warmup=True, checkpoint={"object_store": STORE})
+    earlier = loaded(warmup=True, checkpoint={"object_store": STORE})
     paths = [remark.split(":")[0] for remark in config.remarks(earlier)]
-    assert paths == ["admin_port", "warmup", "checkpoint.object_store"]
+    assert paths == ["warmup", "checkpoint.object_store"]
 
 
 def test_a_secret_is_not_shown():

@@ -1,0 +1,150 @@
+"""The gate before every handler: who asks, whether they may, how much they have had, and which web pages may read the answer."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from aiohttp import web
+
+from llmux.server._patience import Patience, patiently
+from llmux.server.access.limits import Limiter
+from llmux.server.access.origin import Peer, cors_headers, is_preflight, preflight_headers
+from llmux.server.access.policy import Access, Asked, Caller, without_keys
+from llmux.server.access.roles import Right, right_for
+from llmux.server.access.usage import UsageCount
+from llmux.server.errors import NotAllowed
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_CREDENTIALS_OF_PEER = struct.Struct("3i")
+"""struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)."""
+_CORS = "access-control-"
+
+
+@dataclass
+class Gate:
+    """What is in force; a reload replaces `access`."""
+
+    access: Access = field(default_factory=Access)
+    patience: Patience = field(default_factory=Patience)
+    admin_port: int | None = None
+    """The port that alone has what is not /v1, where there is one."""
+    limiter: Limiter = field(default_factory=Limiter)
+
+    def take(self, access: Access) -> None:
+        """Let others do other things from now on; requests that are under way go on."""
+        self.access = access
+        self.limiter.keep_only(access.ring.keys)
+
+    def shows(self, request: web.Request, path: str, right: Right) -> bool:
+        """Say whether the port that a request came by has a route of this path, which needs this right."""
+        if self.admin_port is None or right is Right.USE or path == "/health":
+            return True
+        address = request.transport and request.transport.get_extra_info("sockname")
+        return not isinstance(address, tuple) or address[1] == self.admin_port
+
+
+@dataclass
+class Visit:
+    """One request that has been let in."""
+
+    caller: Caller
+    access: Access
+    usage: UsageCount | None = None
+    """What its answer takes, where that is counted."""
+    heard: bool = False
+
+
+GATE = web.AppKey("gate", Gate)
+_VISIT = web.RequestKey("visit", Visit)
+_NOBODY = Caller("anybody", frozenset())
+
+
+@web.middleware
+async def gate_keeping(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Let those in who may. Raises NotAuthenticated, NotAllowed, LimitReached, RequestTooSlow and what the handler does."""
+    gate = request.app[GATE]
+    if is_preflight(request.method, request.headers):
+        return _preflight(request, gate.access)
+    resource = request.match_info.route.resource
+    if resource is None:  # nothing is there, or not by this method: the handler says so
+        return await handler(request)
+    right = right_for(request.method, resource.canonical)
+    if not gate.shows(request, resource.canonical, right):
+        raise web.HTTPNotFound
+    asked = Asked(right, _peer(request), request.headers, request.scheme)
+    caller = gate.access.admit(asked, time.time())
+    visit = request[_VISIT] = Visit(caller, gate.access)
+    if right is not Right.USE or caller.key is None:
+        return await patiently(gate.patience, request, handler)
+    gate.limiter.enter(caller.key, time.monotonic())
+    visit.usage = UsageCount() if caller.key.limits.tokens else None
+    try:
+        return await patiently(gate.patience, request, handler)
+    finally:
+        gate.limiter.leave(caller.key, _tokens(request, visit), time.monotonic())
+
+
+def _tokens(request: web.Request, visit: Visit) -> int:
+    return visit.usage.tokens(request.content.total_bytes) if visit.usage and visit.heard else 0
+
+
+def _preflight(request: web.Request, access: Access) -> web.Response:
+    """Answer a browser's question by what is configured; no engine is asked, nor woken."""
+    allowed = preflight_headers(request.headers, access.origins)
+    if allowed is None:
+        origin = request.headers["Origin"]
+        raise NotAllowed(f"a page of {origin!r}", "ask", hint="Configure its origin in access.cors_origins")
+    return web.Response(status=HTTPStatus.NO_CONTENT, headers=allowed)
+
+
+async def mark_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """Say which pages may read the answer, an engine having no say in that, and how the key stands."""
+    if is_preflight(request.method, request.headers):
+        return
+    for name in [each for each in response.headers if each.lower().startswith(_CORS)]:
+        del response.headers[name]
+    gate = request.app[GATE]
+    response.headers.extend(cors_headers(request.headers, gate.access.origins))
+    visit = request.get(_VISIT)
+    if visit and visit.caller.key:
+        response.headers.update(gate.limiter.headers(visit.caller.key, time.monotonic()))
+
+
+def _peer(request: web.Request) -> Peer:
+    if request.transport is None:
+        return Peer()
+    connection = request.transport.get_extra_info("socket")
+    if connection is not None and connection.family == socket.AF_UNIX:
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS_OF_PEER.size)
+        return Peer(uid=_CREDENTIALS_OF_PEER.unpack(raw)[1])
+    address = request.transport.get_extra_info("peername")
+    return Peer(str(address[0])) if address else Peer()
+
+
+# ---- what handlers ask of it ----
+
+
+def caller_of(request: web.Request) -> Caller:
+    """Return who asks."""
+    visit = request.get(_VISIT)
+    return visit.caller if visit else _NOBODY
+
+
+def engine_headers(request: web.Request) -> Iterator[tuple[str, str]]:
+    """Yield the headers that are an engine's business: not a key that was meant for llmux."""
+    visit, headers = request.get(_VISIT), request.headers.items()
+    hides = visit is not None and visit.access.hides_credentials(visit.caller)
+    return without_keys(headers) if hides else iter(headers)
+
+
+def heard(request: web.Request, chunk: bytes) -> None:
+    """Have a piece of an engine's answer counted, where the key's tokens are."""
+    visit = request.get(_VISIT)
+    if visit and visit.usage:
+        visit.heard = True
+        visit.usage.read(chunk)
