@@ -104,6 +104,8 @@ def _run(options: argparse.Namespace) -> int:
         debian.install("iproute2", why="ss, with which the proof looks at sockets,")
     if options.programs and shutil.which("promtool") is None:
         debian.install("prometheus", why="Prometheus, which is to read llmux's metrics,")
+    if options.programs and shutil.which("chromium") is None:
+        debian.install("chromium", why="Chromium, which is to show llmux's page,")
     with engines.engine() as engine:
         _fill(engine, options)
         return hand_over(options.argv, environment(engine.env))

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _proxy, _request_log, control, metrics
+from llmux.server import _page, _proxy, _request_log, control, metrics
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
 from llmux.server._gate import GATE, Gate, gate_keeping, mark_answer
@@ -45,6 +45,7 @@ def build(
     app[HOMES] = Homes()
     app[STARTED] = int(time.time())
     app.add_routes([web.get("/health", _health), *_proxy.routes()])
+    _page.add_to(app)
     if reloader:
         app[RELOADER] = reloader
     metrics.attach(app)

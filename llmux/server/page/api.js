@@ -1,0 +1,91 @@
+// llmux's API as this page uses it. A token, where one is needed, lives as long as the tab.
+
+const TOKEN = "llmux-token";
+
+export const token = {
+  get: () => sessionStorage.getItem(TOKEN) ?? "",
+  set: (value) => sessionStorage.setItem(TOKEN, value),
+};
+
+/** What llmux answered instead of what was asked for; `hint` says what to do. */
+export class Refused extends Error {
+  constructor(status, problem) {
+    super(problem.message ?? `status ${status}`);
+    this.status = status;
+    this.code = problem.code ?? "";
+    this.hint = problem.hint ?? "";
+  }
+}
+
+function headers() {
+  return token.get() ? { Authorization: `Bearer ${token.get()}` } : {};
+}
+
+/** Ask; return the answer itself. Throws Refused. */
+export async function ask(path, { method = "GET", body, signal } = {}) {
+  const init = { method, signal, headers: headers(), cache: "no-store" };
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+    init.headers["Content-Type"] = "application/json";
+  }
+  const answer = await fetch(path, init);
+  if (answer.ok) return answer;
+  const told = await answer.json().catch(() => ({}));
+  throw new Refused(answer.status, told.error ?? {});
+}
+
+export const get = async (path, options) => (await ask(path, options)).json();
+export const post = async (path, body) => (await ask(path, { method: "POST", body: body ?? {} })).json();
+export const remove = async (path) => ask(path, { method: "DELETE" });
+
+/** Yield the events of a stream: {id, event, data} with data as it came. */
+export async function* events(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (rest + value.replaceAll("\r", "")).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) yield parsed(part);
+  }
+}
+
+function parsed(text) {
+  const found = { id: "", event: "message", data: "" };
+  for (const line of text.split("\n")) {
+    const colon = line.indexOf(":");
+    if (colon < 1) continue;
+    const value = line.slice(colon + 1).replace(/^ /, "");
+    const name = line.slice(0, colon);
+    if (name === "data") found.data += (found.data && "\n") + value;
+    else if (name in found) found[name] = value;
+  }
+  return found;
+}
+
+/** Follow a stream of events for good, from the last one seen on; tell whether it is there. Returns what ends it. */
+export function follow(path, onEvent, onState) {
+  const controller = new AbortController();
+  let last = "0";
+  async function run() {
+    while (!controller.signal.aborted) {
+      try {
+        const init = { signal: controller.signal, headers: { ...headers(), "Last-Event-ID": last }, cache: "no-store" };
+        const answer = await fetch(path, init);
+        if (!answer.ok) throw new Refused(answer.status, {});
+        onState(true);
+        for await (const each of events(answer)) {
+          if (each.id) last = each.id;
+          if (each.data) onEvent(each);
+        }
+      } catch (error) {
+        if (controller.signal.aborted) return;
+      }
+      onState(false);
+      await new Promise((done) => setTimeout(done, 1000));
+    }
+  }
+  run();
+  return () => controller.abort();
+}
