@@ -66,8 +66,7 @@ def _data(kind: str, value: str) -> dict[str, object]:
         raise NotReached("its port", f"an event that is not JSON: {value[:80]!r}") from error
     if not isinstance(told, dict):
         return {"kind": kind, "message": told}
-    own = told.pop("kind", kind)  # of a wake: warm, restored or cold_start
-    return {**told, "kind": kind} | ({"wake": own} if own != kind else {})
+    return {"kind": kind, **told}
 
 
 def _line(told: dict[str, object]) -> str:

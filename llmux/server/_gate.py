@@ -12,12 +12,12 @@ from http import HTTPStatus
 from aiohttp import web
 
 from llmux.server._patience import Patience, patiently
+from llmux.server.access.errors import NotAllowed
 from llmux.server.access.limits import Limiter
 from llmux.server.access.origin import Peer, cors_headers, is_preflight, preflight_headers
 from llmux.server.access.policy import Access, Asked, Caller, without_keys
 from llmux.server.access.roles import Right, right_for
 from llmux.server.access.usage import UsageCount
-from llmux.server.errors import NotAllowed
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _CREDENTIALS_OF_PEER = struct.Struct("3i")

@@ -69,7 +69,7 @@ class SleepFailed(_OfReplica):
 class WakeDone(_OfReplica):
     """A replica has come to serve."""
 
-    kind: WakeKind
+    wake: WakeKind
     seconds: float
     reason: str = ""
     """Why it was a cold start, where it was one."""
@@ -80,7 +80,7 @@ class WakeDone(_OfReplica):
 class WakeFailed(_OfReplica):
     """A replica could not be brought to serve this way; a failed wake is followed by a cold start."""
 
-    kind: WakeKind
+    wake: WakeKind
     seconds: float
     problem: Problem
 

@@ -24,7 +24,7 @@ def wake_done(replica: Replica, wake: Wake, phases: Phases) -> WakeDone:
     return WakeDone(
         model=replica.model,
         replica=replica.name,
-        kind=wake.kind,
+        wake=wake.kind,
         seconds=wake.seconds,
         reason=wake.reason,
         phases=dict(phases),
@@ -34,7 +34,7 @@ def wake_done(replica: Replica, wake: Wake, phases: Phases) -> WakeDone:
 def wake_failed(replica: Replica, kind: WakeKind, began: float, problem: Problem) -> WakeFailed:
     """Return what is to be told of a wake or start that came to nothing."""
     seconds = time.monotonic() - began
-    return WakeFailed(model=replica.model, replica=replica.name, kind=kind, seconds=seconds, problem=problem)
+    return WakeFailed(model=replica.model, replica=replica.name, wake=kind, seconds=seconds, problem=problem)
 
 
 def sleep_done(replica: Replica, eviction: Eviction, seconds: float, phases: Phases) -> SleepDone:

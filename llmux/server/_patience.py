@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from llmux.server.errors import RequestTooSlow
+from llmux.server.access.errors import RequestTooSlow
 
 _LOOKS = 4
 """In the time that a body may be silent for."""

@@ -17,7 +17,7 @@ from llmux.server._journey import begin, journey_of
 from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
 from llmux.server._web import ADAPTERS, DRIVER, HOMES, PROBLEM, STARTED
-from llmux.server.errors import ModelUnavailable
+from llmux.server.errors import ModelUnavailable, UnknownModel
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
     """
     begin(request)
     _apis.check(request.path)
-    homes, models = request.app[HOMES], request.app[DRIVER].served
+    homes = request.app[HOMES]
     body = await request.read()
     content_type, model = request.headers.get("Content-Type", ""), request.query.get("model")
     long = len(body) > _PARSED_AT_ONCE
@@ -66,8 +66,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
     said = await asyncio.to_thread(read) if long else read()
     target = request.rel_url.raw_path_qs
     call = Call(request.method, request.path, target, model, content_type, body, said)
-    to = _errands.addressee(models, homes, call)
-    caller_of(request).check_model(to.target.asked)
+    to = _addressee(request, call)
     journey_of(request).asks(to.target.model.name)
     _request_log.note_model(request, to.target.asked)
     write = partial(_errands.errand, call, to, homes)
@@ -75,6 +74,17 @@ async def forward(request: web.Request) -> web.StreamResponse:
     if _realtime.is_asked(request):
         return await _realtime.converse(request, errand, to)
     return await _answer(request, errand, to)
+
+
+def _addressee(request: web.Request, call: Call) -> Addressee:
+    """Return whom a call is for, if who asks may ask it: nobody learns which models there are that they may not use."""
+    try:
+        to = _errands.addressee(request.app[DRIVER].served, request.app[HOMES], call)
+    except UnknownModel as error:
+        caller_of(request).check_model(error.model)
+        raise
+    caller_of(request).check_model(to.target.asked)
+    return to
 
 
 async def _answer(request: web.Request, errand: Errand, to: Addressee) -> web.StreamResponse:

@@ -26,22 +26,24 @@ from llmux.server._control_errors import (
 from llmux.server._driver import Driver
 from llmux.server._homes import Homes
 from llmux.server._reload import Reloader
+from llmux.server.access.errors import (
+    LimitReached,
+    ModelNotAllowed,
+    NotAllowed,
+    NotAuthenticated,
+    RequestTooSlow,
+)
 from llmux.server.errors import (
     EngineLacks,
     EvictionRefused,
     IllegalMove,
-    LimitReached,
-    ModelNotAllowed,
     ModelUnavailable,
-    NotAllowed,
-    NotAuthenticated,
     OriginRefused,
     PathRefused,
     Problem,
     QueueFull,
     RequestInvalid,
     RequestTimedOut,
-    RequestTooSlow,
     ServerError,
     UnknownItem,
     UnknownModel,

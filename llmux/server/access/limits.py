@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from llmux.server.access.errors import LimitReached
 from llmux.server.access.keys import Key
-from llmux.server.errors import LimitReached
 
 _MINUTE = 60.0
 _LATER = "Ask again in the seconds of Retry-After, or have the key's limit raised (`access.keys`)"

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from llmux.server.access.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
 from llmux.server.access.keys import Key, KeyRing
 from llmux.server.access.origin import Peer, foreign
 from llmux.server.access.roles import Right, Role, rights
-from llmux.server.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
 
 _CREDENTIALS = frozenset({"authorization", "x-api-key"})
 """The headers that a key comes in, in small letters."""

@@ -44,6 +44,7 @@ FIELDS_OF: Mapping[str, tuple[EngineName, ...]] = {
     "command": ("command",),
     "calls": ("command",),
     "remote": ("remote",),
+    "served_name": ("command", "remote"),  # the others are told llmux's name for the model
 }
 """The fields of a model that are for some engines only."""
 

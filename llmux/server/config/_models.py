@@ -243,7 +243,7 @@ class ModelConfig(Section):
     aliases: tuple[Alias, ...] = ()
     """Further names that clients may ask for it by: the engine is asked by the served name, and answers show the alias."""
     served_name: Text | None = None
-    """What its engine calls it, where that is another name than llmux's. vLLM and the tiny engine are told llmux's."""
+    """For engines `command` and `remote`: what they call it, where that is another name than llmux's; for `remote` its `model_path` else. The others are told llmux's."""
     request_defaults: Fields = Field(default_factory=dict)
     """Fields of requests that generate text, for those that do not say them; objects are joined field by field."""
     request_caps: RequestCaps = RequestCaps()
@@ -274,10 +274,6 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _names_fit(self) -> ModelConfig:
-        if self.served_name is not None and self.engine in {"vllm", "tiny"}:
-            raise ValueError(
-                f"served_name: engine {self.engine!r} serves the model by llmux's name for it; say `aliases` for further ones"
-            )
         if fault := defaults_fault(self.request_defaults):
             raise ValueError(fault)
         return self

@@ -32,6 +32,8 @@ def _model(model: ModelConfig, config: Config, default: EvictionConfig) -> Model
         )
     if "vllm_command" not in given:
         updates["vllm_command"] = config.vllm_command
+    if model.engine == "remote" and model.served_name is None:
+        updates["served_name"] = model.model_path
     if "min_awake" not in given:
         updates["min_awake"] = config.policy.min_active_secs
     return model.model_copy(update=updates)

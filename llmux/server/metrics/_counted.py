@@ -143,12 +143,12 @@ class Counted:
 
     def _woke(self, wake: WakeDone | WakeFailed) -> None:
         if isinstance(wake, WakeFailed):
-            self._count(of.WAKES, wake.model, wake.kind.value, "failed")
-            what = "start" if wake.kind is WakeKind.COLD_START else "wake"
+            self._count(of.WAKES, wake.model, wake.wake.value, "failed")
+            what = "start" if wake.wake is WakeKind.COLD_START else "wake"
             self._failed(wake.model, what, wake.problem.code)
             return
-        self._count(of.WAKES, wake.model, wake.kind.value, "done")
-        self._observe(of.WAKE, wake.seconds, wake.model, wake.kind.value)
+        self._count(of.WAKES, wake.model, wake.wake.value, "done")
+        self._observe(of.WAKE, wake.seconds, wake.model, wake.wake.value)
         for phase, seconds in wake.phases.items():
             self._observe(of.WAKE_PHASE, seconds, wake.model, phase)
         if self._served_last not in {"", wake.model}:

@@ -61,7 +61,8 @@ class Engines:
 
 def _awake(replicas: Iterable[Replica]) -> Iterable[tuple[Replica, Life]]:
     with_engines = ((replica, replica.life) for replica in replicas)
-    return ((replica, life) for replica, life in with_engines if life and _serves(replica, life))
+    # One without a process is a server elsewhere: its figures are its own, and who else's it would tell.
+    return ((replica, life) for replica, life in with_engines if life and life.pid and _serves(replica, life))
 
 
 def _serves(replica: Replica, life: Life) -> bool:

@@ -7,8 +7,14 @@ from pathlib import Path
 
 from llmux.server import config
 from llmux.server._secrets import Secrets
+from llmux.server.access.errors import (
+    LimitReached,
+    ModelNotAllowed,
+    NotAllowed,
+    NotAuthenticated,
+    RequestTooSlow,
+)
 from llmux.server.access.roles import Right, Role, rights
-from llmux.server.errors import LimitReached, ModelNotAllowed, NotAllowed, NotAuthenticated, RequestTooSlow
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/access.md").read_text("utf-8")
 

@@ -232,10 +232,8 @@ def test_a_reload_whose_keys_cannot_be_read_changes_nothing(tmp_path):
     with serving(write_config(tmp_path, port=port, access={"keys": keys})) as process:
         write_config(tmp_path, port=port, access={"keys": {"k": {"file": "/nowhere"}}})
         process.send_signal(signal.SIGHUP)
-        for line in process.stderr:
-            if "stays as it is" in line:
-                break
-        assert "access.keys.k.file: cannot read /nowhere" in process.stderr.readline()
+        told = lines_until(process.stderr, "access.keys.k.file: cannot read /nowhere")
+        assert "stays as it is" in told
         assert get(port, "/control/status", key) == 200
 
 

@@ -8,19 +8,21 @@ import pytest
 
 from llmux.server._effect_errors import EngineRefused
 from llmux.server._web import error_response
+from llmux.server.access.errors import (
+    LimitReached,
+    ModelNotAllowed,
+    NotAllowed,
+    NotAuthenticated,
+    RequestTooSlow,
+)
 from llmux.server.errors import (
     EvictionRefused,
     IllegalMove,
-    LimitReached,
-    ModelNotAllowed,
     ModelUnavailable,
-    NotAllowed,
-    NotAuthenticated,
     Problem,
     QueueFull,
     RequestInvalid,
     RequestTimedOut,
-    RequestTooSlow,
     UnknownModel,
 )
 

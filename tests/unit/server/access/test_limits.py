@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmux.server.access.errors import LimitReached
 from llmux.server.access.keys import Key, Limits
 from llmux.server.access.limits import Bucket, Limiter
-from llmux.server.errors import LimitReached
 
 
 def key(name="k", **limits):

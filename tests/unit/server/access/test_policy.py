@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
+from llmux.server.access.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
 from llmux.server.access.keys import Key, digest
 from llmux.server.access.origin import Peer
 from llmux.server.access.policy import Access, Asked, without_keys
 from llmux.server.access.roles import Right, Role
-from llmux.server.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
 
 LOCAL, REMOTE = Peer("127.0.0.1"), Peer("192.0.2.7")
 OPEN = Access()

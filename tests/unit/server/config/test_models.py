@@ -121,7 +121,7 @@ def test_a_schedule_and_adapters_are_read():
         ({"aliases": ["a//b"]}, "models.m.aliases.0: a name that clients ask for"),
         (
             {"served_name": "x"},
-            "models.m: served_name: engine 'vllm' serves the model by llmux's name for it",
+            "models.m: \"served_name\" is for engine 'command' and 'remote' only",
         ),
         (
             {"request_defaults": {"stream": True}},
