@@ -4,6 +4,7 @@ ENGINE ?= tiny
 K ?=
 NAME ?=
 OPTIONS ?=
+ROW ?=
 
 SETUP := $(PYTHON) docker/setup.py
 BIN := .venv/bin
@@ -71,11 +72,9 @@ scheduling: ## docs/scheduling.md's tables and picture anew, and the bound of th
 	$(BIN)/python tests/benchmarks/scheduling_page.py
 	$(BIN)/python tests/benchmarks/fair_bound.py 10000
 
-bench: ## seconds and memory of show and graph on made dumps, of copying, capturing and rebuilding sparse files, and of imports, against what we promise
+bench: ## what we promise to be quick: show and graph (scale), sparse files (sparse), imports (imports); or ROW=proxy, llmux beside other proxies
 	$(SETUP) dev
-	PYTHONPATH=.cache/pycriu $(BIN)/python tests/benchmarks/scale.py
-	PYTHONPATH=.cache/pycriu $(BIN)/python tests/benchmarks/sparse.py
-	PYTHONPATH=.cache/pycriu $(BIN)/python tests/benchmarks/imports.py
+	$(foreach row,$(or $(ROW),scale sparse imports),PYTHONPATH=.cache/pycriu $(BIN)/python tests/benchmarks/$(row).py &&) true
 
 lock: ## resolve the dependencies anew into requirements.lock and docker/requirements.lock
 	$(SETUP) lock
