@@ -282,9 +282,11 @@ async def test_a_sandbox_whose_init_is_killed_says_so(sandbox, log):
 
 
 MAKER = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from llmux.server._sandbox import Command, Isolation, Sandbox
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background of a script is born deaf to it
 
 async def main():
     sandbox = await Sandbox.create(Isolation())
