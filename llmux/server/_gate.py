@@ -135,6 +135,12 @@ def caller_of(request: web.Request) -> Caller:
     return visit.caller if visit else _NOBODY
 
 
+def answers_page(request: web.Request) -> bool:
+    """Say whether the page that asks, if it is one, is of an origin that is configured; a WebSocket knows no preflight."""
+    allowed = cors_headers(request.headers, request.app[GATE].access.origins)
+    return "Access-Control-Allow-Origin" in allowed
+
+
 def engine_headers(request: web.Request) -> Iterator[tuple[str, str]]:
     """Yield the headers that are an engine's business: not a key that was meant for llmux."""
     visit, headers = request.get(_VISIT), request.headers.items()

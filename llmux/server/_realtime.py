@@ -20,7 +20,7 @@ from yarl import URL
 
 from llmux.server import _api_errors, _request_log, _routing
 from llmux.server._errands import Addressee, Errand
-from llmux.server._gate import caller_of, engine_headers
+from llmux.server._gate import answers_page, caller_of, engine_headers
 from llmux.server._journey import journey_of
 from llmux.server._queue import Admission
 from llmux.server._record import Model
@@ -81,8 +81,11 @@ async def converse(request: web.Request, errand: Errand, to: Addressee) -> web.S
 
 def _check_origin(request: web.Request) -> None:
     origin = request.headers.get("Origin")
-    if origin is not None and origin.partition("://")[2].lower() != request.host.lower():
-        raise OriginRefused(origin, hint="Have the page's own server open it")
+    if origin is None or answers_page(request):
+        return
+    if origin.partition("://")[2].lower() != request.host.lower():
+        hint = "Configure its origin in access.cors_origins, or have the page's own server open it"
+        raise OriginRefused(origin, hint=hint)
 
 
 class _Conversation:
@@ -105,9 +108,9 @@ class _Conversation:
 
     async def _dial(self) -> aiohttp.ClientWebSocketResponse:
         life, seconds = self._admission.life, self._model.rules.request_timeout
-        offered = self._request.headers.get("Sec-WebSocket-Protocol", "")
         headers = CIMultiDict(_routing.request_headers(engine_headers(self._request)))
         headers.update(_request_log.passed_on(self._request))
+        offered = headers.get("Sec-WebSocket-Protocol", "")
         dialing = life.session.ws_connect(
             URL(f"{life.url.origin()}{self._errand.target}", encoded=True),
             protocols=tuple(name.strip() for name in offered.split(",") if name.strip()),

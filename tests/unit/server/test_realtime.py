@@ -11,7 +11,10 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from llmux.server import _app
+from llmux.server._gate import GATE
 from llmux.server._model import Asleep, Running
+from llmux.server.access.keys import Key, digest
+from llmux.server.access.policy import Access
 
 REALTIME = "/v1/realtime"
 
@@ -58,8 +61,9 @@ async def upstream():
 async def client(upstream, serve, make_driver, make_hands):
     url = await serve(upstream.app())
     driver = make_driver({"m": make_hands(url=url, drain_timeout=0.1), "other": make_hands()}, then="end")
-    async with aiohttp.ClientSession(await serve(_app.build(driver))) as session:
-        session.driver_ = driver
+    app = _app.build(driver)
+    async with aiohttp.ClientSession(await serve(app)) as session:
+        session.driver_, session.app_ = driver, app
         yield session
 
 
@@ -148,9 +152,19 @@ async def test_no_page_of_another_origin_opens_one(client, origin):
         await client.ws_connect(f"{REALTIME}?model=m", origin=origin)
     assert caught.value.status == 403
     own = str(client._base_url).rstrip("/")
-    async with client.ws_connect(f"{REALTIME}?model=m", origin=own) as socket:
-        await socket.send_str("hello")
-        assert (await socket.receive()).data == "hello"
+    client.app_[GATE].take(Access.of(origins=("https://chat.example",)))
+    for welcome in (own, "https://chat.example"):
+        async with client.ws_connect(f"{REALTIME}?model=m", origin=welcome) as socket:
+            await socket.send_str("hello")
+            assert (await socket.receive()).data == "hello"
+
+
+async def test_a_key_in_the_subprotocols_is_for_llmux_alone(client, upstream):
+    client.app_[GATE].take(Access.of([Key("k", digest("secret"))]))
+    offered = ("realtime", "openai-insecure-api-key.secret")
+    async with client.ws_connect(f"{REALTIME}?model=m", protocols=offered) as socket:
+        assert socket.protocol == "realtime"
+    assert "secret" not in str(upstream.headers)
 
 
 async def test_a_model_may_be_the_default_and_have_another_name(client, upstream):
