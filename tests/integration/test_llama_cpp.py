@@ -42,7 +42,7 @@ def desk(nothing_left_behind: None, tmp_path: Path) -> Iterator[Bench]:
         yield here
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def mounts(tmp_path_factory) -> tuple[Mount, ...]:
     directory = tmp_path_factory.mktemp("llama")
     tiny_model.make(directory / "model.gguf")
