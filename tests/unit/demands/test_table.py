@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def collect(*arguments: str) -> Finished:
     return attempt(
-        [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "--rootdir", str(ROOT), *arguments]
+        [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "--rootdir", str(ROOT), *arguments],
+        timeout=300,
     )
 
 
