@@ -13,6 +13,8 @@ from proof._commands import Finished, attempt
 
 ROOT = Path(__file__).resolve().parents[3]
 
+pytestmark = pytest.mark.timeout(330)
+
 
 def collect(*arguments: str) -> Finished:
     return attempt(
