@@ -10,25 +10,36 @@ from llmux.server import _multipart
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict")
 """The names of an answer's length; the last is llama.cpp's, which it heeds beside OpenAI's."""
+_OF_REMOTE_CHATS = ("max_tokens", "max_completion_tokens")
+"""OpenAI refuses both together; engines take both, and llama.cpp heeds the first alone."""
 
 
 def edited(
-    fields: Mapping[str, object], model: str, defaults: Mapping[str, object], cap: int | None, limit: str
+    fields: Mapping[str, object],
+    model: str,
+    defaults: Mapping[str, object],
+    cap: int | None,
+    limits: tuple[str, ...],
 ) -> dict[str, object]:
     """Return a request's fields with the engine's name of the model, what they do not say, and no more tokens than `cap`.
 
-    `limit` is what the request's API calls the length of an answer.
+    `limits` is what the request's API calls the length of an answer: one of these is said in the end, whatever else is.
     """
     joined = _joined(defaults, fields) | {"model": model}
     if cap is None:
         return joined
-    said = [name for name in _LIMITS if joined.get(name) is not None] or [limit]
-    return joined | {name: _capped(joined.get(name), cap) for name in said}
+    said = [name for name in _LIMITS if joined.get(name) is not None]
+    # What another API calls it bounds nothing here: engines pass over fields that they do not know.
+    bounding = [] if any(name in limits for name in said) else [limits[0]]
+    return joined | {name: _capped(joined.get(name), cap) for name in (*said, *bounding)}
 
 
-def limit_of(path: str) -> str:
-    """Return what the API of this path calls the length of an answer."""
-    return "max_output_tokens" if path.rstrip("/").endswith("/responses") else "max_tokens"
+def limits_of(path: str, engine: str) -> tuple[str, ...]:
+    """Return what bounds an answer of this path by this kind of engine, the usual word first."""
+    path = path.rstrip("/")
+    if path.endswith("/responses"):
+        return ("max_output_tokens",)
+    return _OF_REMOTE_CHATS if engine == "remote" and path.endswith("/chat/completions") else ("max_tokens",)
 
 
 def packed(fields: Mapping[str, object]) -> bytes:

@@ -120,8 +120,8 @@ def errand(call: Call, to: Addressee, homes: Homes) -> Errand:
     defaults, cap = (rules.defaults, rules.max_tokens) if generates else ({}, None)
     body = call.body
     if call.said.fields is not None and _is_written(call, to, defaults, cap):
-        limit = _edits.limit_of(call.path)
-        body = _edits.packed(_edits.edited(call.said.fields, target.served, defaults, cap, limit))
+        limits = _edits.limits_of(call.path, rules.engine)
+        body = _edits.packed(_edits.edited(call.said.fields, target.served, defaults, cap, limits))
     elif call.said.model is not None and shown:
         body = _edits.form(call.content_type, call.body, target.served)
     asked = _edits.query(call.target, target.served) if call.model is not None and shown else call.target
