@@ -65,8 +65,9 @@ class Errand:
 def read(path: str, content_type: str, body: bytes, *, named_in_query: bool) -> Said:
     """Return what a body says. Raises RequestInvalid.
 
-    One of any kind may go with a model in the query; but where a model writes, it is JSON whatever its type, as there are
-    engines that do not look at that: nobody gets around a cap so.
+    One of any kind may go with a model in the query, but no form that cannot be read: an engine may read another model in it.
+    Where a model writes, it is JSON whatever its type, as there are engines that do not look at that: nobody gets around a
+    cap so.
     """
     if not body:
         return Said()
@@ -75,7 +76,7 @@ def read(path: str, content_type: str, body: bytes, *, named_in_query: bool) -> 
     try:
         return _routing.read(content_type, body)
     except RequestInvalid:
-        if named_in_query:
+        if named_in_query and not _routing.is_form(content_type):
             return Said()
         raise
 

@@ -5,12 +5,18 @@ RFC 2046 section 5.1.1 (delimiters), RFC 7578 (names of fields).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser, HeaderParser
 from email.policy import HTTP
 
+from llmux.server.errors import RequestInvalid
+
+MOST = 256
+"""Parts of a form; reading the headers of each takes time, and an upload has a dozen."""
+_NAMED = re.compile(r";\s*boundary\s*[*=]", re.IGNORECASE)
 _HEADERS_END = b"\r\n\r\n"
 
 
@@ -24,7 +30,7 @@ class Part:
 
 
 def parts(content_type: str, body: bytes) -> Iterator[Part]:
-    """Yield a form's fields; none where the header names no boundary, or the body does not have it."""
+    """Yield a form's fields; none where the header names no boundary, or the body does not have it. Raises RequestInvalid."""
     boundary = _boundary(content_type)
     if not boundary:
         return
@@ -32,6 +38,8 @@ def parts(content_type: str, body: bytes) -> Iterator[Part]:
     at = 0 if body.startswith(delimiter[2:]) else body.find(delimiter) + 2
     if at < 2 and not body.startswith(delimiter[2:]):
         return
+    if body.count(delimiter) > MOST:
+        raise RequestInvalid(f"the form has more than {MOST} parts", None)
     at += len(delimiter) - 2
     while (end := body.find(delimiter, at)) >= 0:
         headers_end = body.find(_HEADERS_END, at, end)
@@ -41,10 +49,17 @@ def parts(content_type: str, body: bytes) -> Iterator[Part]:
 
 
 def _boundary(content_type: str) -> bytes:
-    message = BytesParser(policy=HTTP).parsebytes(
-        b"Content-Type: " + content_type.encode("latin-1", "replace") + _HEADERS_END
-    )
-    return (message.get_boundary() or "").encode("latin-1", "replace")
+    if len(_NAMED.findall(content_type)) > 1:  # engines differ in which they take
+        raise RequestInvalid("the header Content-Type names more than one boundary", None)
+    header = b"Content-Type: " + content_type.encode("latin-1", "replace") + _HEADERS_END
+    try:
+        boundary = BytesParser(policy=HTTP).parsebytes(header).get_boundary()
+    except (
+        IndexError,
+        ValueError,
+    ) as error:  # what the standard library's parser raises for some that are none
+        raise RequestInvalid("the header Content-Type cannot be read", None) from error
+    return (boundary or "").encode("latin-1", "replace")
 
 
 def _name(headers: bytes) -> object:

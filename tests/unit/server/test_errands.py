@@ -160,6 +160,18 @@ async def test_no_content_type_leads_around_a_cap(client, upstreams, content_typ
     await ask(client, f"{CHAT}?model=m", 400, data=b'{"max_tokens": 99,}', headers=headers)
 
 
+@pytest.mark.parametrize(
+    "content_type", ["multipart/form-data; x*", "multipart/form-data; boundary=y; boundary=x"]
+)
+async def test_no_form_is_passed_on_that_an_engine_may_read_otherwise(client, upstreams, content_type):
+    """Else a key for m alone could name an adapter of m in it."""
+    form = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nadapter\r\n--x--\r\n'
+    headers = {"Content-Type": content_type}
+    told = json.loads(await ask(client, "/v1/audio/transcriptions?model=m", 400, data=form, headers=headers))
+    assert "Content-Type" in told["error"]["message"]
+    assert upstreams["m"].asked == []
+
+
 async def test_what_an_engine_keeps_is_asked_of_the_model_that_made_it(client, upstreams):
     rule(client, "n", aliases=("alias",))
     rule(client, "m", is_default=True)

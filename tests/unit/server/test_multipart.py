@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmux.server import _multipart
+from llmux.server.errors import RequestInvalid
 
 TYPE = "multipart/form-data; boundary=x"
 
@@ -38,3 +39,16 @@ def test_a_preamble_and_a_quoted_boundary_are_no_trouble():
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=y"])
 def test_a_form_with_another_boundary_has_no_fields(content_type):
     assert values(content_type, form(("model", b"m"))) == []
+
+
+def test_a_form_of_very_many_parts_is_refused_before_they_are_read():
+    part = b"--x\r\na: b\r\n\r\n\r\n"
+    assert len(values(TYPE, part * 200 + b"--x--\r\n")) == 200
+    with pytest.raises(RequestInvalid, match="more than 256 parts"):
+        values(TYPE, part * 70_000)
+
+
+@pytest.mark.parametrize("parameter", ["x*", "x*0*", "boundary*", "boundary=x; boundary=y"])
+def test_a_content_type_that_cannot_be_read_is_refused(parameter):
+    with pytest.raises(RequestInvalid, match="Content-Type"):
+        values(f"multipart/form-data; {parameter}", form(("model", b"m")))
