@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from aiohttp import web
@@ -18,6 +18,7 @@ from llmux.server.access.origin import Peer, cors_headers, is_preflight, preflig
 from llmux.server.access.policy import Access, Asked, Caller, without_keys
 from llmux.server.access.roles import Right, right_for
 from llmux.server.access.usage import UsageCount
+from llmux.server.errors import UnknownModel
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _CREDENTIALS_OF_PEER = struct.Struct("3i")
@@ -85,6 +86,8 @@ async def gate_keeping(request: web.Request, handler: _Handler) -> web.StreamRes
     visit.usage = UsageCount() if caller.key.limits.tokens else None
     try:
         return await patiently(gate.patience, request, handler)
+    except UnknownModel as error:  # it lists the models that there are
+        raise replace(error, known=tuple(filter(caller.may_use, error.known))) from error
     finally:
         gate.limiter.leave(caller.key, _tokens(request, visit), time.monotonic())
 

@@ -46,8 +46,9 @@ async def list_models(request: web.Request) -> web.Response:
 
 async def show_model(request: web.Request) -> web.Response:
     """Show one of them."""
-    card = _names.card_of(request.app[DRIVER].served, request.match_info["name"])
-    caller_of(request).check_model(card.name)
+    name = request.match_info["name"]
+    caller_of(request).check_model(name)
+    card = _names.card_of(request.app[DRIVER].served, name)
     return web.json_response(_routing.model_body(card, request.app[STARTED]))
 
 

@@ -209,6 +209,16 @@ async def test_a_key_sees_and_asks_for_its_models_only(open_door):
         error = (await response.json())["error"]
     assert (response.status, error["code"], error["param"]) == (403, "model_not_allowed", "model")
     assert await status(session, model="nowhere", **bearer("k")) == 403
+    assert await status(session, "/v1/models/nowhere", "GET", **bearer("k")) == 403
+
+
+@pytest.mark.parametrize(("path", "method"), [(CHAT, "POST"), ("/v1/models/m-9", "GET")])
+async def test_no_error_lists_models_that_a_key_may_not_use(open_door, path, method):
+    session = await open_door(Access.of([Key("k", digest("k"), models=("m*",))]))
+    async with asking(session, path, method, model="m-9", **bearer("k")) as response:
+        error = (await response.json())["error"]
+    assert (response.status, error["code"]) == (404, "model_not_found")
+    assert "(configured: m)" in error["message"]
 
 
 async def test_requests_are_limited_and_told_of(open_door):
