@@ -13,7 +13,10 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 ANY = "*"
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+_FORWARDED = (
+    *("Forwarded", "Via", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP"),
+    *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Envoy-External-Address"),
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ALLOWED_HEADERS = "Authorization, Content-Type, X-Api-Key"
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
@@ -55,13 +58,19 @@ def is_loopback(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
+def proxied(headers: Mapping[str, str]) -> str:
+    """Return why whoever is connected asks for somebody else, who may be anybody; an empty text where nothing says so."""
+    by = next((name for name in _FORWARDED if name in headers), None)
+    return f"it came through a proxy ({by})" if by else ""
+
+
 def foreign(headers: Mapping[str, str], scheme: str) -> str:
     """Return why a request by the loopback address is not from this machine's own user; an empty text where it is.
 
     Origins that are configured are for /v1: a page of theirs needs a key for the rest, as everybody elsewhere does.
     """
-    if by := next((name for name in _FORWARDED if name in headers), None):
-        return f"it came through a proxy ({by})"
+    if why := proxied(headers):
+        return why
     host = headers.get("Host", "localhost")
     if not _is_local(host):
         return f"its Host is {host!r}, and not this machine's own name"

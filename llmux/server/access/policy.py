@@ -1,7 +1,8 @@
 """Who asks, and whether they may: one decision for each request. Pure.
 
 A key tells who asks, wherever they are. Without keys /v1 is open to whoever reaches the port; without keys and without a
-token, the rest is open to who comes by the loopback address. Over a Unix socket the kernel tells who asks.
+token, the rest is open to who comes by the loopback address. Over a Unix socket the kernel tells who asks, unless that is a
+proxy, which asks for others.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 from llmux.server.access.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
 from llmux.server.access.keys import Key, KeyRing
-from llmux.server.access.origin import Peer, foreign
+from llmux.server.access.origin import Peer, foreign, proxied
 from llmux.server.access.roles import Right, Role, rights
 
 _CREDENTIALS = frozenset({"authorization", "x-api-key"})
@@ -117,7 +118,7 @@ class Access:
             if key.expired(now):
                 raise NotAuthenticated(f"the key {key.name} has expired", hint="Ask for a new one")
             return Caller(key.name, rights(key.role), key)
-        if asked.peer.uid is not None:
+        if asked.peer.uid is not None and not proxied(asked.headers):
             role = Role.ADMIN if asked.peer.uid in self.admin_uids else Role.USE
             return Caller(str(asked.peer), rights(role))
         if asked.right is Right.USE and not self.keyed:
@@ -132,10 +133,11 @@ class Access:
 
     def _local(self, asked: Asked) -> Caller:
         """Take who comes by the loopback address for an admin, unless it is a web page that does."""
-        if not asked.peer.is_loopback:
-            raise NotAllowed(str(asked.peer), str(asked.right), hint=_CONTROL_HINT)
-        if why := foreign(asked.headers, asked.scheme):
-            raise NotAllowed(f"{asked.peer}: {why}", str(asked.right), hint=_CONTROL_HINT)
+        peer = asked.peer
+        why = foreign(asked.headers, asked.scheme) if peer.is_loopback else proxied(asked.headers)
+        if why or not peer.is_loopback:
+            who = f"{peer}: {why}" if why else str(peer)
+            raise NotAllowed(who, str(asked.right), hint=_CONTROL_HINT)
         return Caller("this machine", rights(Role.ADMIN))
 
 

@@ -87,7 +87,9 @@ def test_a_page_that_sends_no_origin_is_found_by_its_site(site):
     assert why(Host="localhost", Sec_Fetch_Site="none") == ""
 
 
-@pytest.mark.parametrize("header", ["X_Forwarded_For", "Forwarded", "X_Real_IP", "Via"])
+@pytest.mark.parametrize(
+    "header", ["X_Forwarded_For", "X_Forwarded_Proto", "Forwarded", "X_Real_IP", "Via", "CF_Connecting_IP"]
+)
 def test_what_comes_through_a_proxy_does_not(header):
     assert "proxy" in why(Host="localhost", **{header: "127.0.0.1"})
 

@@ -106,6 +106,16 @@ def test_over_a_unix_socket_the_kernel_says_who_asks(access):
     assert verdict(KEYED, Right.ADMIN, Peer(uid=1000), **bearer("admin")) == "admin"
 
 
+def test_a_proxy_on_the_unix_socket_is_not_taken_for_whom_it_asks_for():
+    asked = {"X-Forwarded-For": "203.0.113.9"}
+    for right in (Right.OBSERVE, Right.CONTROL, Right.ADMIN):
+        assert verdict(OPEN, right, Peer(uid=0), **asked) == 403
+        assert verdict(TOKEN, right, Peer(uid=0), **asked) == 401
+    assert verdict(OPEN, Right.USE, Peer(uid=0), **asked) == "anybody"
+    assert verdict(KEYED, Right.USE, Peer(uid=0), **asked) == 401
+    assert verdict(KEYED, Right.ADMIN, Peer(uid=0), **asked, **bearer("admin")) == "admin"
+
+
 def test_a_key_is_for_its_models_and_has_its_priority():
     access = Access.of([Key("k", digest("k"), models=("a", "b-*"), priority=7)])
     caller = access.admit(Asked(Right.USE, REMOTE, CIMultiDict(bearer("k"))), 0.0)
