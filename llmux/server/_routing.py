@@ -28,6 +28,20 @@ _HOP_BY_HOP = frozenset(
 # The body travels on as it was decoded, and its length is set anew.
 _NOT_ASKED_ON = frozenset({"host", "content-length", "content-encoding", "expect"})
 
+# What an engine says of its own address and account: clients are at llmux's.
+_NOT_TOLD_ON = frozenset(
+    {
+        "alt-svc",
+        "clear-site-data",
+        "openai-organization",
+        "openai-project",
+        "set-cookie",
+        "strict-transport-security",
+    }
+)
+_INERT = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
+"""An answer that a browser is led to is at the address of llmux's page, and no script in it may speak for that."""
+
 _LISTED = "GET /v1/models lists the names"
 
 Headers = list[tuple[str, str]]
@@ -85,7 +99,8 @@ def request_headers(headers: Iterable[tuple[str, str]]) -> Headers:
 
 def response_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     """Return the headers of an engine's answer that the client gets."""
-    return _end_to_end(headers)
+    dropped = _NOT_TOLD_ON | _INERT.keys()
+    return [pair for pair in _end_to_end(headers) if pair[0].lower() not in dropped] + [*_INERT.items()]
 
 
 def way_headers(queued: float, wake: str, replica: str | None) -> Headers:

@@ -93,7 +93,18 @@ def test_hop_by_hop_headers_stay_behind_and_the_rest_travels_in_order():
 
 def test_an_answer_keeps_its_length_and_encoding():
     headers = [("Content-Length", "3"), ("Content-Encoding", "gzip"), ("Keep-Alive", "5")]
-    assert _routing.response_headers(headers) == headers[:2]
+    assert _routing.response_headers(headers)[:2] == headers[:2]
+
+
+def test_an_answer_speaks_for_neither_llmuxs_address_nor_its_account():
+    headers = [("Set-Cookie", "a=b"), ("Alt-Svc", "h3"), ("OpenAI-Organization", "org-ours"), ("X-A", "kept")]
+    told = [("Content-Type", "text/html"), ("Content-Security-Policy", "default-src *"), *headers]
+    assert _routing.response_headers(told) == [
+        ("Content-Type", "text/html"),
+        ("X-A", "kept"),
+        ("content-security-policy", "sandbox"),
+        ("x-content-type-options", "nosniff"),
+    ]
 
 
 def test_an_error_has_the_form_that_openai_clients_parse():
