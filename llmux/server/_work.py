@@ -130,7 +130,8 @@ class EngineHands:
         await until_free(LOOPBACK, self._model.port, _PORT_GRACE)
         log_began = await asyncio.to_thread(size_of, self._log)
         async with self._sandbox() as sandbox:
-            child = await sandbox.start_engine(await asyncio.to_thread(self._engine.command, os.environ))
+            environ = inherited(self._config, os.environ)
+            child = await sandbox.start_engine(await asyncio.to_thread(self._engine.command, environ))
             life = self._life(sandbox, child, time.time(), log_began)
             async with _closed_unless_serving(life):
                 await life.moor()
@@ -269,6 +270,12 @@ class EngineHands:
             *map(Path, (self._model.model_path, *adapters, *caches)),
         )
         return tuple(path for path in wanted if path and path.is_absolute() and path.is_dir())
+
+
+def inherited(config: Config, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what engines get of llmux's own environment: not the keys for servers elsewhere, which are nothing to a model's code."""
+    keys = {model.remote.api_key_env for model in config.models.values() if model.remote}
+    return {name: value for name, value in environ.items() if name not in keys}
 
 
 async def make_hands(

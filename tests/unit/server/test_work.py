@@ -81,6 +81,20 @@ def test_checkpoints_models_caches_and_logs_stay_in_sight_of_a_private_tmp(make,
     assert all(path.is_absolute() for path in kept)
 
 
+def test_an_engine_inherits_no_key_for_a_server_elsewhere():
+    models = {
+        "m": {"model_path": "x", "engine": "tiny", "port": 8001},
+        "far": {
+            "model_path": "y",
+            "engine": "remote",
+            "remote": {"url": "https://x", "api_key_env": "UPSTREAM_KEY"},
+        },
+    }
+    settings = config.parse(json.dumps({"models": models}))
+    environ = {"UPSTREAM_KEY": "sk-ours", "HF_HOME": "/cache"}
+    assert _work.inherited(settings, environ) == {"HF_HOME": "/cache"}
+
+
 async def test_a_configured_sleep_to_disk_needs_criu_at_the_start(monkeypatch, tmp_path):
     async def lacking(_config):
         return Criu(CriuSettings(), LACK)
