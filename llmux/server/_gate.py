@@ -12,7 +12,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from llmux.server._patience import Patience, patiently
-from llmux.server.access.errors import NotAllowed
+from llmux.server.access.errors import NotAllowed, NotAuthenticated
 from llmux.server.access.limits import Limiter
 from llmux.server.access.origin import Peer, cors_headers, is_preflight, preflight_headers
 from llmux.server.access.policy import Access, Asked, Caller, without_keys
@@ -53,6 +53,7 @@ class Gate:
 class Visit:
     """One request that has been let in."""
 
+    asked: Asked
     caller: Caller
     access: Access
     usage: UsageCount | None = None
@@ -79,7 +80,7 @@ async def gate_keeping(request: web.Request, handler: _Handler) -> web.StreamRes
         raise web.HTTPNotFound
     asked = Asked(right, _peer(request), request.headers, request.scheme)
     caller = gate.access.admit(asked, time.time())
-    visit = request[_VISIT] = Visit(caller, gate.access)
+    visit = request[_VISIT] = Visit(asked, caller, gate.access)
     if right is not Right.USE or caller.key is None:
         return await patiently(gate.patience, request, handler)
     gate.limiter.enter(caller.key, time.monotonic())
@@ -136,6 +137,18 @@ def caller_of(request: web.Request) -> Caller:
     """Return who asks."""
     visit = request.get(_VISIT)
     return visit.caller if visit else _NOBODY
+
+
+def may_still(request: web.Request, model: str | None = None) -> bool:
+    """Say whether who asks would be let in now too, to this model: a key may have expired, or be gone since a reload."""
+    visit = request.get(_VISIT)
+    if visit is None:
+        return True
+    try:
+        caller = request.app[GATE].access.admit(visit.asked, time.time())
+    except (NotAuthenticated, NotAllowed):
+        return False
+    return model is None or caller.may_use(model)
 
 
 def answers_page(request: web.Request) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 
@@ -48,26 +48,28 @@ async def events(request: web.Request) -> web.StreamResponse:
     feed = request.app[FEEDS].open()
     try:
         if since is not None:
-            _replay(request, feed, since, wanted)
+            feed.begin(_replay(request, since, wanted))
         with bus.subscribed(partial(_give, feed, wanted)):
             return await stream(request, feed, _HEADERS, _ALIVE, partial(_last_words, feed))
     finally:
         request.app[FEEDS].close(feed)
 
 
-def _replay(request: web.Request, feed: Feed, since: int, wanted: Callable[[Entry], bool]) -> None:
-    """Send what is kept, and say first where that is not all; an id of before the last start stands for nothing."""
+def _replay(request: web.Request, since: int, wanted: Callable[[Entry], bool]) -> Iterator[bytes]:
+    """Yield what is kept, and say first where that is not all; an id of before the last start stands for nothing."""
     bus = request.app[DRIVER].bus
     if not bus.complete_since(since):
-        feed.put(_event("gap", {"message": "some of what has happened since that id is no longer kept"}))
-    for entry in bus.since(since if since <= bus.last else 0):
-        _give(feed, wanted, entry)
+        yield _event("gap", {"message": "some of what has happened since that id is no longer kept"})
+    yield from map(_event_of, filter(wanted, bus.since(since if since <= bus.last else 0)))
 
 
 def _give(feed: Feed, wanted: Callable[[Entry], bool], entry: Entry) -> None:
     if wanted(entry):
-        kind = kind_of(entry)
-        feed.put(_event(kind, event_told(entry), entry.id))
+        feed.put(_event_of(entry))
+
+
+def _event_of(entry: Entry) -> bytes:
+    return _event(kind_of(entry), event_told(entry), entry.id)
 
 
 def _last_words(feed: Feed) -> bytes:

@@ -119,7 +119,8 @@ async def _send(
 async def _follow(feed: Feed, more: Callable[[], Awaitable[bytes]]) -> None:
     while True:
         await asyncio.sleep(LOOK_EVERY)
-        if piece := await more():
+        # A reader who is slow reads on from where he was: no more than one piece is kept for him.
+        if not feed.waits and (piece := await more()):
             feed.put(piece)
 
 

@@ -1,4 +1,4 @@
-"""Answers without an end: bytes go to a reader as they come, until he goes, falls behind, or llmux ends.
+"""Answers without an end: bytes go to a reader as they come, until he goes, falls behind, may see no more, or llmux ends.
 
 A reader that takes nothing holds nobody up: what waits for him is bounded, and whoever leaves the bytes lying is cut off.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
 
+from llmux.server._gate import may_still
+
 WAITING = 1000
 """Pieces that may wait for a reader."""
 HEARTBEAT = 15.0
-"""Seconds without a piece after which a sign of life is sent."""
+"""Seconds without a piece after which a sign of life is sent, where the reader may still see what comes."""
 STALLED = 30.0
 """Seconds in which a reader takes something, or is cut off."""
 
@@ -26,14 +28,26 @@ class Feed:
 
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()
+        self._at_once = 0
+        """How many of them were there from the beginning."""
         self._moved = asyncio.Event()
         self._ended = False
         self.overrun = False
         """The reader has fallen behind: he is told, and sees no more."""
 
+    @property
+    def waits(self) -> bool:
+        """Say whether something waits for the reader."""
+        return bool(self._pieces)
+
+    def begin(self, pieces: Iterable[bytes]) -> None:
+        """Let these be the first, however many: what is kept for all is not what a reader falls behind with."""
+        self._pieces.extend(pieces)
+        self._at_once = len(self._pieces)
+
     def put(self, piece: bytes) -> None:
         """Let a piece follow. Never waits."""
-        if len(self._pieces) >= WAITING:
+        if len(self._pieces) - self._at_once >= WAITING:
             self.overrun = True
             self.end()
         elif not self._ended:
@@ -49,6 +63,7 @@ class Feed:
         """Give each piece as it comes, and `alive` where none has come for a while."""
         while self._pieces or not self._ended:
             if self._pieces:
+                self._at_once = max(0, self._at_once - 1)
                 yield self._pieces.popleft()
                 continue
             self._moved.clear()
@@ -97,8 +112,11 @@ async def stream(
         await response.prepare(request)
         try:
             async for piece in feed.pieces(alive):
+                if not may_still(request):
+                    break
                 await _write(response, piece)
-            await _write(response, last())
+            else:
+                await _write(response, last())
             await response.write_eof()
         except TimeoutError:
             if request.transport:

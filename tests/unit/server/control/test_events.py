@@ -7,7 +7,11 @@ import json
 
 import pytest
 
+from llmux.server._gate import GATE
 from llmux.server._happenings import Decided
+from llmux.server.access.keys import Key, digest
+from llmux.server.access.policy import Access
+from llmux.server.access.roles import Role
 from llmux.server.control import _streaming
 
 
@@ -74,6 +78,32 @@ async def test_a_reader_who_falls_behind_is_told_and_sees_no_more(house, monkeyp
         kinds = [(await next_event(response))[1] for _ in range(6)]
         assert kinds == ["decided"] * 5 + ["dropped"]
         assert await response.content.read() == b""
+
+
+async def test_however_much_is_kept_one_who_asks_for_it_gets_it_all(house, monkeypatch):
+    """An EventSource asks for ?since=0 each time that it connects: cut off in between, it would never see the end."""
+    monkeypatch.setattr(_streaming, "WAITING", 5)
+    for number in range(20):
+        house.driver.bus.publish(happened(number))
+    async with house.session.get("/control/events?since=0") as response:
+        assert [(await next_event(response))[0] for _ in range(20)] == [str(each) for each in range(1, 21)]
+        house.driver.bus.publish(happened(20))
+        assert (await next_event(response))[1] == "decided"
+
+
+async def test_a_reader_whose_key_is_gone_sees_no_more(house, monkeypatch):
+    monkeypatch.setattr(_streaming, "HEARTBEAT", 0.05)
+    gate = house.app[GATE]
+    gate.take(Access.of([Key("k", digest("k"), Role.OBSERVE)]))
+    async with (
+        house.session.get("/control/events", headers={"x-api-key": "k"}) as response,
+        asyncio.timeout(5),
+    ):
+        house.driver.bus.publish(happened(1))
+        assert (await next_event(response))[1] == "decided"
+        gate.take(Access.of([Key("other", digest("other"))]))
+        house.driver.bus.publish(happened(2))
+        assert b"decided" not in await response.content.read()
 
 
 async def test_a_reader_who_reads_nothing_is_cut_off(house, monkeypatch):

@@ -7,6 +7,9 @@ import logging
 
 import pytest
 
+from llmux.server.control import _logs
+from llmux.server.control._streaming import Feed
+
 log = logging.getLogger("test")
 
 
@@ -54,6 +57,19 @@ async def test_an_engines_log_and_what_follows(configured, engines_log):
         assert await response.content.readline() == b"line 199\n"
         await asyncio.to_thread(append, engines_log, "one more\n")
         assert await response.content.readline() == b"one more\n"
+
+
+async def test_no_more_than_one_piece_waits_for_a_slow_reader(monkeypatch):
+    monkeypatch.setattr(_logs, "LOOK_EVERY", 0.001)
+    feed, pieces = Feed(), iter([b"one", b"two", b"three"])
+
+    async def more():
+        return next(pieces)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await _logs._follow(feed, more)
+    assert next(pieces) == b"two"
 
 
 async def test_a_log_that_is_not_there_is_a_404_that_says_why(configured, house, engines_log):
