@@ -2,7 +2,7 @@
 
 It is one request in flight for as long as it is open: a model that is to sleep lets it be as long as its `drain` says. When the
 engine goes, the client is sent an error event and a closing frame: 1001 for a sleep, 1012 for an engine that is started
-anew, 1011 for one that broke off.
+anew, 1011 for one that broke off; and 1008 where its key is for the model no longer.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from yarl import URL
 
 from llmux.server import _api_errors, _request_log, _routing
 from llmux.server._errands import Addressee, Errand
-from llmux.server._gate import answers_page, caller_of, engine_headers
+from llmux.server._gate import answers_page, caller_of, engine_headers, may_still
 from llmux.server._journey import journey_of
+from llmux.server._names import Target
 from llmux.server._queue import Admission
-from llmux.server._record import Model
 from llmux.server._web import ADAPTERS, DRIVER
 from llmux.server.errors import EngineLacks, ModelUnavailable, OriginRefused, Problem
 
@@ -31,6 +31,8 @@ _LARGEST_MESSAGE = 16 << 20
 """Bytes; audio travels as text in messages of up to 15 MiB."""
 _HEARTBEAT = 30.0
 """Seconds after which a client is pinged; one that does not answer has gone."""
+_LOOK_EVERY = 15.0
+"""Seconds between two looks at whether who asks may still."""
 _FAREWELL = 2.0
 """Seconds for either side to answer a closing frame."""
 _HANDSHAKE = frozenset(
@@ -44,6 +46,12 @@ _HANDSHAKE = frozenset(
 _NEVER_SENT = frozenset({None, 1005, 1006, 1015})  # RFC 6455 section 7.4.1
 # Servers of ASGI refuse a WebSocket on a path that they do not have with 403.
 _NO_SUCH_CALL = frozenset({403, 404, 405, 426, 501})
+
+_BARRED = Problem(
+    "permission_denied",
+    "the key has expired, is gone, or is not for this model any more",
+    "Ask for a new one",
+)
 
 _Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
 
@@ -72,7 +80,7 @@ async def converse(request: web.Request, errand: Errand, to: Addressee) -> web.S
     async with driver.admit(name, None, journey.caller, replica=to.replica, priority=priority) as admission:
         journey.admitted(admission)
         async with request.app[ADAPTERS].hold(target.model, target.served, admission):
-            conversation = _Conversation(request, errand, target.model, admission)
+            conversation = _Conversation(request, errand, target, admission)
             client, lost = await conversation.run()
         if lost:
             driver.suspect(admission, silent=False)
@@ -89,10 +97,11 @@ def _check_origin(request: web.Request) -> None:
 
 
 class _Conversation:
-    def __init__(self, request: web.Request, errand: Errand, model: Model, admission: Admission) -> None:
+    def __init__(self, request: web.Request, errand: Errand, target: Target, admission: Admission) -> None:
         self._request = request
         self._errand = errand
-        self._model = model
+        self._asked = target.asked
+        self._model = target.model
         self._admission = admission
 
     async def run(self) -> tuple[web.WebSocketResponse, bool]:
@@ -152,10 +161,11 @@ class _Conversation:
         async with asyncio.TaskGroup() as group:
             up = group.create_task(_pass(client, engine))
             down = group.create_task(_pass(engine, client, self._admission.heard))
-            await asyncio.wait((up, down, cut), return_when=asyncio.FIRST_COMPLETED)
-            ended, left = down.done(), up.done()
-            up.cancel()
-            down.cancel()
+            barred = group.create_task(_until_barred(self._request, self._asked))
+            await asyncio.wait((up, down, barred, cut), return_when=asyncio.FIRST_COMPLETED)
+            ended, left, over = down.done(), up.done(), barred.done()
+            for task in (up, down, barred):
+                task.cancel()
         if cut.done():
             why = cut.result()
             code = WSCloseCode.SERVICE_RESTART if why.engine_lost else WSCloseCode.GOING_AWAY
@@ -163,6 +173,9 @@ class _Conversation:
             return False
         if left:
             await _pass_end(engine, up.result())
+            return False
+        if over and not ended:
+            await _break_off(client, _BARRED, WSCloseCode.POLICY_VIOLATION)
             return False
         lost = ended and down.result().code in _NEVER_SENT
         if lost:
@@ -189,6 +202,12 @@ async def _pass(source: _Socket, sink: _Socket, heard: Callable[[], None] = lamb
                     return _End()
         except aiohttp.ClientConnectionResetError:
             return _End(WSCloseCode.GOING_AWAY)
+
+
+async def _until_barred(request: web.Request, model: str) -> None:
+    """Return once who asks may use the model no longer."""
+    while may_still(request, model):  # noqa: ASYNC110 - that a key expires is no event
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 async def _pass_end(socket: _Socket, end: _End) -> None:

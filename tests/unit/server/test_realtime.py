@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from llmux.server import _app
+from llmux.server import _app, _realtime
 from llmux.server._gate import GATE
 from llmux.server._model import Asleep, Running
 from llmux.server.access.keys import Key, digest
@@ -165,6 +165,19 @@ async def test_a_key_in_the_subprotocols_is_for_llmux_alone(client, upstream):
     async with client.ws_connect(f"{REALTIME}?model=m", protocols=offered) as socket:
         assert socket.protocol == "realtime"
     assert "secret" not in str(upstream.headers)
+
+
+@pytest.mark.parametrize("models", [None, ("other",)])
+async def test_a_key_that_is_gone_or_for_other_models_ends_it(client, monkeypatch, models):
+    monkeypatch.setattr(_realtime, "_LOOK_EVERY", 0.01)
+    gate = client.app_[GATE]
+    gate.take(Access.of([Key("k", digest("k"))]))
+    async with client.ws_connect(f"{REALTIME}?model=m", headers={"x-api-key": "k"}) as socket:
+        await socket.send_str("hello")
+        assert (await socket.receive()).data == "hello"
+        gate.take(Access.of([Key("k", digest("k" if models else "new"), models=models)]))
+        error, code, _ = await last_words(socket)
+    assert (error, code) == ("permission_denied", 1008)
 
 
 async def test_a_model_may_be_the_default_and_have_another_name(client, upstream):
