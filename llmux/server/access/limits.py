@@ -82,17 +82,23 @@ class Limiter:
         use.in_flight += 1
 
     def leave(self, key: Key, tokens: int, now: float) -> None:
-        """Have a request that was let in end, having taken so many tokens."""
-        use = self._use(key, now)
+        """Have a request that was let in end, having taken so many tokens.
+
+        What it is limited to now may be something else than its key was when it came, and stays so.
+        """
+        use = self._uses[key.name]
         use.in_flight -= 1
-        use.tokens = use.tokens and use.tokens.take(tokens)
+        use.tokens = use.tokens and use.tokens.after(now).take(tokens)
 
     def headers(self, key: Key, now: float) -> Mapping[str, str]:
         """Return how the key stands, in the headers that OpenAI tells it by; nothing of what is not limited."""
-        use = self._use(key, now)
+        use, limits = self._uses.get(key.name, _Use()), key.limits
         told = {}
-        for name, bucket in (("requests", use.requests), ("tokens", use.tokens)):
-            if bucket:
+        for name, before, capacity in (
+            ("requests", use.requests, limits.requests),
+            ("tokens", use.tokens, limits.tokens),
+        ):
+            if bucket := _bucket(before, capacity, now):
                 told[f"x-ratelimit-limit-{name}"] = str(bucket.capacity)
                 told[f"x-ratelimit-remaining-{name}"] = str(max(0, math.floor(bucket.level)))
                 told[f"x-ratelimit-reset-{name}"] = f"{bucket.seconds_until(bucket.capacity):.3f}s"

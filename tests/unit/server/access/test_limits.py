@@ -82,6 +82,21 @@ def test_a_limit_that_changes_forgives_nothing():
     assert refusal(limiter, key(requests=5), 0.0).retry_after > 0
 
 
+@pytest.mark.parametrize("before", [{}, {"requests": 5, "tokens": 5}])
+def test_what_was_under_way_when_a_limit_changed_forgives_nothing_as_it_ends(before):
+    limiter, old, new = Limiter(), key(**before), key(requests=3, tokens=100)
+    for _ in range(2):
+        limiter.enter(old, 0.0)
+    limiter.enter(new, 0.0)
+    limiter.leave(new, 200, 0.0)
+    assert limiter.headers(new, 0.0)["x-ratelimit-remaining-tokens"] == "0"
+    limiter.headers(old, 0.0)
+    limiter.leave(old, 0, 0.0)
+    limiter.headers(old, 0.0)
+    limiter.leave(old, 0, 0.0)
+    assert refusal(limiter, new, 0.0).limit == "100 tokens a minute"
+
+
 def test_keys_that_are_gone_are_forgotten_once_nothing_of_theirs_is_under_way():
     limiter, one = Limiter(), key(requests=1)
     limiter.enter(one, 0.0)
