@@ -77,12 +77,22 @@ def foreign(headers: Mapping[str, str], scheme: str) -> str:
     origin = headers.get("Origin")
     if origin is not None:
         return "" if _same(origin, scheme, host) else f"a page of {origin!r} asked for it"
+    return _of_other_site(headers)
+
+
+def of_other_page(headers: Mapping[str, str], origins: tuple[str, ...]) -> str:
+    """Return why a request is by a page whose origin is not configured; an empty text where no browser says that it is.
+
+    Such a page cannot read the answer, but have a model woken and kept busy: what a form can send, no preflight precedes.
+    """
+    return "" if "Access-Control-Allow-Origin" in cors_headers(headers, origins) else _of_other_site(headers)
+
+
+def _of_other_site(headers: Mapping[str, str]) -> str:
     site = headers.get("Sec-Fetch-Site", "none")
-    return (
-        ""
-        if site in {"none", "same-origin"}
-        else f"a page of another origin asked for it (Sec-Fetch-Site: {site})"
-    )
+    if site in {"none", "same-origin"}:
+        return ""
+    return f"a page of another origin asked for it (Sec-Fetch-Site: {site})"
 
 
 def _is_local(host: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from llmux.server.access.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
 from llmux.server.access.keys import Key, KeyRing
-from llmux.server.access.origin import Peer, foreign, proxied
+from llmux.server.access.origin import Peer, foreign, of_other_page, proxied
 from llmux.server.access.roles import Right, Role, rights
 
 _CREDENTIALS = frozenset({"authorization", "x-api-key"})
@@ -25,6 +25,8 @@ TOKEN = "access.token"  # noqa: S105 - what it is called, not what it is
 
 _SEND_KEY = "Send a key that llmux knows as `Authorization: Bearer KEY` or `x-api-key: KEY`"
 _CONTROL_HINT = "Ask from the machine that llmux runs on, by its loopback address or Unix socket, or configure a key or `access.token`"
+
+_PAGE_HINT = "Configure the page's origin in access.cors_origins"
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ class Access:
             role = Role.ADMIN if asked.peer.uid in self.admin_uids else Role.USE
             return Caller(str(asked.peer), rights(role))
         if asked.right is Right.USE and not self.keyed:
+            if why := of_other_page(asked.headers, self.origins):
+                raise NotAllowed(f"{asked.peer}: {why}", str(asked.right), hint=_PAGE_HINT)
             return Caller("anybody", rights(Role.USE))
         if self.ring:
             why = "no llmux key has this text" if asked.shown else "there is no key in the request"

@@ -50,6 +50,18 @@ def test_without_keys_v1_is_open_and_the_rest_for_this_machine():
             assert verdict(access, right, LOCAL, Host="localhost", Origin="https://page.example") == 403
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_without_keys_no_page_of_another_origin_has_models_work(site):
+    page = {"Sec-Fetch-Site": site, "Origin": "https://page.example"}
+    for access in (OPEN, TOKEN, Access.of(origins=("https://other.example",))):
+        assert verdict(access, Right.USE, LOCAL, **page) == 403
+        assert verdict(access, Right.USE, LOCAL, **{"Sec-Fetch-Site": site}) == 403
+    for access in (Access.of(origins=("https://page.example",)), Access.of(origins=("*",))):
+        assert verdict(access, Right.USE, LOCAL, **page) == "anybody"
+    for own in ("same-origin", "none"):
+        assert verdict(OPEN, Right.USE, **{"Sec-Fetch-Site": own}) == "anybody"
+
+
 def test_a_token_is_needed_from_everywhere_once_there_is_one():
     assert verdict(TOKEN, Right.USE) == "anybody"
     for right in (Right.OBSERVE, Right.CONTROL, Right.ADMIN):
