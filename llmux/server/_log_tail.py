@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 _BYTES = 4096
 _MOST = 1 << 20
@@ -13,7 +16,7 @@ _MOST = 1 << 20
 def last_lines(path: Path, since: int = 0, count: int = 4) -> str:
     """Return the last `count` lines written after offset `since`, joined by " | "; empty where there are none."""
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(since if since <= end else 0, end - _BYTES))
             text = file.read(_BYTES).decode("utf-8", "replace")
@@ -41,7 +44,7 @@ class LogFile:
 
     def tail(self, lines: int) -> bytes:
         """Return so many lines of its end, a mebibyte at most. Raises OSError."""
-        with self.path.open("rb") as file:
+        with _opened(self.path) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - _MOST))
             text = file.read(_MOST)
@@ -53,7 +56,7 @@ class LogFile:
     def more(self) -> bytes:
         """Return what has been written since, a mebibyte at most at a time; nothing where it is not there now."""
         try:
-            with self.path.open("rb") as file:
+            with _opened(self.path) as file:
                 found = os.fstat(file.fileno())
                 if found.st_ino != self._inode or found.st_size < self._read:
                     self._read, self._inode = 0, found.st_ino
@@ -67,3 +70,13 @@ class LogFile:
                 0,
             )  # the next file of this name is another, though it may have its inode
             return b""
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a log to read: no link to a file that llmux alone may read, whoever may write to the directory. Raises OSError."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(file)
+        raise OSError(errno.EINVAL, "it is no regular file with this one name", str(path))
+    return os.fdopen(file, "rb")

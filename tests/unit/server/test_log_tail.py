@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
+
 from llmux.server._log_tail import LogFile, last_lines, size_of
 
 
@@ -58,3 +63,14 @@ def test_a_long_log_is_read_from_its_end_and_by_whole_lines(tmp_path):
     assert found.endswith(b"0199999\n")
     assert len(found) <= 1 << 20
     assert len(found) % 8 == 0
+
+
+@pytest.mark.parametrize("make", [Path.symlink_to, Path.hardlink_to, lambda log, _: os.mkfifo(log)])
+def test_nothing_is_read_through_a_link_or_out_of_a_pipe(tmp_path, make):
+    secret, log = tmp_path / "secret", tmp_path / "m.log"
+    secret.write_text("secret\n")
+    make(log, secret)
+    assert last_lines(log) == ""
+    with pytest.raises(OSError, match=r"one name|symbolic links"):
+        LogFile(log).tail(10)
+    assert LogFile(log).more() == b""
