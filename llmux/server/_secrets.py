@@ -88,6 +88,8 @@ def _of_file(path: Path) -> str:
                 raise _UnusableError(f"file: {path} is no regular file")
             if status.st_mode & stat.S_IROTH:
                 raise _UnusableError(f"file: everybody on this machine can read {path}; chmod o-r {path}")
+            if status.st_mode & stat.S_IWOTH:
+                raise _UnusableError(f"file: everybody on this machine can write to {path}; chmod o-w {path}")
             return file.read(_LONGEST).decode("utf-8").strip()
     except OSError as error:
         raise _UnusableError(f"file: cannot read {path}: {error.strerror or error}") from error
