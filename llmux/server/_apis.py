@@ -30,6 +30,8 @@ TOP_LEVEL = (
 PATHS_REMEMBERED = 256
 """Most requests are for a few paths, and what these are is asked several times of each."""
 _NEVER_BELOW_V1 = frozenset({"load_lora_adapter", "unload_lora_adapter"})
+_ADMINISTRATION = frozenset({"organization", "organizations", "projects"})
+"""Of the account at OpenAI or Anthropic that llmux's own key for a remote model is of."""
 _BELOW_V1 = frozenset(
     {
         "audio",
@@ -79,6 +81,8 @@ def check(path: str) -> None:
     """Refuse a decoded path that is no client's to call. Raises RequestInvalid and PathRefused."""
     if not {".", ".."}.isdisjoint(re.split(r"[/\\]", path)):
         raise RequestInvalid(f"the path {path} has a part that is . or ..", None)
+    if not _ADMINISTRATION.isdisjoint(_parts(path)[1:2]):
+        raise PathRefused(path, hint="Administer the account with a key and a client of your own")
     if not _NEVER_BELOW_V1.isdisjoint(_parts(path)):
         hint = "Adapters are configured (models.NAME.adapters) and loaded at their first request"
         raise PathRefused(path, hint=hint)

@@ -38,9 +38,12 @@ def test_a_path_that_leads_out_of_its_api_is_refused(path):
         "/v1/load_lora_adapter/",
         "/v1//unload_lora_adapter",
         "/v1/x/load_lora_adapter",
+        "/v1/organization/admin_api_keys",
+        "/v1//organizations/api_keys",
+        "/v1/projects/p/users",
     ],
 )
-def test_the_engines_calls_for_adapters_are_refused(path):
+def test_calls_for_adapters_and_for_an_accounts_administration_are_refused(path):
     with pytest.raises(PathRefused):
         _apis.check(path)
 
