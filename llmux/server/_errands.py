@@ -75,8 +75,8 @@ def read(path: str, content_type: str, body: bytes, *, named_in_query: bool) -> 
         return _routing.read(_JSON, body)
     try:
         return _routing.read(content_type, body)
-    except RequestInvalid:
-        if named_in_query and not _routing.is_form(content_type):
+    except RequestInvalid as error:
+        if named_in_query and error.param is None and not _routing.is_form(content_type):
             return Said()
         raise
 

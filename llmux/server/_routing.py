@@ -6,6 +6,7 @@ Sources: RFC 9110 section 7.6.1 (hop-by-hop headers), OpenAI's API reference (er
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -41,6 +42,10 @@ _NOT_TOLD_ON = frozenset(
 )
 _INERT = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
 """An answer that a browser is led to is at the address of llmux's page, and no script in it may speak for that."""
+
+_MODEL = "model"
+_ESCAPED_LETTER = re.compile(rb"\\u00[67]")
+"""Of a small one, which no JSON writer escapes."""
 
 _LISTED = "GET /v1/models lists the names"
 
@@ -78,7 +83,19 @@ def _in_json(body: bytes) -> Said:
     model = value.get("model")
     if model is not None and (not isinstance(model, str) or not model):
         raise RequestInvalid('"model" is not a text, or empty', "model", hint=_LISTED)
+    if _names_models(value, body):
+        raise RequestInvalid('the body has more than one "model", or writes it otherwise', "model")
     return Said(model, value)
+
+
+def _names_models(value: Mapping[str, object], body: bytes) -> bool:
+    """Say whether engines may differ in which model a body names: some take the first of two, some know no capitals."""
+    if any(name != _MODEL and name.lower() == _MODEL for name in value):
+        return True
+    if body.count(b'model"') <= 1 and not _ESCAPED_LETTER.search(body):
+        return False
+    pairs = json.loads(body, object_pairs_hook=list)
+    return [name for name, _ in pairs].count(_MODEL) > 1
 
 
 def _model_in_form(content_type: str, body: bytes) -> str | None:

@@ -172,6 +172,13 @@ async def test_no_form_is_passed_on_that_an_engine_may_read_otherwise(client, up
     assert upstreams["m"].asked == []
 
 
+async def test_a_body_that_names_two_models_is_not_passed_on_by_its_query(client, upstreams):
+    body = b'{"model": "adapter", "model": "m"}'
+    told = json.loads(await ask(client, "/v1/embeddings?model=m", 400, data=body))
+    assert told["error"]["param"] == "model"
+    assert upstreams["m"].asked == []
+
+
 async def test_what_an_engine_keeps_is_asked_of_the_model_that_made_it(client, upstreams):
     rule(client, "n", aliases=("alias",))
     rule(client, "m", is_default=True)

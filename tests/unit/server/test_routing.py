@@ -41,12 +41,21 @@ def test_a_form_names_its_model():
         (b"[]", "is not a JSON object", None),
         (b'{"model": 7}', "is not a text", "model"),
         (b'{"model": ""}', "is not a text", "model"),
+        (b'{"model": "a", "model": "b"}', "more than one", "model"),
+        (b'{"mod\\u0065l": "a", "model": "b"}', "more than one", "model"),
+        (b'{"model": "a", "Model": "b"}', "more than one", "model"),
+        (b'{"MODEL": "a"}', "more than one", "model"),
     ],
 )
 def test_a_body_that_is_no_request_is_refused_with_the_reason(body, says, param):
     with pytest.raises(RequestInvalid, match=says) as caught:
         _routing.read("application/json", body)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize("body", [b'{"model": "a", "b": {"model": "c"}}', b'{"model": "a", "b": "\\u0065"}'])
+def test_a_model_inside_another_object_is_no_second_one(body):
+    assert _routing.read("application/json", body).model == "a"
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"model": null}'])
