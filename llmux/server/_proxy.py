@@ -17,7 +17,7 @@ from llmux.server._journey import begin, journey_of
 from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
 from llmux.server._web import ADAPTERS, DRIVER, HOMES, PROBLEM, STARTED
-from llmux.server.errors import ModelUnavailable, UnknownModel
+from llmux.server.errors import ModelUnavailable, RequestInvalid, UnknownModel
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
     _apis.check(request.path)
     homes = request.app[HOMES]
     body = await request.read()
-    content_type, model = request.headers.get("Content-Type", ""), request.query.get("model")
+    content_type, model = request.headers.get("Content-Type", ""), _in_query(request)
     long = len(body) > _PARSED_AT_ONCE
     read = partial(_errands.read, request.path, content_type, body, named_in_query=model is not None)
     said = await asyncio.to_thread(read) if long else read()
@@ -75,6 +75,13 @@ async def forward(request: web.Request) -> web.StreamResponse:
     if _realtime.is_asked(request):
         return await _realtime.converse(request, errand, to)
     return await _answer(request, errand, to)
+
+
+def _in_query(request: web.Request) -> str | None:
+    names = request.query.getall("model", [])
+    if len(names) > 1:  # engines differ in which they take
+        raise RequestInvalid('the query has more than one "model"', "model")
+    return names[0] if names else None
 
 
 def _addressee(request: web.Request, call: Call) -> Addressee:

@@ -172,6 +172,12 @@ async def test_no_form_is_passed_on_that_an_engine_may_read_otherwise(client, up
     assert upstreams["m"].asked == []
 
 
+async def test_a_query_that_names_two_models_is_not_passed_on(client, upstreams):
+    for query in ("model=m&model=n", "model=m&m%6fdel=n"):
+        await ask(client, f"/v1/responses/x?{query}", 400, method="GET")
+    assert upstreams["m"].asked == []
+
+
 async def test_a_body_that_names_two_models_is_not_passed_on_by_its_query(client, upstreams):
     body = b'{"model": "adapter", "model": "m"}'
     told = json.loads(await ask(client, "/v1/embeddings?model=m", 400, data=body))
