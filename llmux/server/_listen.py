@@ -107,13 +107,24 @@ def bind(path: Path, mode: int) -> socket.socket:
         with _removed_on_error(new):
             new.unlink(missing_ok=True)
             bound.bind(os.fspath(new))
-            new.chmod(mode)
+            _let_in(new, mode)
             bound.listen(_BACKLOG)
             new.replace(path)
     except BaseException:
         bound.close()
         raise
     return bound
+
+
+def _let_in(path: Path, mode: int) -> None:
+    """Give a socket its permissions, and nothing else that has been put in its place, whoever may write to the directory."""
+    handle = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        if not stat.S_ISSOCK(os.fstat(handle).st_mode):
+            raise FileExistsError(errno.EEXIST, "something else has taken the socket's place")
+        Path(f"/proc/self/fd/{handle}").chmod(mode)
+    finally:
+        os.close(handle)
 
 
 def _check_free(path: Path) -> None:

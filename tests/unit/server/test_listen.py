@@ -447,6 +447,15 @@ def test_a_socket_that_nobody_listens_on_is_replaced_and_nothing_else(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["llmux.sock"]
 
 
+def test_no_file_is_opened_to_all_through_a_link_in_the_sockets_place(tmp_path):
+    secret, place = tmp_path / "secret", tmp_path / ".llmux.sock.1"
+    secret.touch(0o600)
+    place.symlink_to(secret)
+    with pytest.raises(FileExistsError):
+        _listen._let_in(place, 0o666)
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
 async def test_a_place_that_is_taken_is_named(opened, tmp_path):
     path = tmp_path / "taken"
     path.write_text("")
