@@ -170,3 +170,12 @@ def heard(request: web.Request, chunk: bytes) -> None:
     if visit and visit.usage:
         visit.heard = True
         visit.usage.read(chunk)
+
+
+def heard_message(request: web.Request, message: str) -> None:
+    """Take the tokens at once that an engine's message in a WebSocket says it took: who knows when that ends."""
+    visit, gate = request.get(_VISIT), request.app[GATE]
+    if visit and visit.usage and visit.caller.key:
+        usage = UsageCount()
+        usage.read(message.encode())
+        gate.limiter.take(visit.caller.key, usage.said(), time.monotonic())

@@ -20,7 +20,7 @@ from yarl import URL
 
 from llmux.server import _api_errors, _request_log, _routing
 from llmux.server._errands import Addressee, Errand
-from llmux.server._gate import answers_page, caller_of, engine_headers, may_still
+from llmux.server._gate import answers_page, caller_of, engine_headers, heard_message, may_still
 from llmux.server._journey import journey_of
 from llmux.server._names import Target
 from llmux.server._queue import Admission
@@ -156,11 +156,16 @@ class _Conversation:
             max_msg_size=_LARGEST_MESSAGE,
         )
 
+    def _heard(self, message: aiohttp.WSMessage) -> None:
+        self._admission.heard()
+        if message.type is WSMsgType.TEXT:
+            heard_message(self._request, message.data)
+
     async def _between(self, client: web.WebSocketResponse, engine: aiohttp.ClientWebSocketResponse) -> bool:
         cut = self._admission.cut
         async with asyncio.TaskGroup() as group:
             up = group.create_task(_pass(client, engine))
-            down = group.create_task(_pass(engine, client, self._admission.heard))
+            down = group.create_task(_pass(engine, client, self._heard))
             barred = group.create_task(_until_barred(self._request, self._asked))
             await asyncio.wait((up, down, barred, cut), return_when=asyncio.FIRST_COMPLETED)
             ended, left, over = down.done(), up.done(), barred.done()
@@ -185,11 +190,13 @@ class _Conversation:
         return lost
 
 
-async def _pass(source: _Socket, sink: _Socket, heard: Callable[[], None] = lambda: None) -> _End:
+async def _pass(
+    source: _Socket, sink: _Socket, heard: Callable[[aiohttp.WSMessage], None] = lambda _message: None
+) -> _End:
     """Pass one side's messages on until it ends; or the other has gone."""
     while True:
         message = await source.receive()
-        heard()
+        heard(message)
         try:
             match message.type:
                 case WSMsgType.TEXT:

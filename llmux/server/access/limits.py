@@ -86,8 +86,12 @@ class Limiter:
 
         What it is limited to now may be something else than its key was when it came, and stays so.
         """
+        self._uses[key.name].in_flight -= 1
+        self.take(key, tokens, now)
+
+    def take(self, key: Key, tokens: int, now: float) -> None:
+        """Take tokens for a request that is under way."""
         use = self._uses[key.name]
-        use.in_flight -= 1
         use.tokens = use.tokens and use.tokens.after(now).take(tokens)
 
     def headers(self, key: Key, now: float) -> Mapping[str, str]:

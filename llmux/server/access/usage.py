@@ -36,14 +36,21 @@ class UsageCount:
 
     def tokens(self, asked: int) -> int:
         """Return how many tokens were read and written; `asked` is the size of the request in bytes."""
-        found = self._found
-        if b"total" in found:
-            return found[b"total"]
-        read = found.get(b"prompt", found.get(b"input"))
-        written = found.get(b"completion", found.get(b"output"))
+        if b"total" in self._found:
+            return self._found[b"total"]
+        read, written = self._sides()
         return (_estimate(asked) if read is None else read) + (
             self._written() if written is None else written
         )
+
+    def said(self) -> int:
+        """Return what was said of tokens, and nothing where nothing was."""
+        read, written = self._sides()
+        return self._found.get(b"total", (read or 0) + (written or 0))
+
+    def _sides(self) -> tuple[int | None, int | None]:
+        found = self._found
+        return found.get(b"prompt", found.get(b"input")), found.get(b"completion", found.get(b"output"))
 
     def _written(self) -> int:
         """Estimate what was written: a stream has about an event for each token."""

@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 from llmux.server import _app, _realtime
 from llmux.server._gate import GATE
 from llmux.server._model import Asleep, Running
-from llmux.server.access.keys import Key, digest
+from llmux.server.access.keys import Key, Limits, digest
 from llmux.server.access.policy import Access
 
 REALTIME = "/v1/realtime"
@@ -165,6 +165,18 @@ async def test_a_key_in_the_subprotocols_is_for_llmux_alone(client, upstream):
     async with client.ws_connect(f"{REALTIME}?model=m", protocols=offered) as socket:
         assert socket.protocol == "realtime"
     assert "secret" not in str(upstream.headers)
+
+
+async def test_the_tokens_of_each_response_are_taken_as_it_ends(client):
+    client.app_[GATE].take(Access.of([Key("k", digest("k"), limits=Limits(tokens=100))]))
+    asking = {"headers": {"x-api-key": "k"}}
+    async with client.ws_connect(f"{REALTIME}?model=m", **asking) as socket:
+        for _ in range(3):
+            await socket.send_str('{"type": "response.done", "usage": {"total_tokens": 40}}')
+            await socket.receive()
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await client.ws_connect(f"{REALTIME}?model=m", **asking)
+    assert caught.value.status == 429
 
 
 @pytest.mark.parametrize("models", [None, ("other",)])
