@@ -6,7 +6,7 @@ Each stage is given every piece of an answer as it comes, and gives what is to b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 _LONGEST_LOOKED_AT = 4 << 20
@@ -68,10 +68,10 @@ class RenamedEvents:
         return b"data: " + _renamed(data, self._served, self._asked) + line[5 + len(data) :]
 
 
-class IdSeen:
-    """An answer whose id is told once it is known, and that passes as it is."""
+class ObjectSeen:
+    """An answer that passes as it is, and whose object is told of once it is known."""
 
-    def __init__(self, tell: Callable[[str], None], *, events: bool) -> None:
+    def __init__(self, tell: Callable[[Mapping[str, object]], None], *, events: bool) -> None:
         self._tell = tell
         self._events = events
         self._seen: bytes | None = b""
@@ -95,9 +95,32 @@ class IdSeen:
         value = _object(data)
         if value is not None:
             nested = value.get("response")
-            found = (nested if isinstance(nested, dict) else value).get("id")
-            if isinstance(found, str):
-                self._tell(found)
+            self._tell(nested if isinstance(nested, dict) else value)
+
+
+class OnlySome:
+    """A list of objects, of which a client sees those alone that it may; what is no such list has nothing in it."""
+
+    def __init__(self, may_see: Callable[[str], bool]) -> None:
+        self._may_see = may_see
+        self._whole = bytearray()
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._whole += chunk
+        return b""
+
+    def end(self) -> bytes:
+        if not self._whole:
+            return b""
+        value = _object(bytes(self._whole)) or {}
+        listed = value.get("data")
+        seen = [each for each in listed if self._is_seen(each)] if isinstance(listed, list) else []
+        ends = {"first_id": seen[0]["id"], "last_id": seen[-1]["id"]} if seen else {}
+        told = {"object": "list", "data": seen, **ends, "has_more": value.get("has_more") is True}
+        return json.dumps(told, separators=(",", ":")).encode()
+
+    def _is_seen(self, each: object) -> bool:
+        return isinstance(each, dict) and isinstance(each.get("id"), str) and self._may_see(each["id"])
 
 
 def _renamed(data: bytes, served: str, asked: str) -> bytes:

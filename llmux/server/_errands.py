@@ -7,13 +7,15 @@ its answer stay as they are, byte for byte.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 
-from llmux.server import _apis, _edits, _homes, _names, _routing
-from llmux.server._answers import IdSeen, RenamedEvents, RenamedJson, Stage
+from llmux.server import _apis, _edits, _homes, _names, _ownership, _routing
+from llmux.server._answers import ObjectSeen, OnlySome, RenamedEvents, RenamedJson, Stage
 from llmux.server._homes import Home, Homes, Item
 from llmux.server._names import Target
+from llmux.server._ownership import Owner
 from llmux.server._record import Model
 from llmux.server._routing import Said
 from llmux.server.errors import RequestInvalid, UnknownItem, UnknownModel
@@ -36,6 +38,8 @@ class Call:
     content_type: str
     body: bytes
     said: Said
+    by: Owner = _ownership.NOBODY
+    """Who asks, as far as what engines keep is concerned."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def read(path: str, content_type: str, body: bytes, *, named_in_query: bool) -> 
 def addressee(models: Mapping[str, Model], homes: Homes, call: Call) -> Addressee:
     """Find whom a request is for. Raises RequestInvalid, UnknownModel and UnknownItem."""
     item = _homes.item_of(call.path)
+    _ownership.check(homes, call.by, item, call.said.fields, call.body)
     home = homes.find(item) if item else None
     name = call.said.model or call.model or _apis.model_in(call.path)
     if name is None and home is not None:
@@ -101,17 +106,19 @@ def errand(call: Call, to: Addressee, homes: Homes) -> Errand:
     target, rules = to.target, to.target.model.rules
     generates = _apis.generates(call.path)
     shown = target.asked if target.asked != target.served else None
-    makes = _homes.collection_of(call.path) if call.method == "POST" else None
     removes = _homes.removed_by(call.path) if call.method == "DELETE" else None
+    lists = _homes.listed_by(call.path) if call.by.bound and call.method == "GET" else None
+    tells = _makes(call) is not None or _homes.tells_of_files(_homes.item_of(call.path))
 
     def stages(replica: str, status: int, content_type: str) -> tuple[Stage, ...]:
         if removes and status < HTTPStatus.BAD_REQUEST:
             homes.forget(removes)
         events = content_type == _EVENTS
         chosen: list[Stage] = []
-        if makes and status < HTTPStatus.BAD_REQUEST:
-            home = Home(target.asked, replica)
-            chosen.append(IdSeen(lambda found: homes.note(Item(makes, found), home), events=events))
+        if tells and status < HTTPStatus.BAD_REQUEST:
+            chosen.append(ObjectSeen(partial(_note, call, homes, Home(target.asked, replica)), events=events))
+        if lists and status < HTTPStatus.BAD_REQUEST:
+            chosen.append(OnlySome(lambda id_: call.by.reaches(homes.find(Item(lists, id_)))))
         if shown and events:
             chosen.append(RenamedEvents(target.served, shown))
         elif shown and content_type == _JSON:
@@ -126,7 +133,25 @@ def errand(call: Call, to: Addressee, homes: Homes) -> Errand:
     elif call.said.model is not None and shown:
         body = _edits.form(call.content_type, call.body, target.served)
     asked = _edits.query(call.target, target.served) if call.model is not None and shown else call.target
-    return Errand(asked, body, bool(makes or shown), stages)
+    return Errand(asked, body, bool(tells or lists or shown), stages)
+
+
+def _note(call: Call, homes: Homes, home: Home, told: Mapping[str, object]) -> None:
+    """Remember the objects that an answer tells of: what was made of one belongs to whom that belongs to."""
+    item, makes = _homes.item_of(call.path), _makes(call)
+    kept = homes.find(item) if item else None
+    owner = kept.owner if kept else call.by.name
+    if makes:
+        found = _homes.made(makes, told)
+    else:
+        found = _homes.files_of(item.collection, told) if item else iter(())
+    for each in found:
+        homes.note(each, replace(home, owner=owner))
+
+
+def _makes(call: Call) -> str | None:
+    """Return the collection that a request adds an object to."""
+    return _homes.collection_of(call.path) if call.method == "POST" else None
 
 
 def _is_written(call: Call, to: Addressee, defaults: Mapping[str, object], cap: int | None) -> bool:

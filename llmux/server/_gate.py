@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from llmux.server._ownership import NOBODY, Owner
 from llmux.server._patience import Patience, patiently
 from llmux.server.access.errors import NotAllowed, NotAuthenticated
 from llmux.server.access.limits import Limiter
@@ -149,6 +150,12 @@ def may_still(request: web.Request, model: str | None = None) -> bool:
     except (NotAuthenticated, NotAllowed):
         return False
     return model is None or caller.may_use(model)
+
+
+def owner_of(request: web.Request) -> Owner:
+    """Return who asks, for what engines keep of them."""
+    visit = request.get(_VISIT)
+    return Owner(visit.caller.owner, visit.access.binds(visit.caller)) if visit else NOBODY
 
 
 def answers_page(request: web.Request) -> bool:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from llmux.server import _api_errors, _apis, _errands, _names, _realtime, _request_log, _routing
 from llmux.server._errands import Addressee, Call, Errand
-from llmux.server._gate import caller_of
+from llmux.server._gate import caller_of, owner_of
 from llmux.server._journey import begin, journey_of
 from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
@@ -66,7 +66,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
     read = partial(_errands.read, request.path, content_type, body, named_in_query=model is not None)
     said = await asyncio.to_thread(read) if long else read()
     target = request.rel_url.raw_path_qs
-    call = Call(request.method, request.path, target, model, content_type, body, said)
+    call = Call(request.method, request.path, target, model, content_type, body, said, owner_of(request))
     to = _addressee(request, call)
     journey_of(request).asks(to.target.model.name)
     _request_log.note_model(request, to.target.asked)

@@ -70,6 +70,11 @@ class Caller:
         return self.key is None or self.key.allows(model)
 
     @property
+    def owner(self) -> str:
+        """Return whose the objects are that it has engines make: no key's name is that of anybody else."""
+        return f"key {self.name}" if self.key else self.name
+
+    @property
     def priority(self) -> int:
         """Return what is added to a model's priority for its requests."""
         return self.key.priority if self.key else 0
@@ -105,6 +110,10 @@ class Access:
     def hides_credentials(self, caller: Caller) -> bool:
         """Say whether what came as a key was meant for llmux, and is no engine's business."""
         return self.keyed or caller.key is not None
+
+    def binds(self, caller: Caller) -> bool:
+        """Say whether it reaches nothing that others have made."""
+        return self.keyed and Right.ADMIN not in caller.rights
 
     def admit(self, asked: Asked, now: float) -> Caller:
         """Return who asks; `now` is in seconds since the epoch. Raises NotAuthenticated and NotAllowed where they may not."""

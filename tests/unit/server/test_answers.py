@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmux.server._answers import IdSeen, RenamedEvents, RenamedJson
+from llmux.server._answers import ObjectSeen, OnlySome, RenamedEvents, RenamedJson
 
 
 def through(stage, data: bytes, cuts=()) -> bytes:
@@ -56,15 +56,37 @@ def test_so_does_each_event_of_a_stream(cuts):
 
 
 @given(st.lists(st.integers(min_value=0)))
-def test_an_id_is_seen_and_the_answer_is_as_it_was(cuts):
+def test_an_object_is_seen_and_the_answer_is_as_it_was(cuts):
     for answer, events in ((b'{"id": "resp_1", "metadata": {"id": "x"}}', False), (EVENTS, True)):
         seen = []
-        assert through(IdSeen(seen.append, events=events), answer, cuts) == answer
-        assert seen == ["resp_1"]
+        assert through(ObjectSeen(seen.append, events=events), answer, cuts) == answer
+        assert [told["id"] for told in seen] == ["resp_1"]
 
 
-@pytest.mark.parametrize("answer", [b"{}", b'{"id": 7}', b"no", b"x" * (5 << 20)])
-def test_an_answer_without_an_id_tells_none(answer):
+@pytest.mark.parametrize("answer", [b"[]", b"no", b"x" * (5 << 20)])
+def test_an_answer_without_an_object_tells_none(answer):
     seen = []
-    assert through(IdSeen(seen.append, events=False), answer, (4 << 20,)) == answer
+    assert through(ObjectSeen(seen.append, events=False), answer, (4 << 20,)) == answer
     assert seen == []
+
+
+LISTED = b'{"object": "list", "data": [{"id": "a"}, {"id": "b"}, 7, {"id": "c"}], "first_id": "a", "has_more": true}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"),
+    [
+        (
+            LISTED,
+            {"object": "list", "data": [{"id": "b"}], "first_id": "b", "last_id": "b", "has_more": True},
+        ),
+        (b'{"data": {"a": 1}, "secret": "a"}', {"object": "list", "data": [], "has_more": False}),
+        (b"a\nb\nc", {"object": "list", "data": [], "has_more": False}),
+    ],
+)
+def test_of_a_list_a_client_sees_what_it_may(answer, seen):
+    assert json.loads(through(OnlySome("b".__eq__), answer, (5,))) == seen
+
+
+def test_where_nothing_was_answered_there_is_no_list():
+    assert through(OnlySome("b".__eq__), b"") == b""
