@@ -14,7 +14,7 @@ from aiohttp import web
 from llmux.server._ownership import NOBODY, Owner
 from llmux.server._patience import Patience, patiently
 from llmux.server.access.errors import NotAllowed, NotAuthenticated
-from llmux.server.access.limits import Limiter
+from llmux.server.access.limits import Limiter, Standing
 from llmux.server.access.origin import Peer, cors_headers, is_preflight, preflight_headers
 from llmux.server.access.policy import Access, Asked, Caller, without_keys
 from llmux.server.access.roles import Right, right_for
@@ -44,7 +44,7 @@ class Gate:
 
     def shows(self, request: web.Request, path: str, right: Right) -> bool:
         """Say whether the port that a request came by has a route of this path, which needs this right."""
-        if self.admin_port is None or right is Right.USE or path == "/health":
+        if self.admin_port is None or right in {Right.USE, Right.KNOWN} or path == "/health":
             return True
         address = request.transport and request.transport.get_extra_info("sockname")
         return not isinstance(address, tuple) or address[1] == self.admin_port
@@ -150,6 +150,12 @@ def may_still(request: web.Request, model: str | None = None) -> bool:
     except (NotAuthenticated, NotAllowed):
         return False
     return model is None or caller.may_use(model)
+
+
+def standing_of(request: web.Request) -> Standing:
+    """Return how the key stands that a request came with, if any."""
+    key = caller_of(request).key
+    return request.app[GATE].limiter.standing(key, time.monotonic()) if key else Standing()
 
 
 def owner_of(request: web.Request) -> Owner:

@@ -41,6 +41,8 @@ class Page:
 
     files: Mapping[str, File]
     headers: Mapping[str, str]
+    digest: str
+    """Of all of them: another where any is."""
 
 
 PAGE = web.AppKey("page", Page)
@@ -54,7 +56,9 @@ def add_to(app: web.Application) -> None:
 
 async def _read(app: web.Application) -> None:
     shipped = dict(await asyncio.to_thread(_shipped, files("llmux.server") / "page"))
-    app[PAGE] = Page(shipped, _headers(shipped["index.html"].content))
+    every = "".join(f"{path} {file.etag}\n" for path, file in sorted(shipped.items()))
+    digest = hashlib.sha256(every.encode()).hexdigest()[:32]
+    app[PAGE] = Page(shipped, _headers(shipped["index.html"].content), digest)
 
 
 async def _to_the_page(_request: web.Request) -> web.Response:

@@ -60,6 +60,15 @@ class _Use:
     in_flight: int = 0
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What a key has left, where it is limited, and what it has under way."""
+
+    requests: Bucket | None = None
+    tokens: Bucket | None = None
+    in_flight: int = 0
+
+
 @dataclass
 class Limiter:
     """All keys' use. Its times are by the monotonic clock."""
@@ -93,6 +102,11 @@ class Limiter:
         """Take tokens for a request that is under way."""
         use = self._uses[key.name]
         use.tokens = use.tokens and use.tokens.after(now).take(tokens)
+
+    def standing(self, key: Key, now: float) -> Standing:
+        """Return how the key stands."""
+        use = self._use(key, now)
+        return Standing(use.requests, use.tokens, use.in_flight)
 
     def headers(self, key: Key, now: float) -> Mapping[str, str]:
         """Return how the key stands, in the headers that OpenAI tells it by; nothing of what is not limited."""

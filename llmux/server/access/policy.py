@@ -136,6 +136,8 @@ class Access:
             if why := of_other_page(asked.headers, self.origins):
                 raise NotAllowed(f"{asked.peer}: {why}", str(asked.right), hint=_PAGE_HINT)
             return Caller("anybody", rights(Role.USE))
+        if asked.right is Right.KNOWN and not self.keyed and not (self.ring and asked.shown):
+            return self._whoever(asked)
         if self.ring:
             why = "no llmux key has this text" if asked.shown else "there is no key in the request"
             raise NotAuthenticated(why, hint=_SEND_KEY)
@@ -143,6 +145,13 @@ class Access:
 
     def _key(self, asked: Asked) -> Key | None:
         return next((key for shown in asked.shown if (key := self.ring.find(shown))), None)
+
+    def _whoever(self, asked: Asked) -> Caller:
+        """Return who asks where /v1 is open to anybody."""
+        try:
+            return Caller("anybody", rights(Role.USE)) if self.ring else self._local(asked)
+        except NotAllowed:
+            return Caller("anybody", rights(Role.USE))
 
     def _local(self, asked: Asked) -> Caller:
         """Take who comes by the loopback address for an admin, unless it is a web page that does."""

@@ -12,6 +12,8 @@ class Right(StrEnum):
 
     OPEN = "open"
     """Nothing: whoever reaches the port may."""
+    KNOWN = "known"
+    """To be somebody: any key, and where none is needed, none."""
     USE = "use"
     """Have models answer."""
     OBSERVE = "observe"
@@ -32,9 +34,9 @@ class Role(StrEnum):
 
 
 _RIGHTS: dict[Role, frozenset[Right]] = {
-    Role.USE: frozenset({Right.OPEN, Right.USE}),
-    Role.OBSERVE: frozenset({Right.OPEN, Right.OBSERVE}),
-    Role.CONTROL: frozenset({Right.OPEN, Right.USE, Right.OBSERVE, Right.CONTROL}),
+    Role.USE: frozenset({Right.OPEN, Right.KNOWN, Right.USE}),
+    Role.OBSERVE: frozenset({Right.OPEN, Right.KNOWN, Right.OBSERVE}),
+    Role.CONTROL: frozenset({Right.OPEN, Right.KNOWN, Right.USE, Right.OBSERVE, Right.CONTROL}),
     Role.ADMIN: frozenset(Right),
 }
 
@@ -59,6 +61,7 @@ ROUTES: tuple[tuple[frozenset[str], str, Right], ...] = (
     (_ANY, "/v2/rerank", Right.USE),
     (_ANY, "/v2/embed", Right.USE),
     (_ANY, "/invocations", Right.USE),
+    (_READ, "/control/whoami", Right.KNOWN),
     (_READ, "/metrics", Right.OBSERVE),
     (_READ, "/openapi.json", Right.OBSERVE),
     (_READ, "/control/logs/*", Right.CONTROL),  # an engine may log what it is asked

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 from http import HTTPStatus
-from importlib.metadata import version
 
 from aiohttp import web
 
@@ -27,6 +26,7 @@ from llmux.server.control import (
     _ruling,
     _status,
     _switching,
+    _whoami,
 )
 from llmux.server.control._checkpoints import READING
 from llmux.server.control._form import Call, Media
@@ -38,7 +38,6 @@ from llmux.server.control._streaming import FEEDS, Feeds
 __all__ = ["add_to", "calls"]
 
 _OPENAPI = web.AppKey("openapi", str)
-_VERSION = version("llmux")
 
 
 def add_to(app: web.Application) -> None:
@@ -55,7 +54,7 @@ def add_to(app: web.Application) -> None:
     if RELOADER in app:
         app[STORE] = CheckpointStore(app[RELOADER].settings.checkpoint.images_dir)
     served = calls(reloadable=RELOADER in app)
-    app[_OPENAPI] = json.dumps(_openapi.document(served, _VERSION))
+    app[_OPENAPI] = json.dumps(_openapi.document(served, _whoami.VERSION))
     app.add_routes([web.route(call.method, call.path, call.handle) for call in served])
 
 
@@ -67,6 +66,7 @@ def calls(*, reloadable: bool) -> tuple[Call, ...]:
     """Return every call; what needs a configuration's file only where there is one."""
     with_a_file = (_status.RELOAD, *_ruling.ADJUSTING) if reloadable else ()
     return (
+        *_whoami.CALLS,
         _status.STATUS,
         *_looking.CALLS,
         *_switching.CALLS,

@@ -37,6 +37,8 @@ _READ_IN = 300.0
 _VERIFIED_IN = 3600.0
 _LARGEST_REPORT = 256 << 20
 _SOUND = 0
+_CONFLICTS = 3
+"""Something is missing; what it is is told all the same."""
 _GRAPH_HEADERS = {
     # An SVG is a document, and what it draws are names that an engine has chosen.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
@@ -85,6 +87,12 @@ async def graph(request: web.Request) -> web.Response:
     """Draw who holds which end of what in a checkpoint: processes, sockets, pipes and shared files."""
     told = await _of_library(request, "graph", "--format", "svg")
     return web.Response(body=told, content_type="image/svg+xml", headers=_GRAPH_HEADERS)
+
+
+async def missing(request: web.Request) -> web.Response:
+    """Say what a checkpoint's restore asks for that is not here now, and who brings it: what `show --missing --json` writes."""
+    told = await _of_library(request, "show", "--missing", "--json")
+    return web.Response(body=told, content_type="application/json")
 
 
 async def verify(request: web.Request) -> web.Response:
@@ -156,7 +164,7 @@ async def _of_library(request: web.Request, *what: str) -> bytes:
     stored = _stored(replica)
     async with request.app[READING]:
         done = await _run(stored.path, *what, seconds=_READ_IN)
-    if done.code != _SOUND:
+    if done.code != _SOUND and not (done.code == _CONFLICTS and done.stdout):
         raise CheckpointUnread(
             replica.name, _said(done), hint="POST /control/checkpoints/NAME/verify says more"
         )
@@ -268,6 +276,7 @@ def _calls() -> Iterator[Call]:
     yield Call("GET", "/control/checkpoints", list_checkpoints, {_OK: Checkpoints})
     yield Call("GET", _ONE, show_checkpoint, {_OK: CheckpointEntry}, (_NOT,))
     yield Call("GET", f"{_ONE}/report", report, {_OK: _JSON}, (_NOT, _CONFLICT, _UNREAD))
+    yield Call("GET", f"{_ONE}/missing", missing, {_OK: _JSON}, (_NOT, _CONFLICT, _UNREAD))
     yield Call("GET", f"{_ONE}/graph", graph, {_OK: _SVG}, (_NOT, _CONFLICT, _UNREAD))
     yield Call(
         "POST",

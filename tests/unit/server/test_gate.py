@@ -128,6 +128,7 @@ async def test_what_is_said_of_the_routes_that_there_are(open_door):
         ("GET", "/v1/models"): "use",
         ("GET", "/v1/models/{name}"): "use",
         ("POST", "/v1/{path}"): "use",
+        ("GET", "/control/whoami"): "known",
         ("GET", "/control/status"): "observe",
         ("POST", "/control/sleep"): "control",
         ("POST", "/control/wake"): "control",

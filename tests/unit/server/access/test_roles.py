@@ -19,6 +19,8 @@ from llmux.server.access.roles import ROUTES, Right, Role, right_for, rights
         ("DELETE", "/v1/{path}", Right.USE),
         ("OPTIONS", "/v1/{path}", Right.USE),
         ("GET", "/v1beta", Right.ADMIN),
+        ("GET", "/control/whoami", Right.KNOWN),
+        ("POST", "/control/whoami", Right.ADMIN),
         ("GET", "/metrics", Right.OBSERVE),
         ("GET", "/control/status", Right.OBSERVE),
         ("GET", "/control/logs", Right.CONTROL),
@@ -42,7 +44,7 @@ def test_a_route_needs_a_right_and_an_unknown_one_the_highest(method, path, righ
 
 
 def test_what_each_role_may_do():
-    assert {role: sorted(rights(role) - {Right.OPEN}) for role in Role} == {
+    assert {role: sorted(rights(role) - {Right.OPEN, Right.KNOWN}) for role in Role} == {
         Role.USE: ["use"],
         Role.OBSERVE: ["observe"],
         Role.CONTROL: ["control", "observe", "use"],
@@ -51,4 +53,6 @@ def test_what_each_role_may_do():
 
 
 def test_nothing_that_changes_anything_is_open():
-    assert all(methods <= {"GET", "HEAD"} for methods, _, right in ROUTES if right is Right.OPEN)
+    assert all(
+        methods <= {"GET", "HEAD"} for methods, _, right in ROUTES if right in {Right.OPEN, Right.KNOWN}
+    )

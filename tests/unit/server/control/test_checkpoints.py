@@ -82,6 +82,8 @@ async def test_the_library_says_what_is_in_one_and_draws_it(house):
     await sleep_in(house, FIXTURE)
     report = await house.call("GET", "/control/checkpoints/m/report")
     assert (report.status, report.json["tasks"][0]["comm"]) == (200, "python")
+    missing = (await house.call("GET", "/control/checkpoints/m/missing")).json["missing"]
+    assert {"/dev/shm/psm_1a489f3c"} <= {each["path"] for each in missing}
     graph = await house.call("GET", "/control/checkpoints/m/graph")
     assert (graph.status, graph.headers["Content-Type"]) == (200, "image/svg+xml")
     assert graph.json.startswith(b"<svg")
@@ -90,7 +92,7 @@ async def test_the_library_says_what_is_in_one_and_draws_it(house):
 
 async def test_what_cannot_be_read_says_why(house, tmp_path):
     await sleep_in(house, tmp_path / "nothing")
-    for what in ("report", "graph"):
+    for what in ("report", "missing", "graph"):
         refused = await house.call("GET", f"/control/checkpoints/m/{what}")
         assert (refused.status, refused.json["error"]["code"]) == (422, "checkpoint_unreadable")
 
