@@ -22,8 +22,8 @@ HEADER = "X-Request-ID"
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 _ID = web.RequestKey("request_id", str)
 _MODEL = web.RequestKey("model", str)
-_QUIET = frozenset({"/health", "/metrics"})
-"""Asked every few seconds by machines: worth a line only where they fail, or with --verbose."""
+_QUIET = ("/health", "/metrics", "/control/", "/ui/")
+"""Looked at every few seconds by machines and pages: worth a line only where that fails, or with --verbose."""
 _CLIENT_GONE = 499
 """nginx's number for a client that did not wait for its answer."""
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -78,7 +78,8 @@ def _tell(request: web.Request, response: web.StreamResponse | None, seconds: fl
     """Log one line; without a response the client has gone, which cancels its handler."""
     status = response.status if response else _CLIENT_GONE
     path = request.rel_url.raw_path  # as it was sent, so that no character of it is more than one
-    quiet = path in _QUIET and status < web.HTTPBadRequest.status_code
+    looks = request.method in {"GET", "HEAD"} and path.startswith(_QUIET)
+    quiet = looks and status < web.HTTPBadRequest.status_code
     fields = {
         "method": request.method,
         "path": path,

@@ -1,10 +1,10 @@
-// llmux's API as this page uses it. A token, where one is needed, lives as long as the tab.
+// llmux's API as this page uses it. A key, where one is needed, lives as long as the tab.
 
-const TOKEN = "llmux-token";
+const KEY = "llmux-key";
 
-export const token = {
-  get: () => sessionStorage.getItem(TOKEN) ?? "",
-  set: (value) => sessionStorage.setItem(TOKEN, value),
+export const key = {
+  get: () => sessionStorage.getItem(KEY) ?? "",
+  set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
 };
 
 /** What llmux answered instead of what was asked for; `hint` says what to do. */
@@ -18,7 +18,7 @@ export class Refused extends Error {
 }
 
 function headers() {
-  return token.get() ? { Authorization: `Bearer ${token.get()}` } : {};
+  return key.get() ? { Authorization: `Bearer ${key.get()}` } : {};
 }
 
 /** Ask; return the answer itself. Throws Refused. */
@@ -64,24 +64,32 @@ function parsed(text) {
   return found;
 }
 
-/** Follow a stream of events for good, from the last one seen on; tell whether it is there. Returns what ends it. */
-export function follow(path, onEvent, onState) {
+/**
+ * Follow llmux's events for good, from the last one seen on; tell whether the stream is there. Returns what ends it.
+ * Each llmux numbers its events anew: of one that was started since, all are wanted.
+ */
+export function follow(onEvent, onState) {
   const controller = new AbortController();
+  const { signal } = controller;
   let last = "0";
+  let started = null;
+  async function once() {
+    const { llmux } = await get("/control/whoami", { signal });
+    if (started !== null && llmux.started_at !== started) last = "0";
+    started = llmux.started_at;
+    const init = { signal, headers: { ...headers(), "Last-Event-ID": last }, cache: "no-store" };
+    const answer = await fetch("/control/events", init);
+    if (!answer.ok) throw new Refused(answer.status, {});
+    onState(true);
+    for await (const each of events(answer)) {
+      if (each.id) last = each.id;
+      if (each.data) onEvent(each.event, JSON.parse(each.data));
+    }
+  }
   async function run() {
-    while (!controller.signal.aborted) {
-      try {
-        const init = { signal: controller.signal, headers: { ...headers(), "Last-Event-ID": last }, cache: "no-store" };
-        const answer = await fetch(path, init);
-        if (!answer.ok) throw new Refused(answer.status, {});
-        onState(true);
-        for await (const each of events(answer)) {
-          if (each.id) last = each.id;
-          if (each.data) onEvent(each);
-        }
-      } catch (error) {
-        if (controller.signal.aborted) return;
-      }
+    while (!signal.aborted) {
+      await once().catch(() => {}); // whatever it was, it is tried again
+      if (signal.aborted) return;
       onState(false);
       await new Promise((done) => setTimeout(done, 1000));
     }

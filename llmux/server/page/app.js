@@ -1,29 +1,38 @@
-// The page: what is shown, and how it learns of it.
+// The page: its views, and which of them somebody has a use for.
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { follow, get, token } from "./api.js";
+import { key } from "./api.js";
 import { Budgets } from "./budgets.js";
 import { Checkpoints } from "./checkpoints.js";
+import { Door, Who } from "./door.js";
+import { Happened } from "./happened.js";
 import { html } from "./html.js";
+import { may, useLlmux } from "./llmux.js";
 import { Logs } from "./logs.js";
 import { Models } from "./models.js";
 import { Playground } from "./playground.js";
-import { Requests } from "./requests.js";
-import { changed, Timeline } from "./timeline.js";
+import { Finished, Requests } from "./requests.js";
+import { Timeline } from "./timeline.js";
+import { clock } from "./words.js";
 
-const VIEWS = { overview: "Overview", playground: "Playground", checkpoints: "Checkpoints", logs: "Logs" };
-const POLL = 5000; // ms, beside the events
-const SETTLE = 100; // ms in which further events are taken together
+const VIEWS = {
+  overview: { title: "Overview", right: "observe" },
+  playground: { title: "Playground", right: "use" },
+  requests: { title: "Requests", right: "observe" },
+  checkpoints: { title: "Checkpoints", right: "observe" },
+  logs: { title: "Logs", right: "control" },
+};
 
-function useView() {
-  const read = () => (location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "overview");
-  const [view, setView] = useState(read);
+/** Return where the address leads: a view, and of what it is. */
+function usePlace() {
+  const read = () => location.hash.slice(1).split("/").map(decodeURIComponent);
+  const [place, setPlace] = useState(read);
   useEffect(() => {
-    const move = () => setView(read());
+    const move = () => setPlace(read());
     addEventListener("hashchange", move);
     return () => removeEventListener("hashchange", move);
   }, []);
-  return view;
+  return place;
 }
 
 function useNow() {
@@ -35,95 +44,72 @@ function useNow() {
   return now;
 }
 
-/** What llmux says of itself: asked for again at each of its events. */
-function useLlmux(attempt) {
-  const [told, setTold] = useState({ status: null, operations: [], requests: [], changes: [], live: false, error: null });
-  const add = (more) => setTold((before) => ({ ...before, ...more }));
-  useEffect(() => {
-    let soon = null;
-    async function look() {
-      soon = null;
-      try {
-        const [status, { operations }, { requests }] = await Promise.all(
-          ["status", "operations", "requests"].map((each) => get(`/control/${each}`)),
-        );
-        add({ status, operations, requests, error: null });
-      } catch (error) {
-        add({ error });
-      }
-    }
-    const lookSoon = () => (soon ??= setTimeout(look, SETTLE));
-    const heard = (each) => {
-      const change = changed(each);
-      if (change) setTold((before) => ({ ...before, changes: [...before.changes, change].slice(-2000) }));
-      lookSoon();
-    };
-    look();
-    const timer = setInterval(look, POLL);
-    const leave = follow("/control/events", heard, (live) => add({ live }));
-    return () => {
-      leave();
-      clearInterval(timer);
-      clearTimeout(soon);
-    };
-  }, [attempt]);
-  return told;
-}
-
 function App() {
   const [attempt, setAttempt] = useState(0);
-  const llmux = useLlmux(attempt);
-  const view = useView();
-  const now = useNow();
+  const [asksForKey, setAsksForKey] = useState(false);
   const [message, setMessage] = useState(null);
-  const report = (text, hint) => setMessage(text && { text, hint });
-  const denied = [401, 403].includes(llmux.error?.status);
+  const llmux = useLlmux(attempt);
+  const [wanted, of] = usePlace();
+  const now = useNow();
+  const { me, error } = llmux;
+  const views = Object.keys(VIEWS).filter((each) => may(me, VIEWS[each].right));
+  const view = views.includes(wanted) ? wanted : views[0];
+  const denied = error?.status === 401;
+  const [chats, setChats] = useState(false); // the playground was opened: what is said there stays while one looks elsewhere
+  useEffect(() => setChats((before) => before || view === "playground"), [view]);
+  const report = (text, hint, good = false) => setMessage(text && { text, hint, good });
+  const enter = (value) => {
+    key.set(value);
+    setAsksForKey(false);
+    setMessage(null);
+    setAttempt(attempt + 1);
+  };
   return html`
     <a class="skip" href="#main">Skip to the content</a>
     <header class="top">
       <h1>llmux</h1>
-      <nav aria-label="Views">${Object.entries(VIEWS).map(([name, title]) => html`<a
-        key=${name} href=${`#${name}`} aria-current=${view === name ? "page" : undefined}>${title}</a>`)}</nav>
-      <span class=${llmux.live ? "live" : "live off"} role="status">${llmux.live ? "live" : "not connected"}</span>
+      <nav aria-label="Views">${views.map((name) => html`<a
+        key=${name} href=${`#${name}`} aria-current=${view === name ? "page" : undefined}>${VIEWS[name].title}</a>`)}</nav>
+      <${Who} me=${me} now=${now} ask=${() => setAsksForKey(true)} leave=${() => enter("")} />
+      ${!denied && html`<${Live} llmux=${llmux} />`}
     </header>
     <main id="main" tabindex="-1">
-      ${message && html`<div class="message" role="alert"><p>${message.text}${message.hint && html`<br /><em>${message.hint}</em>`}</p>
+      ${me && llmux.page !== me.llmux.page && html`<div class="message" role="alert"><p>llmux has another page than this one since it was started again.</p>
+        <button type="button" onClick=${() => location.reload()}>Load it</button></div>`}
+      ${error && !denied && html`<div class="message wrong" role="alert"><p>llmux does not answer (${error.message}). It is asked again.
+        ${llmux.seen && ` What is here is how it was at ${clock(llmux.seen)}.`}</p></div>`}
+      ${message && html`<div class=${message.good ? "message good" : "message wrong"} role="alert"><p>${message.text}${message.hint && html`<br /><em>${message.hint}</em>`}</p>
         <button type="button" onClick=${() => setMessage(null)}>Close</button></div>`}
-      ${denied && html`<${Door} retry=${() => setAttempt(attempt + 1)} />`}
-      ${!denied && llmux.error && html`<p class="problem" role="alert">llmux does not answer: ${llmux.error.message}</p>`}
-      ${llmux.status && !denied && html`<${View} view=${view} llmux=${llmux} now=${now} report=${report} />`}
+      ${(denied || asksForKey) && html`<${Door} problem=${key.get() && denied ? error : null} enter=${enter} cancel=${denied ? null : () => setAsksForKey(false)} />`}
+      ${chats && may(me, "use") && html`<div hidden=${view !== "playground"}><${Playground} key=${attempt} status=${llmux.status} chosen=${view === "playground" ? of : undefined} /></div>`}
+      ${me && html`<${View} view=${view} of=${of} llmux=${llmux} now=${now} report=${report} />`}
     </main>`;
 }
 
-function View({ view, llmux, now, report }) {
-  const names = Object.keys(llmux.status.models);
-  switch (view) {
-    case "playground":
-      return html`<${Playground} names=${names} />`;
-    case "checkpoints":
-      return html`<${Checkpoints} now=${now} report=${report} />`;
-    case "logs":
-      return html`<${Logs} names=${names} />`;
-    default:
-      return html`<${Models} status=${llmux.status} operations=${llmux.operations} now=${now} report=${report} />
-        <${Timeline} names=${names} changes=${llmux.changes} now=${now} />
-        <${Requests} requests=${llmux.requests} now=${now} report=${report} />
-        <${Budgets} node=${llmux.status.node} report=${report} />`;
-  }
+function Live({ llmux }) {
+  const live = llmux.live && !llmux.error;
+  return html`<span class=${live ? "live" : "live off"} role="status">${live ? "live" : "not connected"}</span>`;
 }
 
-function Door({ retry }) {
-  const [value, setValue] = useState("");
-  const enter = (event) => {
-    event.preventDefault();
-    token.set(value);
-    retry();
-  };
-  return html`<form class="door" onSubmit=${enter}>
-    <h2>This llmux asks for a key</h2>
-    <label>Key <input type="password" autocomplete="off" required value=${value} onInput=${(event) => setValue(event.target.value)} /></label>
-    <button type="submit">Enter</button>
-    <p class="quiet">It is kept until this tab is closed.</p></form>`;
+function View({ view, of, llmux, now, report }) {
+  const { me, status } = llmux;
+  if (!status || view === "playground") return null;
+  const names = Object.keys(status.models);
+  switch (view) {
+    case "requests":
+      return html`<${Requests} me=${me} requests=${llmux.requests} now=${now} report=${report} />
+        <${Finished} finished=${llmux.finished} />`;
+    case "checkpoints":
+      return html`<${Checkpoints} me=${me} models=${status.models} now=${now} report=${report} />`;
+    case "logs":
+      return html`<${Logs} names=${names} chosen=${of} />`;
+    default:
+      return html`<${Budgets} me=${me} node=${status.node} models=${status.models} report=${report} />
+        <${Models} me=${me} status=${status} operations=${llmux.operations} now=${now} report=${report} />
+        <${Timeline} names=${names} happened=${llmux.happened} now=${now} />
+        <${Requests} me=${me} requests=${llmux.requests} now=${now} report=${report} />
+        <${Happened} happened=${llmux.happened} />`;
+  }
 }
 
 render(html`<${App} />`, document.getElementById("app"));

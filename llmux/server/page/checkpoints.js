@@ -2,65 +2,60 @@
 import { useEffect, useState } from "preact/hooks";
 import { ask, get, post } from "./api.js";
 import { html } from "./html.js";
-import { bytes, seconds, since } from "./words.js";
+import { Inside, path } from "./inside.js";
+import { may } from "./llmux.js";
+import { bytes, depth, seconds, since } from "./words.js";
 
-const path = (name, call = "") => `/control/checkpoints/${encodeURIComponent(name)}${call}`;
+const KINDS = { published: "whole as far as is known", unusable: "unusable", orphan: "of no configured model", half_made: "half made" };
+const USES = { none: "", asleep: ", its model sleeps in it", restoring: ", being restored", replacing: ", being replaced" };
+const NEEDLESS = ["orphan", "half_made"];
 
-export function Checkpoints({ now, report }) {
+export function Checkpoints({ me, models, now, report }) {
   const [entries, setEntries] = useState(null);
   const [shown, setShown] = useState(null);
+  const [busy, setBusy] = useState(null);
   const failed = (error) => report(error.message, error.hint);
   const look = () => get("/control/checkpoints").then((told) => setEntries(told.checkpoints), failed);
-  useEffect(() => void look(), []);
+  const generations = JSON.stringify(Object.values(models).map((each) => [each.state, each.checkpoint?.generation]));
+  useEffect(() => void look(), [generations]);
+  const admin = may(me, "admin");
 
-  async function verify(name) {
-    try {
-      const told = await post(path(name, "/verify"));
-      report(told.sound ? `${name}: whole, looked at in ${seconds(told.seconds)}` : `${name}: ${told.fault}`);
-    } catch (error) {
-      failed(error);
-    }
-  }
-  async function remove(name) {
-    if (!confirm(`Delete the checkpoint of ${name}? It starts cold when it is next woken.`)) return;
-    await ask(path(name), { method: "DELETE" }).catch(failed);
+  async function doing(name, work) {
+    setBusy(name);
+    await work().catch(failed);
+    setBusy(null);
     look();
   }
+  const verify = (name) =>
+    doing(name, async () => {
+      const told = await post(path(name, "/verify"));
+      report(told.sound ? `${name}: whole, looked at in ${seconds(told.seconds)}` : `${name}: ${told.fault}`, null, told.sound);
+    });
+  const remove = (each) =>
+    confirm(`Delete the checkpoint of ${each.name}? ${each.use === "asleep" ? "It starts cold when it is next woken." : ""}`) &&
+    doing(each.name, () => ask(path(each.name), { method: "DELETE" }));
+  const prune = () =>
+    doing("", async () => {
+      const { removed } = await post("/control/checkpoints/prune");
+      report(`Removed: ${removed.map((each) => each.name).join(", ") || "nothing"}`, null, true);
+    });
 
   return html`<section aria-labelledby="checkpoints">
-    <h2 id="checkpoints">Checkpoints</h2>
+    <div class="line"><h2 id="checkpoints">Checkpoints</h2>
+      ${admin && entries?.some((each) => NEEDLESS.includes(each.kind)) && html`<button type="button" class="small" disabled=${busy === ""} onClick=${prune}>Remove what nobody needs</button>`}</div>
     ${entries?.length === 0 && html`<p class="quiet">None: no model has slept on disk yet.</p>`}
     ${entries?.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Checkpoints"><table>
-      <thead><tr><th scope="col">of</th><th scope="col">is</th><th scope="col">size</th><th scope="col">age</th><th scope="col">actions</th></tr></thead>
-      <tbody>${entries.map((each) => html`<tr key=${each.name + each.kind}>
-        <td>${each.name}</td><td>${each.kind.replace("_", " ")}</td><td>${bytes(each.bytes)}</td><td>${each.created_at ? since(each.created_at, now) : "–"}</td>
+      <thead><tr><th scope="col">of</th><th scope="col">is</th><th scope="col">asleep</th><th scope="col" class="number">size</th><th scope="col" class="number">age</th><th scope="col">actions</th></tr></thead>
+      <tbody>${entries.map((each) => html`<tr key=${each.name + each.kind + each.path}>
+        <th scope="row">${each.name}</th>
+        <td class=${each.problem ? "wrong" : ""}>${KINDS[each.kind]}${USES[each.use]}${each.problem && html`<br />${each.problem.message}`}</td>
+        <td>${each.eviction ? depth(each.eviction) : "–"}</td>
+        <td class="number">${bytes(each.bytes)}</td><td class="number">${each.created_at ? since(each.created_at, now) : "–"}</td>
         <td><div class="buttons">
-          <button type="button" disabled=${each.kind !== "published"} onClick=${() => setShown(each.name)} aria-label=${`Look into ${each.name}`}>Look into it</button>
-          <button type="button" disabled=${each.kind !== "published"} onClick=${() => verify(each.name)} aria-label=${`Verify ${each.name}`}>Verify</button>
-          <button type="button" disabled=${each.kind !== "published"} onClick=${() => remove(each.name)} aria-label=${`Delete ${each.name}`}>Delete</button>
+          ${each.kind === "published" && html`<button type="button" class="small" aria-expanded=${shown === each.name} onClick=${() => setShown(shown === each.name ? null : each.name)} aria-label=${`Look into ${each.name}`}>Look into it</button>`}
+          ${admin && each.kind === "published" && html`<button type="button" class="small" disabled=${busy === each.name} onClick=${() => verify(each.name)} aria-label=${`Verify ${each.name}`}>${busy === each.name ? "Reading…" : "Verify"}</button>`}
+          ${admin && each.kind !== "half_made" && html`<button type="button" class="small" disabled=${busy === each.name} onClick=${() => remove(each)} aria-label=${`Delete ${each.name}`}>Delete</button>`}
         </div></td></tr>`)}</tbody></table></div>`}
     ${shown && html`<${Inside} key=${shown} name=${shown} failed=${failed} />`}
-  </section>`;
-}
-
-function Inside({ name, failed }) {
-  const [report, setReport] = useState(null);
-  const [graph, setGraph] = useState(null);
-  useEffect(() => {
-    let address = null;
-    get(path(name, "/report")).then(setReport, failed);
-    // By hand: the picture's own request would carry no key.
-    ask(path(name, "/graph")).then(async (answer) => {
-      address = URL.createObjectURL(await answer.blob());
-      setGraph(address);
-    }, failed);
-    return () => address && URL.revokeObjectURL(address);
-  }, [name]);
-  return html`<section aria-labelledby="inside">
-    <h3 id="inside">What is in the checkpoint of ${name}</h3>
-    ${!report && html`<p class="quiet">Reading its images…</p>`}
-    ${report && html`<ul>${Object.entries(report).filter(([, value]) => Array.isArray(value) && value.length).map(([part, value]) => html`<li key=${part}>${value.length} ${part.replaceAll("_", " ")}</li>`)}</ul>
-      <details><summary>Everything, as JSON</summary><pre tabindex="0">${JSON.stringify(report, null, 2)}</pre></details>`}
-    ${graph && html`<div class="scroll" tabindex="0" role="region" aria-label="Graph"><img class="graph" src=${graph} alt=${`Processes of ${name} with their sockets, pipes and shared files`} /></div>`}
   </section>`;
 }

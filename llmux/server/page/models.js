@@ -2,21 +2,22 @@
 import { useState } from "preact/hooks";
 import { post } from "./api.js";
 import { html } from "./html.js";
-import { bytes, RISING, seconds, since, SINKING, STATES } from "./words.js";
+import { may } from "./llmux.js";
+import { bytes, depth, RISING, seconds, since, SINKING, STATES } from "./words.js";
 
-export function Models({ status, operations, now, report }) {
+export function Models({ me, status, operations, now, report }) {
   const names = Object.keys(status.models);
   return html`<section aria-labelledby="models">
     <h2 id="models">Models</h2>
     <div class="cards">
       ${names.map((name) => html`<${Card}
-        key=${name} name=${name} model=${status.models[name]} now=${now} report=${report}
-        operation=${operations.find((each) => each.model === name && each.status === "under_way")} />`)}
+        key=${name} me=${me} name=${name} model=${status.models[name]} now=${now} report=${report}
+        operation=${operations.find((each) => each.model === name && each.status === "under_way" && each.kind !== "verify")} />`)}
     </div>
   </section>`;
 }
 
-function Card({ name, model, operation, now, report }) {
+function Card({ me, name, model, operation, now, report }) {
   const [busy, setBusy] = useState(false);
   async function order(call) {
     setBusy(true);
@@ -29,36 +30,48 @@ function Card({ name, model, operation, now, report }) {
     setBusy(false);
   }
   const moving = RISING.includes(model.state) || SINKING.includes(model.state);
-  const sleeps = !["running", "draining"].includes(model.state);
   const replicas = Object.entries(model.replicas);
-  return html`<article class="card" aria-labelledby=${`m-${name}`} data-model=${name}>
+  const adapters = Object.keys(model.adapters);
+  return html`<article class=${`card ${model.state}`} aria-labelledby=${`m-${name}`} data-model=${name}>
     <header>
       <h3 id=${`m-${name}`}>${name}</h3>
       <span class=${`state ${model.state}`}>${STATES[model.state]}</span>
     </header>
-    <p class="quiet">for ${since(model.since, now)}, sleeps by ${model.eviction.weights}, ${model.eviction.process.replace("_", " ")}</p>
-    ${(moving || busy) && html`<${Progress} operation=${operation} />`}
+    <p class="quiet">for ${since(model.since, now)}; ${model.state === "asleep" ? "asleep with" : "sleeps with"}: ${depth(model.eviction)}</p>
+    ${(moving || busy || operation) && html`<${Progress} operation=${operation} state=${model.state} />`}
     <dl>
-      <dt>answering</dt><dd>${model.in_flight}</dd>
-      <dt>waiting</dt><dd>${model.held}</dd>
+      <dt>requests</dt><dd>${model.in_flight} answered, ${model.held} waiting${model.draining && ", new ones refused (it drains)"}</dd>
       ${model.checkpoint && html`<dt>checkpoint</dt><dd>${bytes(model.checkpoint.bytes)}, ${since(model.checkpoint.created_at, now)} old</dd>`}
-      ${model.last_wake && html`<dt>last wake</dt><dd>${model.last_wake.kind.replace("_", " ")}, ${seconds(model.last_wake.seconds)}</dd>`}
+      ${model.last_wake && html`<dt>last wake</dt><dd>${model.last_wake.kind.replace("_", " ")} in ${seconds(model.last_wake.seconds)}${model.last_wake.reason && `: ${model.last_wake.reason}`}</dd>`}
+      ${model.last_move && html`<dt>last move</dt><dd>${model.last_move.what}: ${model.last_move.why}, ${since(model.last_move.at, now)} ago</dd>`}
+      ${adapters.length > 0 && html`<dt>adapters</dt><dd>${adapters.join(", ")}</dd>`}
+      ${replicas.length > 1 && replicas.map(([each, replica]) => html`<dt key=${each}>${each}</dt><dd>${STATES[replica.state]}, ${replica.in_flight} answered</dd>`)}
     </dl>
-    ${replicas.length > 1 && replicas.map(([each, replica]) => html`<p class="quiet" key=${each}>${each}: ${STATES[replica.state]}</p>`)}
-    ${model.last_move && html`<p class="why">${model.last_move.what}: ${model.last_move.why}</p>`}
-    ${model.problem && html`<p class="problem" role="note">${model.problem.message}${model.problem.hint && html`<br /><em>${model.problem.hint}</em>`}</p>`}
-    ${model.last_wake?.reason && html`<p class="quiet">It started cold: ${model.last_wake.reason}.</p>`}
+    ${[model.problem, model.checkpoint_problem].filter(Boolean).map((problem) => html`<p class="problem" role="note">${problem.message}${problem.hint && html`<br /><em>${problem.hint}</em>`}</p>`)}
     <footer>
-      <button type="button" disabled=${busy || moving || !sleeps} onClick=${() => order("wake")} aria-label=${`Wake ${name}`}>Wake</button>
-      <button type="button" disabled=${busy || moving || model.state !== "running"} onClick=${() => order("sleep")} aria-label=${`Put ${name} to sleep`}>Sleep</button>
-      <button type="button" disabled=${busy || moving || !sleeps} onClick=${() => order("switch")} aria-label=${`Switch to ${name}`}>Switch to it</button>
-      <button type="button" aria-pressed=${model.pinned} disabled=${busy} onClick=${() => order(model.pinned ? "unpin" : "pin")} aria-label=${`Pin ${name}`}>${model.pinned ? "Pinned" : "Pin"}</button>
+      ${may(me, "control") && html`<${Buttons} name=${name} model=${model} still=${busy || moving} busy=${busy} order=${order} />`}
+      <span class="links">
+        ${may(me, "use") && html`<a href=${`#playground/${encodeURIComponent(name)}`} aria-label=${`Chat with ${name}`}>Chat</a>`}
+        ${may(me, "control") && html`<a href=${`#logs/${encodeURIComponent(name)}`} aria-label=${`Log of ${name}`}>Log</a>`}
+      </span>
     </footer>
   </article>`;
 }
 
-function Progress({ operation }) {
-  const told = operation?.phase ? `${operation.phase}${operation.eta_seconds ? `, about ${seconds(operation.eta_seconds)} left` : ""}` : "on its way";
+function Buttons({ name, model, still, busy, order }) {
+  const sleeps = !["running", "draining"].includes(model.state);
+  return html`
+    <button type="button" title="It waits for its turn" disabled=${still || !sleeps} onClick=${() => order("wake")} aria-label=${`Wake ${name}`}>Wake</button>
+    <button type="button" disabled=${still || model.state !== "running"} onClick=${() => order("sleep")} aria-label=${`Put ${name} to sleep`}>Sleep</button>
+    <button type="button" title="Whoever is in the way sleeps at once" disabled=${still || !sleeps} onClick=${() => order("switch")} aria-label=${`Switch to ${name}`}>Switch</button>
+    <button type="button" title="Pinned, it sleeps for nobody" aria-pressed=${model.pinned} disabled=${busy} onClick=${() => order(model.pinned ? "unpin" : "pin")} aria-label=${`Pin ${name}`}>${model.pinned ? "Pinned" : "Pin"}</button>`;
+}
+
+function Progress({ operation, state }) {
+  const parts = [STATES[operation?.phase] ?? operation?.phase?.replaceAll("_", " ") ?? STATES[state]];
+  if (operation?.bytes) parts.push(`${bytes(operation.bytes)}${operation.bytes_in_all ? ` of ${bytes(operation.bytes_in_all)}` : " written"}`);
+  if (operation?.eta_seconds) parts.push(`about ${seconds(operation.eta_seconds)} left`);
+  const told = parts.join(", ");
   return html`<div class="progress">
     <progress aria-label=${told} max="100" value=${operation?.percent ?? undefined}></progress>
     <span class="quiet">${told}</span>

@@ -1,48 +1,51 @@
-// Who was awake when, and why that changed: drawn from the changes of state that this page has seen or was told of.
+// Who was awake when, drawn from the changes of state that llmux still knows and those that this page has been told of.
+import { useState } from "preact/hooks";
 import { html } from "./html.js";
 import { seconds, STATES } from "./words.js";
 
-const LONGEST = 600_000; // ms that are shown, if so much is known
-const SHORTEST = 60_000;
+const MINUTE = 60_000; // ms
+const SPANS = { 2: "2 minutes", 10: "10 minutes", 60: "an hour", all: "all that is known" };
 const TICKS = [1, 0.75, 0.5, 0.25, 0];
-const ROW = 26;
-const LEFT = 130;
-const WIDTH = 900;
+const WIDTH = 1000; // of the drawing, which is stretched to the room that there is
 
-export function Timeline({ names, changes, now }) {
-  const known = now - (changes[0]?.at ?? now);
-  const span = Math.min(LONGEST, Math.max(SHORTEST, known * 1.05));
-  const begin = now - span;
-  const x = (at) => LEFT + ((Math.max(at, begin) - begin) / span) * (WIDTH - LEFT);
-  const height = names.length * ROW + 24;
-  const recent = changes.filter((each) => each.why).slice(-8).reverse();
+export function Timeline({ names, happened, now }) {
+  const [chosen, setChosen] = useState("10");
+  const changes = happened.filter((each) => each.kind === "state_changed").map((each) => ({ ...each, time: Date.parse(each.at) }));
+  const known = Math.max(now - (changes[0]?.time ?? now), 10_000) * 1.02;
+  const span = chosen === "all" ? known : Math.min(known, Number(chosen) * MINUTE);
+  const rows = names.flatMap((name) => replicasOf(name, changes).map((replica) => ({ replica, spans: spans(changes.filter((each) => each.replica === replica), now - span, now) })));
   return html`<section aria-labelledby="timeline">
-    <h2 id="timeline">Who was awake when</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label="Time line">
-      <svg viewBox=${`0 0 ${WIDTH} ${height}`} class="timeline" role="img" aria-label="States of the models over the last minutes">
-        ${names.map((name, row) => html`<g key=${name}>
-          <text x="0" y=${row * ROW + 17}>${name.length > 17 ? `${name.slice(0, 16)}…` : name}</text>
-          ${spans(changes.filter((each) => each.model === name), begin, now).map((span) => html`<rect
-            key=${span.from} class=${`span ${span.state}`} x=${x(span.from)} y=${row * ROW + 4} width=${Math.max(1, x(span.to) - x(span.from))} height=${ROW - 8}>
-            <title>${name}: ${STATES[span.state]}${span.why ? `, ${span.why}` : ""}</title></rect>`)}
-        </g>`)}
-        ${TICKS.map((part) => html`<text key=${part} class="tick" x=${x(now - part * span)} y=${height - 4} text-anchor=${part ? "middle" : "end"}>${part ? `−${seconds((part * span) / 1000)}` : "now"}</text>`)}
-      </svg>
+    <div class="line"><h2 id="timeline">Who was awake when</h2>
+      <label class="inline">the last <select value=${chosen} onChange=${(event) => setChosen(event.target.value)}>
+        ${Object.entries(SPANS).map(([value, words]) => html`<option key=${value} value=${value}>${words}</option>`)}</select></label></div>
+    <div class="timeline" role="group" aria-label="Time line">
+      ${rows.map(({ replica, spans }) => html`<${Row} key=${replica} name=${replica} spans=${spans} begin=${now - span} span=${span} />`)}
+      <div class="ticks quiet">${TICKS.map((part) => html`<span key=${part}>${part ? `−${seconds((part * span) / 1000)}` : "now"}</span>`)}</div>
     </div>
-    ${recent.length > 0 && html`<ul class="changes">${recent.map((each) => html`<li key=${`${each.at}${each.model}${each.state}`}>
-      <time>${new Date(each.at).toLocaleTimeString()}</time> <strong>${each.model}</strong> ${STATES[each.state]}: ${each.why}</li>`)}</ul>`}
+    <ul class="legend quiet">${["running", "waking", "going_to_sleep", "asleep", "failed", "not_started"].map((each) => html`<li key=${each}><span class=${`swatch ${each}`}></span>${STATES[each]}</li>`)}</ul>
   </section>`;
 }
 
-/** Return what an event says of a model's state, as far as it does. */
-export function changed({ event, data }) {
-  if (event !== "state_changed") return null;
-  const { at, model, after, why } = JSON.parse(data);
-  return { at: Date.parse(at), model, state: after, why };
+function Row({ name, spans, begin, span }) {
+  const x = (at) => ((at - begin) / span) * WIDTH;
+  const awake = spans.filter((each) => each.state === "running").reduce((sum, each) => sum + each.to - Math.max(each.from, begin), 0);
+  const said = `${name}: awake for ${seconds(awake / 1000)} of ${seconds(span / 1000)}, now ${STATES[spans.at(-1)?.state] ?? "not started"}`;
+  return html`<span class="name">${name}</span>
+    <svg viewBox=${`0 0 ${WIDTH} 10`} preserveAspectRatio="none" role="img" aria-label=${said}>
+      ${spans.map((each) => html`<rect key=${each.from} class=${`span ${each.state}`} y="0" height="10" x=${x(Math.max(each.from, begin))} width=${Math.max(1, x(each.to) - x(Math.max(each.from, begin)))}>
+        <title>${STATES[each.state]} for ${seconds((each.to - each.from) / 1000)}${each.why && `: ${each.why}`}</title></rect>`)}
+    </svg>`;
 }
 
+function replicasOf(name, changes) {
+  const found = new Set(changes.filter((each) => each.model === name).map((each) => each.replica));
+  return found.size ? [...found].sort() : [name];
+}
+
+/** Return the states of one replica with when each began and ended; what it was before the first change began before all. */
 function spans(changes, begin, now) {
-  return changes
-    .map((each, index) => ({ ...each, from: each.at, to: changes[index + 1]?.at ?? now }))
-    .filter((each) => each.to > begin);
+  if (changes.length === 0) return [];
+  const first = { state: changes[0].before, from: changes[0].time - changes[0].seconds * 1000, to: changes[0].time, why: "" };
+  const rest = changes.map((each, index) => ({ state: each.after, from: each.time, to: changes[index + 1]?.time ?? now, why: each.why }));
+  return [first, ...rest].filter((each) => each.to > begin);
 }

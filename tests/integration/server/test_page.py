@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 SECONDS = 60_000  # ms; a busy machine is slow
 PICTURES = os.environ.get("LLMUX_PICTURES")
 """A directory for two pictures of the page, as docs/ has them."""
-VIEWS = ("overview", "playground", "checkpoints", "logs")
+VIEWS = ("overview", "playground", "requests", "checkpoints", "logs")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -145,6 +145,8 @@ def test_a_checkpoint_shows_what_is_in_it(visit, node):
     assert graph.evaluate("each => each.naturalWidth") > 100
     visit.press("Verify lighthouse")
     expect(visit.page.get_by_role("alert")).to_contain_text("whole", timeout=SECONDS)
+    expect(visit.page.get_by_role("region", name="Processes")).to_contain_text("python")
+    expect(visit.page.get_by_role("heading", name="What is missing here now")).to_be_visible(timeout=SECONDS)
 
 
 def test_logs_are_followed(visit, node):

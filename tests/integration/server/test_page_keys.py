@@ -1,0 +1,259 @@
+"""The page for each kind of key, and while llmux goes away and comes back: in a real browser before a real llmux."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess  # noqa: TID251 - llmux as its users start it
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from llmux.server.access.keys import hash_of
+from llmux.tiny_engine._train import CORPUS, train
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+
+SECONDS = 60_000  # ms; a busy machine is slow
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+ROLES = ("use", "observe", "control", "admin")
+VIEWS = {
+    "use": ["Playground"],
+    "observe": ["Overview", "Requests", "Checkpoints"],
+    "control": ["Overview", "Playground", "Requests", "Checkpoints", "Logs"],
+    "admin": ["Overview", "Playground", "Requests", "Checkpoints", "Logs"],
+}
+
+
+def key_of(role: str) -> str:
+    return f"the-key-of-{role}-for-this-test"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Llmux:
+    """One that can be ended and started again on the same port."""
+
+    def __init__(self, place: Path, port: int) -> None:
+        self.place, self.port = place, port
+        self.origin = f"http://127.0.0.1:{port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "llmux.server", "serve", "--config", str(self.place / "config.json")]
+        with (self.place / "llmux.log").open("a") as log:
+            self.process = subprocess.Popen(command, stderr=log)
+        end = time.monotonic() + 30
+        while not self._answers():
+            assert time.monotonic() < end, (self.place / "llmux.log").read_text()
+            assert self.process.poll() is None, (self.place / "llmux.log").read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(60)
+            self.process = None
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+@pytest.fixture(scope="module")
+def llmux(tmp_path_factory) -> Iterator[Llmux]:
+    """Give a llmux with a key for each role and two models, of which one at a time is awake."""
+    place: Path = tmp_path_factory.mktemp("page")
+    train(place / "model", [CORPUS.read_text()[:3000]], 0, epochs=1)
+
+    def model() -> dict[str, object]:
+        return {
+            "model_path": str(place / "model"),
+            "engine": "tiny",
+            "port": free_port(),
+            "eviction": {"process": "stop"},
+            "extra_args": ["--token-delay", "0.02"],
+        }
+
+    keys = {role: {"hash": hash_of(key_of(role)), "role": role} for role in ROLES}
+    keys["use"] |= {"models": ["lighthouse"], "requests_per_minute": 60}
+    config = {
+        "models": {"lighthouse": model(), "harbour": model()},
+        "max_awake": 1,
+        "checkpoint": {"images_dir": str(place / "images")},
+        "log_dir": str(place / "log"),
+        "state_dir": str(place / "state"),
+        "host": "127.0.0.1",
+        "port": free_port(),
+        "engines_at_exit": "stop",
+        "access": {"keys": keys},
+    }
+    (place / "config.json").write_text(json.dumps(config))
+    running = Llmux(place, config["port"])
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    assert path, "no chromium: run `make setup`, or install Debian's package chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, llmux) -> Iterator[Callable[..., Page]]:
+    """Give a function that opens the page, with the key of a role typed in."""
+    opened: list[Page] = []
+    wrong: list[str] = []
+
+    def open_one(role: str | None = None, view: str = "", **how: object) -> Page:
+        page = browser.new_page(**how)
+        opened.append(page)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda each: each.url.startswith(llmux.origin) or wrong.append(each.url))
+        page.goto(f"{llmux.origin}/ui/#{view}")
+        if role:
+            page.get_by_label("Key").fill(key_of(role), timeout=SECONDS)
+            page.get_by_role("button", name="Enter", exact=True).click()
+            expect(page.locator(".who-am-i")).to_contain_text(f"{role}: {role}", timeout=SECONDS)
+        return page
+
+    yield open_one
+    for page in opened:
+        page.close()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_key_sees_what_it_may_and_no_more(visit, role):
+    page = visit(role)
+    links = page.get_by_role("navigation").get_by_role("link")
+    expect(links).to_have_text(VIEWS[role], timeout=SECONDS)
+    may_rule = role in {"control", "admin"}
+    if role != "use":
+        expect(page.locator('[data-model="harbour"]')).to_be_visible(timeout=SECONDS)
+        expect(page.get_by_role("button", name="Wake harbour")).to_have_count(int(may_rule))
+        expect(page.get_by_role("button", name="Switch to manual")).to_have_count(int(may_rule))
+    assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+
+
+def test_a_key_to_use_chats_with_its_models_and_sees_what_is_left(visit):
+    page = visit("use")
+    expect(page.get_by_label("Model").get_by_role("option")).to_have_text(["lighthouse"], timeout=SECONDS)
+    page.get_by_label("Message").fill("What is a lighthouse?")
+    page.get_by_label("Message").press("Enter")
+    expect(page.locator("[data-waiting]")).to_be_visible()
+    expect(page.locator("[data-figures]")).to_contain_text("cold", timeout=SECONDS)
+    expect(page.locator("[data-figures]")).to_contain_text("a second")
+    expect(page.locator(".who-am-i")).to_contain_text("of 60 requests left this minute")
+
+
+def test_a_wrong_key_is_said_and_asked_for_again(visit):
+    page = visit()
+    page.get_by_label("Key").fill("no such key", timeout=SECONDS)
+    page.get_by_role("button", name="Enter", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("no llmux key has this text", timeout=SECONDS)
+    page.get_by_label("Key").fill(key_of("observe"))
+    page.get_by_label("Key").press("Enter")
+    expect(page.locator('[data-model="harbour"]')).to_be_visible(timeout=SECONDS)
+    page.get_by_role("button", name="Forget key").click()
+    expect(page.get_by_role("heading", name="This llmux asks for a key")).to_be_visible(timeout=SECONDS)
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_chat_stays_while_one_looks_elsewhere(visit):
+    page = visit("control", "playground")
+    page.get_by_label("Message").fill("What is a lens?", timeout=SECONDS)
+    page.get_by_role("button", name="Send").click()
+    page.get_by_role("link", name="Overview").click()
+    expect(page.locator('[data-model="lighthouse"] .state')).to_have_text("awake", timeout=SECONDS)
+    page.get_by_role("link", name="Playground").click()
+    expect(page.locator("[data-figures]")).to_contain_text("first token", timeout=SECONDS)
+
+
+def test_requests_are_shown_cancelled_and_remembered(visit):
+    page = visit("control", "playground")
+    page.get_by_text("How it is to answer").click(timeout=SECONDS)
+    page.get_by_label("Tokens at most").fill("4000")
+    page.get_by_label("Message").fill("Tell me everything")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".chat .assistant .text")).not_to_be_empty(timeout=SECONDS)
+    page.get_by_role("link", name="Requests").click()
+    page.get_by_role("button", name=re.compile("Cancel request")).first.click(timeout=SECONDS)
+    expect(page.get_by_text("None at the moment.")).to_be_visible(timeout=SECONDS)
+    over = page.get_by_role("region", name="Requests that are over")
+    expect(over).to_contain_text("request_cancelled", timeout=SECONDS)
+    page.get_by_role("link", name="Playground").click()
+    expect(page.locator(".chat .problem")).to_contain_text("cancelled")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_everybody_can_use_it(visit, scheme, width):
+    """WCAG AA, as far as axe tells, the question for a key and each view; and none is wider than its window."""
+    page = visit(None, color_scheme=scheme, viewport={"width": width, "height": 740})
+    expect(page.get_by_label("Key")).to_be_visible(timeout=SECONDS)
+    found = Axe().run(page, options=WCAG)
+    assert found.violations_count == 0, found.generate_report()
+    page.get_by_label("Key").fill(key_of("admin"))
+    page.get_by_label("Key").press("Enter")
+    for view in VIEWS["admin"]:
+        page.get_by_role("link", name=view, exact=True).click(timeout=SECONDS)
+        expect(page.get_by_role("heading", level=2).first).to_be_visible(timeout=SECONDS)
+        found = Axe().run(page, options=WCAG)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+
+
+def test_it_says_when_llmux_goes_and_goes_on_when_it_is_back(visit, llmux):
+    page = visit("control", "overview")
+    expect(page.get_by_role("status")).to_have_text("live", timeout=SECONDS)
+    page.get_by_role("button", name="Wake harbour").click(timeout=SECONDS)
+    expect(page.locator('[data-model="harbour"] .state')).to_have_text("awake", timeout=SECONDS)
+    before = page.locator(".changes li").count()
+    llmux.stop()
+    expect(page.get_by_role("status")).to_have_text("not connected", timeout=SECONDS)
+    expect(page.get_by_role("alert")).to_contain_text("llmux does not answer", timeout=SECONDS)
+    expect(page.locator('[data-model="harbour"]')).to_be_visible()
+    llmux.start()
+    expect(page.get_by_role("status")).to_have_text("live", timeout=SECONDS)
+    expect(page.get_by_role("alert")).to_have_count(0, timeout=SECONDS)
+    expect(page.locator('[data-model="harbour"] .state')).to_have_text("not started", timeout=SECONDS)
+    page.get_by_role("button", name="Wake harbour").click()
+    expect(page.locator('[data-model="harbour"] .state')).to_have_text("awake", timeout=SECONDS)
+    assert page.locator(".changes li").count() > before
+
+
+def test_a_page_that_llmux_no_longer_has_is_said_to_be_old(visit):
+    page = visit("observe")
+
+    def newer(route: object) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        told["llmux"]["page"] = "another"
+        route.fulfill(response=answer, json=told)
+
+    expect(page.get_by_role("status")).to_have_text("live", timeout=SECONDS)
+    page.route("**/control/whoami", newer)
+    expect(page.get_by_role("button", name="Load it")).to_be_visible(timeout=SECONDS)
+    page.unroute("**/control/whoami")
+    page.get_by_role("button", name="Load it").click()
+    expect(page.locator('[data-model="harbour"]')).to_be_visible(timeout=SECONDS)  # the key is still there
+    expect(page.get_by_role("button", name="Load it")).to_have_count(0)
