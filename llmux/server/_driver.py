@@ -19,6 +19,7 @@ from llmux.server import _moves
 from llmux.server._admission import Admissions
 from llmux.server._bus import Bus
 from llmux.server._depth import deeper_than
+from llmux.server._drains import Drains
 from llmux.server._finding import adopt, look
 from llmux.server._hands import Life
 from llmux.server._machine import step
@@ -59,7 +60,6 @@ from llmux.server._queue import Admission, Caller, Errand, Place
 from llmux.server._record import Model, Moved, Replica
 from llmux.server._renewal import Renewals
 from llmux.server._request_log import outside_requests
-from llmux.server._rules import AfterDrain
 from llmux.server._scheduler import NodeStatus, Scheduler
 from llmux.server._vigil import Vigil
 from llmux.server.errors import (
@@ -98,6 +98,7 @@ class Driver:
         self.meter = meter or Meter()
         self._operations = Operations(self._feed, self._watch, self.meter, self.bus.publish)
         self._vigil = Vigil(self.models, self._feed, self.spawn)
+        self._drains = Drains(self.models, self._feed, lambda: self._stopping)
         self._renewals = Renewals(self.models, self._feed, self.spawn, self.changed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -141,7 +142,7 @@ class Driver:
         """End every operation and every engine; refuse whoever waits, cut off who is answered. May be called again."""
         self.refuse_all()
         for replica in self.replicas:
-            self._stop_drain_timer(replica)
+            self._drains.stop(replica)
             replica.settle(_STOPPING)
             replica.cut(CutInFlight(_STOPPING))
         tasks = tuple(self._tasks)
@@ -331,9 +332,9 @@ class Driver:
             case StartEngine() | PutToSleep() | Deepen() | WakeEngine() | EndEngine():
                 self._begin(replica, effect)
             case StartDrainTimer():
-                self._start_drain_timer(replica)
+                self._drains.begin(replica)
             case StopDrainTimer():
-                self._stop_drain_timer(replica)
+                self._drains.stop(replica)
             case CutInFlight():
                 replica.cut(effect)
             case RefuseWaiting(problem):
@@ -363,31 +364,6 @@ class Driver:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.critical("a task failed that never should: this is a fault of llmux", exc_info=error)
-
-    # ---- drains ----
-
-    def _start_drain_timer(self, replica: Replica) -> None:
-        drain = self.models[replica.model].rules.drain
-        if drain.then is not AfterDrain.WAIT:
-            loop = asyncio.get_running_loop()
-            replica.drain_timer = loop.call_later(drain.seconds, self._drain_timed_out, replica)
-
-    def _drain_timed_out(self, replica: Replica) -> None:
-        replica.drain_timer = None
-        drain = self.models[replica.model].rules.drain
-        count = replica.state.in_flight if isinstance(replica.state, Draining) else 0
-        message = f"{count} requests were still being answered after {drain.seconds:g} s"
-        problem = Problem(
-            "drain_timeout", message, "Ask again later, or raise the time that a drain may take"
-        )
-        # Where llmux ends, or another engine is to come, this one does not serve on.
-        give_up = drain.then is AfterDrain.GIVE_UP and not self._stopping and not replica.becomes
-        self._feed(replica, DrainTimedOut(problem, give_up=give_up))
-
-    def _stop_drain_timer(self, replica: Replica) -> None:
-        if replica.drain_timer:
-            replica.drain_timer.cancel()
-            replica.drain_timer = None
 
     def _tell_sleepers(self, replica: Replica, event: Event, state: State) -> None:
         match event:

@@ -190,8 +190,8 @@ class AnyRequests(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2))
     def drain_is_over(self, number):
         if self.replica(number).drain_timer:
-            self.driver._stop_drain_timer(self.replica(number))
-            self.do(self.driver._drain_timed_out, self.replica(number))
+            self.driver._drains.stop(self.replica(number))
+            self.do(self.driver._drains.time_is_over, self.replica(number))
 
     @rule(number=st.integers(0, 2))
     def dies(self, number):
