@@ -125,7 +125,8 @@ def write_locks() -> None:
     project = ROOT / "pyproject.toml"
     lock, image_lock = ROOT / "requirements.lock", ROOT / "docker/requirements.lock"
     with step(f"locking {lock.name}"):
-        run(*compiled, "--python-version=3.11", "--group=dev", project, "-o", lock)
+        tested = ("--extra=otel", "--group=dev")
+        run(*compiled, "--python-version=3.11", *tested, project, "-o", lock)
     with step("locking docker/requirements.lock, the image's part of it"):
         run(*compiled, "--python-version=3.12", "-c", lock, project, "-o", image_lock)
     say("    the virtual environment follows with the next `make setup`")
