@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from llmux.server._journey import tokens_of
 from llmux.server._ownership import NOBODY, Owner
 from llmux.server._patience import Patience, patiently
 from llmux.server.access.errors import NotAllowed, NotAuthenticated
@@ -57,9 +58,6 @@ class Visit:
     asked: Asked
     caller: Caller
     access: Access
-    usage: UsageCount | None = None
-    """What its answer takes, where that is counted."""
-    heard: bool = False
 
 
 GATE = web.AppKey("gate", Gate)
@@ -81,21 +79,17 @@ async def gate_keeping(request: web.Request, handler: _Handler) -> web.StreamRes
         raise web.HTTPNotFound
     asked = Asked(right, _peer(request), request.headers, request.scheme)
     caller = gate.access.admit(asked, time.time())
-    visit = request[_VISIT] = Visit(asked, caller, gate.access)
+    request[_VISIT] = Visit(asked, caller, gate.access)
     if right is not Right.USE or caller.key is None:
         return await patiently(gate.patience, request, handler)
     gate.limiter.enter(caller.key, time.monotonic())
-    visit.usage = UsageCount() if caller.key.limits.tokens else None
     try:
         return await patiently(gate.patience, request, handler)
     except UnknownModel as error:  # it lists the models that there are
         raise replace(error, known=tuple(filter(caller.may_use, error.known))) from error
     finally:
-        gate.limiter.leave(caller.key, _tokens(request, visit), time.monotonic())
-
-
-def _tokens(request: web.Request, visit: Visit) -> int:
-    return visit.usage.tokens(request.content.total_bytes) if visit.usage and visit.heard else 0
+        tokens = tokens_of(request) if caller.key.limits.tokens else 0
+        gate.limiter.leave(caller.key, tokens, time.monotonic())
 
 
 def _preflight(request: web.Request, access: Access) -> web.Response:
@@ -177,18 +171,10 @@ def engine_headers(request: web.Request) -> Iterator[tuple[str, str]]:
     return without_keys(headers) if hides else iter(headers)
 
 
-def heard(request: web.Request, chunk: bytes) -> None:
-    """Have a piece of an engine's answer counted, where the key's tokens are."""
-    visit = request.get(_VISIT)
-    if visit and visit.usage:
-        visit.heard = True
-        visit.usage.read(chunk)
-
-
 def heard_message(request: web.Request, message: str) -> None:
     """Take the tokens at once that an engine's message in a WebSocket says it took: who knows when that ends."""
-    visit, gate = request.get(_VISIT), request.app[GATE]
-    if visit and visit.usage and visit.caller.key:
+    key = caller_of(request).key
+    if key and key.limits.tokens:
         usage = UsageCount()
         usage.read(message.encode())
-        gate.limiter.take(visit.caller.key, usage.said(), time.monotonic())
+        request.app[GATE].limiter.take(key, usage.said(), time.monotonic())

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -18,18 +17,14 @@ from llmux.server._bus import Bus
 from llmux.server._happenings import Outcome, RequestAdmitted, RequestFinished, RequestQueued, Tokens
 from llmux.server._queue import Admission, Caller
 from llmux.server._web import DRIVER, PROBLEM
+from llmux.server.access.usage import UsageCount
 from llmux.server.errors import Problem
 
-TAIL = 2048
-"""Bytes of an answer's end that are looked at for what it says of its tokens."""
 CLIENT_GONE = 499
 """nginx's status for a request whose client went before it was answered."""
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Quotes inside a text are escaped, so that what a model writes is not taken for what the engine says.
-_PROMPT = re.compile(rb'(?<!\\)"(?:prompt|input)_tokens"\s*:\s*(\d{1,9})\b')
-_COMPLETION = re.compile(rb'(?<!\\)"(?:completion|output)_tokens"\s*:\s*(\d{1,9})\b')
 _TELLING = {"application/json", "text/event-stream"}
 
 
@@ -38,6 +33,8 @@ class Journey:
 
     def __init__(self, bus: Bus, method: str, path: str) -> None:
         self.id = secrets.token_hex(8)
+        self.usage = UsageCount()
+        """What the engine's answer takes."""
         self._bus = bus
         self._method = method
         self._path = path
@@ -77,10 +74,11 @@ class Journey:
         """Note that the first bytes of the answer's body are there."""
         self._first_byte = time.monotonic() - self._began
 
-    def answered(self, response: web.StreamResponse, tail: bytes) -> None:
-        """Note the end of an answer that was sent whole, with its last bytes."""
+    def answered(self, response: web.StreamResponse) -> None:
+        """Note the end of an answer that was sent whole."""
         if response.status < HTTPStatus.BAD_REQUEST and response.content_type in _TELLING:
-            self._tokens = tokens_in(tail)
+            told = self.usage.told()
+            self._tokens = Tokens(*told) if told else None
 
     def broken_off(self, why: Problem) -> None:
         """Note that the answer had begun and cannot be finished."""
@@ -137,6 +135,12 @@ def journey_of(request: web.Request) -> Journey:
     return request[_JOURNEY]
 
 
+def tokens_of(request: web.Request) -> int:
+    """Return how many tokens a request has taken of an engine so far."""
+    journey = request.get(_JOURNEY)
+    return journey.usage.tokens(request.content.total_bytes) if journey else 0
+
+
 @web.middleware
 async def observed(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Tell of the end of each request that has begun a journey."""
@@ -147,11 +151,3 @@ async def observed(request: web.Request, handler: _Handler) -> web.StreamRespons
         if journey := request.get(_JOURNEY):
             journey.finish(response)
     return response
-
-
-def tokens_in(tail: bytes) -> Tokens | None:
-    """Return what the end of an answer says of its tokens: in OpenAI's, vLLM's and Anthropic's forms."""
-    prompt, completion = _PROMPT.findall(tail), _COMPLETION.findall(tail)
-    if not prompt and not completion:
-        return None
-    return Tokens(int(prompt[-1]) if prompt else 0, int(completion[-1]) if completion else 0)

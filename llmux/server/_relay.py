@@ -28,8 +28,8 @@ from llmux.server import _api_errors, _lacking, _request_log, _routing
 from llmux.server._answers import Stage
 from llmux.server._control_errors import RequestCancelled
 from llmux.server._errands import Errand
-from llmux.server._gate import engine_headers, heard
-from llmux.server._journey import TAIL, journey_of
+from llmux.server._gate import engine_headers
+from llmux.server._journey import journey_of
 from llmux.server._model import CutInFlight
 from llmux.server._queue import Admission
 from llmux.server._record import Model
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 _SECOND_LOOK = 1.0
 """Seconds for bytes that came while llmux itself stood still, when it finds that an engine's time is over."""
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_LONGEST_END = max(map(len, _EVENT_ENDS))
 _RESET = struct.pack("ii", 1, 0)
 """A linger of no time: closing the connection then resets it."""
 
@@ -156,18 +157,18 @@ class Relay:
             self._suspect(silent=False)
         await _to_client(response.prepare(self._request))
         while chunk:
-            heard(self._request, chunk)
+            self._journey.usage.read(chunk)
             await self._send(response, self._staged(chunk))
             chunk = await self._next(answer)
             self._admission.heard()
         await self._send(response, self._rest())
         await _to_client(response.write_eof())
-        self._journey.answered(response, self._sent)
+        self._journey.answered(response)
         return response
 
     async def _send(self, response: web.StreamResponse, chunk: bytes) -> None:
         if chunk:
-            self._sent = (self._sent + chunk)[-TAIL:]
+            self._sent = chunk if len(chunk) >= _LONGEST_END else self._sent[-_LONGEST_END:] + chunk
             await _to_client(response.write(chunk))
 
     def _staged(self, chunk: bytes) -> bytes:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from llmux.server import _app, _web
 from llmux.server._happenings import Outcome, RequestAdmitted, RequestFinished, RequestQueued, Tokens
-from llmux.server._journey import CLIENT_GONE, tokens_in
+from llmux.server._journey import CLIENT_GONE
 
 soon = asyncio.ensure_future  # noqa: TID251 - a test's clients are tasks of its own
 
@@ -126,19 +126,3 @@ async def test_what_asks_nothing_of_an_engine_is_no_request(llmux):
         async with session.get(path) as response:
             await response.read()
     assert told == []
-
-
-@pytest.mark.parametrize(
-    ("tail", "tokens"),
-    [
-        (b'"usage":{"prompt_tokens":3,"total_tokens":8,"completion_tokens":5}}', Tokens(3, 5)),
-        (b'"usage": {"input_tokens": 7, "output_tokens": 2}', Tokens(7, 2)),
-        (b'{"usage":{"prompt_tokens":4,"total_tokens":4}}', Tokens(4, 0)),
-        (b'"usage":{"completion_tokens":1}}\n\ndata: {"usage":{"completion_tokens":9}}', Tokens(0, 9)),
-        (b'"content":"\\"prompt_tokens\\": 99"}', None),
-        (b'"prompt_tokens": "many"', None),
-        (b"", None),
-    ],
-)
-def test_tokens_are_read_from_the_end_of_an_answer(tail, tokens):
-    assert tokens_in(tail) == tokens

@@ -62,3 +62,37 @@ def test_without_usage_it_is_estimated_from_sizes_and_events():
 
 def test_what_is_said_of_one_side_is_taken_and_the_other_estimated():
     assert count(b'data: {"usage": {"input_tokens": 11}}\n\n', b"data: {}\n\n", asked=4000) == 13
+
+
+def test_of_an_answer_of_which_nothing_has_come_none_are_taken():
+    assert count(asked=400) == 0
+
+
+def test_every_event_of_a_long_stream_is_counted_once_however_it_is_cut():
+    stream = b"data: {}\n\n" * 5000
+    assert count(*(stream[at : at + 7] for at in range(0, len(stream), 7))) == 5000
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (json.dumps(CHAT).encode(), (7, 5)),
+        (json.dumps(MESSAGE).encode(), (30, 4)),
+        (json.dumps(EMBEDDINGS).encode(), (9, 0)),
+        (MESSAGE_STREAM, (11, 23)),
+        (MESSAGE_STREAM.replace(b"message_delta", b"x" * 20_000), (11, 23)),
+        (b'"usage":{"completion_tokens":1}}\n\ndata: {"usage":{"completion_tokens":9}}', (0, 9)),
+        (json.dumps({**CHAT, "prompt_logprobs": ["x" * 20_000]}).encode(), (7, 5)),
+        (b'"content":"\\"prompt_tokens\\": 99"}', None),
+        (b'"prompt_tokens": "many"', None),
+        (b'"prompt_tokens": 1234567890123', None),
+        (CHAT_STREAM, None),
+        (b"", None),
+    ],
+)
+def test_what_it_says_of_each_side_is_told_apart(answer, told):
+    for size in (1, 100, 3000, len(answer) or 1):
+        made = UsageCount()
+        for at in range(0, len(answer), size):
+            made.read(answer[at : at + size])
+        assert made.told() == told
