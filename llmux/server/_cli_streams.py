@@ -111,7 +111,8 @@ def requests_command(*, model: str | None, cancel: str | None, target: Target, a
             f"{each.seconds:.1f} s",
             f"{each.method} {each.path}",
             each.replica or "",
+            each.request_id if each.request_id != each.id else "",
         ]
         for each in read(Requests, answer).requests
     ]
-    console().print(table(("id", "model", "state", "for", "request", "replica"), rows))
+    console().print(table(("id", "model", "state", "for", "request", "replica", "X-Request-ID"), rows))

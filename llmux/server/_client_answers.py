@@ -152,6 +152,7 @@ class Request(_Read):
     """One request that waits, or is being answered."""
 
     id: str
+    request_id: str = ""
     model: str
     method: str
     path: str

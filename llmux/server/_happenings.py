@@ -1,7 +1,7 @@
 """What happens here that somebody may want to see: one frozen type for each kind. Pure; `_bus.py` brings them around.
 
 Names of replicas' states and of engines' wakes are those of /control/status. Durations are in seconds; a request is
-known by an id that its happenings share. `Problem.code` is stable, its message is for people.
+known by a handle that its happenings share. `Problem.code` is stable, its message is for people.
 """
 
 from __future__ import annotations
@@ -152,6 +152,9 @@ class Tokens:
 @dataclass(frozen=True, kw_only=True)
 class _OfRequest:
     request: str
+    """Its handle, as /control/requests has it: no other request's."""
+    request_id: str = ""
+    """Its X-Request-ID, as the log has it: the same, unless its client has chosen it."""
     model: str
     """As configured; empty where the request named none that is."""
     path: str

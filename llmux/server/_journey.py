@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import web
 
+from llmux.server import _request_log
 from llmux.server._bus import Bus
 from llmux.server._happenings import Outcome, RequestAdmitted, RequestFinished, RequestQueued, Tokens
 from llmux.server._queue import Admission, Caller
@@ -31,13 +31,14 @@ _TELLING = {"application/json", "text/event-stream"}
 class Journey:
     """What is known of a request so far."""
 
-    def __init__(self, bus: Bus, method: str, path: str) -> None:
-        self.id = secrets.token_hex(8)
+    def __init__(self, bus: Bus, request: web.Request) -> None:
+        self.id = _request_log.handle_of(request)
+        self._request_id = _request_log.id_of(request)
         self.usage = UsageCount()
         """What the engine's answer takes."""
         self._bus = bus
-        self._method = method
-        self._path = path
+        self._method = request.method
+        self._path = request.path
         self._began = time.monotonic()
         self._model = ""
         self._admission: Admission | None = None
@@ -49,12 +50,14 @@ class Journey:
     @property
     def caller(self) -> Caller:
         """Return it as those know it who let it in to an engine."""
-        return Caller(id=self.id, method=self._method, path=self._path)
+        return Caller(id=self.id, request_id=self._request_id, method=self._method, path=self._path)
 
     def asks(self, model: str) -> None:
         """Note the configured model that it is for."""
         self._model = model
-        self._bus.publish(RequestQueued(request=self.id, model=model, path=self._path))
+        self._bus.publish(
+            RequestQueued(request=self.id, request_id=self._request_id, model=model, path=self._path)
+        )
 
     def admitted(self, admission: Admission) -> None:
         """Note the engine that it was given to."""
@@ -62,6 +65,7 @@ class Journey:
         self._bus.publish(
             RequestAdmitted(
                 request=self.id,
+                request_id=self._request_id,
                 model=self._model,
                 path=self._path,
                 replica=admission.replica,
@@ -95,6 +99,7 @@ class Journey:
         self._bus.publish(
             RequestFinished(
                 request=self.id,
+                request_id=self._request_id,
                 model=self._model,
                 path=self._path,
                 method=self._method,
@@ -126,7 +131,7 @@ _JOURNEY = web.RequestKey("journey", Journey)
 
 def begin(request: web.Request) -> Journey:
     """Begin to tell of a request that an engine is to answer."""
-    request[_JOURNEY] = Journey(request.app[DRIVER].bus, request.method, request.path)
+    request[_JOURNEY] = Journey(request.app[DRIVER].bus, request)
     return request[_JOURNEY]
 
 

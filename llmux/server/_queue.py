@@ -43,6 +43,9 @@ class Caller:
 
     errand: Errand = Errand.REQUEST
     id: str = ""
+    """No other request's."""
+    request_id: str = ""
+    """What its client and the log know it by."""
     method: str = ""
     path: str = ""
 

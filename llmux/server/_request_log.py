@@ -1,13 +1,15 @@
 """Each request has an id, which its answer, its engine and its lines in the log have too, and one line when it is over.
 
-The id is the client's X-Request-ID where that is one, else a new one. The line says what was asked of whom and how it went, never
-what was said: no query, no header and no body is logged.
+The id is the client's X-Request-ID where that is one, else a new one. Clients may choose the same, or another's: what is to be done to
+one request goes by its handle. The line says what was asked of whom and how it went, never what was said: no query, no header and
+no body is logged.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -32,7 +34,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @web.middleware
 async def request_log(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Give the request its id, and log it when it is over; the outermost of all middlewares."""
-    request[_ID] = request_id = _id_of(request.headers.get(HEADER, ""))
+    request[_ID] = request_id = _given_or_new(request.headers.get(HEADER, ""))
     began = time.monotonic()
     response: web.StreamResponse | None = None
     with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -53,6 +55,18 @@ def note_model(request: web.Request, name: str) -> None:
     request[_MODEL] = name
 
 
+def id_of(request: web.Request) -> str:
+    """Return what the client, its engine and the log know a request by."""
+    known: str = request.get(_ID, "")
+    return known
+
+
+def handle_of(request: web.Request) -> str:
+    """Return what no other request has: its id, unless its client has chosen that."""
+    known = id_of(request)
+    return known if known and known != request.headers.get(HEADER) else secrets.token_hex(8)
+
+
 def passed_on(request: web.Request) -> dict[str, str]:
     """Return the headers by which an engine knows the request."""
     known = request.get(_ID)
@@ -66,7 +80,7 @@ def outside_requests() -> Context:
     return context
 
 
-def _id_of(given: str) -> str:
+def _given_or_new(given: str) -> str:
     return given if _SANE.fullmatch(given) else uuid.uuid4().hex
 
 

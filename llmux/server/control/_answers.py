@@ -184,6 +184,9 @@ class RequestTold(Answer):
     """A request that waits for an engine, or that an engine answers."""
 
     id: str
+    """What it is cancelled by: no other request's."""
+    request_id: str
+    """Its X-Request-ID, as the log has it: the same, unless its client has chosen it."""
     model: str
     method: str
     path: str

@@ -67,6 +67,7 @@ def _request(model: Model, ticket: Ticket, replica: str | None) -> RequestTold:
     arrived = ticket.place.arrived
     return RequestTold(
         id=ticket.caller.id,
+        request_id=ticket.caller.request_id,
         model=model.name,
         method=ticket.caller.method,
         path=ticket.caller.path,

@@ -88,7 +88,8 @@ async def test_requests_are_drained_and_let_in_again(llmux):
 
 
 async def test_requests_are_listed_and_cancelled(llmux):
-    assert (await said(llmux, "requests")).split() == ["id", "model", "state", "for", "request", "replica"]
+    heads = ["id", "model", "state", "for", "request", "replica", "X-Request-ID"]
+    assert (await said(llmux, "requests")).split() == heads
     assert json.loads(await said(llmux, "requests", "--model", "m", "--json")) == {"requests": []}
     done = await llmux("requests", "--cancel", "no/body?")
     assert done.exit_code == 1

@@ -81,11 +81,22 @@ async def test_an_answer_is_told_from_its_arrival_to_its_end(llmux):
     end = await finished(told)
     of_it = [each for each in told if isinstance(each, RequestQueued | RequestAdmitted | RequestFinished)]
     assert [type(each) for each in of_it] == [RequestQueued, RequestAdmitted, RequestFinished]
-    assert len({each.request for each in of_it}) == 1
+    assert {(each.request, each.request_id) for each in of_it} == {(end.request, end.request)}
+    assert end.request == response.headers["X-Request-ID"]
     assert (end.model, end.replica, end.path, end.method) == ("m", "m", "/v1/completions", "POST")
     assert (end.status, end.outcome, end.code, end.wake) == (200, Outcome.ANSWERED, "", "cold")
     assert 0 < end.queued <= end.first_byte <= end.seconds
     assert end.tokens == Tokens(3, 5)
+
+
+async def test_an_id_that_its_client_has_chosen_is_told_beside_its_own(llmux):
+    session, told = llmux
+    for count in (1, 2):
+        async with session.post("/v1/completions", json={"model": "m"}, headers={"X-Request-ID": "mine"}):
+            await finished(told, count)
+    ids = {(each.request, each.request_id) for each in told if isinstance(each, RequestFinished)}
+    assert len(ids) == 2
+    assert {request_id for _, request_id in ids} == {"mine"}
 
 
 async def test_one_that_is_refused_is_told_with_its_code(llmux):

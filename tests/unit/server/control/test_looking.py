@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import aiohttp
 import pytest
@@ -68,6 +69,35 @@ async def test_a_stream_is_cancelled_by_an_error_event_and_has_no_proper_end(hou
         assert b'"code": "request_cancelled"' in await response.content.readuntil(b"\n\n")
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.content.read()
+
+
+async def test_what_a_client_calls_its_request_is_told_and_cancels_nobody_elses(house):
+    held = house.hands["m"].gates["cold_start"] = asyncio.Event()
+    ask = partial(
+        house.session.post, "/v1/completions", json={"model": "m"}, headers={"X-Request-ID": "mine"}
+    )
+    one, other = soon(ask()), soon(ask())
+    while len(listed := await requests_of(house)) < 2:
+        pass
+    assert [each["request_id"] for each in listed] == ["mine", "mine"]
+    assert (await house.call("DELETE", "/control/requests/mine")).status == 404
+    assert (await house.call("DELETE", f"/control/requests/{listed[0]['id']}")).status == 200
+    house.engine.go.set()
+    held.set()
+    assert sorted([(await each).status for each in (one, other)]) == [200, 503]
+    assert {each.result().headers["X-Request-ID"] for each in (one, other)} == {"mine"}
+
+
+async def test_an_id_of_llmuxs_own_is_the_same_everywhere(house):
+    answered = soon(house.call("POST", "/v1/completions", {"model": "m"}))
+    await house.engine.begun.wait()
+    (listed,) = await requests_of(house)
+    house.engine.go.set()
+    assert (await answered).headers["X-Request-ID"] == listed["id"] == listed["request_id"]
+    told = {
+        each.happening.request for each in house.driver.bus.since(0) if hasattr(each.happening, "request")
+    }
+    assert told == {listed["id"]}
 
 
 async def test_what_is_not_there_cannot_be_cancelled(house):
