@@ -110,7 +110,7 @@ retains nothing (say `"weights": "discard"`).
 
 SIGHUP reads the file again, as does `POST /control/reload`, and with `watch` a change of the file: an edit, another file in its place, or a link that leads
 elsewhere. It is taken whole or not at all: with a fault in it, with more than the node has, or with something new in `host`, `port`, `admin_port`, `metrics_port`,
-`listen`, `tls`, `log_dir`, `state_dir`, `checkpoint`, `hooks` or `watch`, which need a restart of llmux, nothing changes. A reload reads keys that are in files, and the
+`listen`, `tls`, `log_dir`, `state_dir`, `checkpoint`, `hooks`, `tracing` or `watch`, which need a restart of llmux, nothing changes. A reload reads keys that are in files, and the
 certificate, again. The log says what is wrong, and so do the answer of `/control/reload` (400
 with all faults) and `reload` in `/control/status`, which tells of the last one.
 
@@ -152,6 +152,7 @@ PLACES = {
     "ListenConfig": "`listen`",
     "TlsConfig": "`tls`",
     "HookConfig": "`hooks`, each; see [hooks.md](hooks.md)",
+    "TracingConfig": "`tracing`; see [tracing.md](tracing.md)",
     "CheckpointConfig": "`checkpoint`",
     "ObjectStoreConfig": "`checkpoint.object_store`",
 }

@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from llmux.server import _app, _capacity, _listen, _node, config, metrics
+from llmux.server import _app, _capacity, _listen, _node, config, metrics, tracing
 from llmux.server._certificates import Certificates
 from llmux.server._cli_checkpoints import checkpoints_command
 from llmux.server._cli_doctor import doctor_command
@@ -140,6 +140,7 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
     reloader = Reloader(driver, file, settings, node, remake, others=door.prepares)
     app = _app.build(driver, reloader, door.gate, settings.listen.largest_body)
     metrics.listen(app, settings.host, settings.metrics_port)
+    await tracing.attach(app, settings.tracing)
     runner = web.AppRunner(
         app,
         handler_cancellation=True,

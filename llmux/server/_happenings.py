@@ -52,6 +52,8 @@ class SleepDone(_OfReplica):
     deepened: bool = False
     """It slept already, less deep."""
     phases: Mapping[str, float] = field(default_factory=dict)
+    phases_begun: Mapping[str, float] = field(default_factory=dict)
+    """After how many seconds each began, as far as that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ class WakeDone(_OfReplica):
     reason: str = ""
     """Why it was a cold start, where it was one."""
     phases: Mapping[str, float] = field(default_factory=dict)
+    phases_begun: Mapping[str, float] = field(default_factory=dict)
+    """After how many seconds each began, as far as that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +167,9 @@ class _OfRequest:
 @dataclass(frozen=True, kw_only=True)
 class RequestQueued(_OfRequest):
     """A request asks for an engine of a model. It is admitted at once where one serves, and waits otherwise."""
+
+    why: str = ""
+    """Why it asks again: the code of the problem with which the former engine has not answered it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,11 +52,11 @@ class Journey:
         """Return it as those know it who let it in to an engine."""
         return Caller(id=self.id, request_id=self._request_id, method=self._method, path=self._path)
 
-    def asks(self, model: str) -> None:
-        """Note the configured model that it is for."""
+    def asks(self, model: str, why: str = "") -> None:
+        """Note the configured model that it is for; `why` it asks again."""
         self._model = model
         self._bus.publish(
-            RequestQueued(request=self.id, request_id=self._request_id, model=model, path=self._path)
+            RequestQueued(request=self.id, request_id=self._request_id, model=model, path=self._path, why=why)
         )
 
     def admitted(self, admission: Admission) -> None:

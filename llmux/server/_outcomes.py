@@ -28,6 +28,7 @@ def wake_done(replica: Replica, wake: Wake, phases: Phases) -> WakeDone:
         seconds=wake.seconds,
         reason=wake.reason,
         phases=dict(phases),
+        phases_begun=dict(phases.begun),
     )
 
 
@@ -47,6 +48,7 @@ def sleep_done(replica: Replica, eviction: Eviction, seconds: float, phases: Pha
         seconds=seconds,
         size_bytes=on_disk.size_bytes if on_disk else None,
         phases=dict(phases),
+        phases_begun=dict(phases.begun),
     )
 
 

@@ -10,20 +10,36 @@ A record belongs to the task that began it, and to the threads and coroutines th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-Phases = Mapping[str, float]
-"""Seconds by the name of a phase."""
 
-_record: ContextVar[dict[str, float] | None] = ContextVar("phases", default=None)
+class Phases(dict[str, float]):
+    """Seconds by the name of a phase."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._recorded_since = time.monotonic()
+        self.begun: dict[str, float] = {}
+        """Seconds from the record's beginning to a phase's; of what somebody else has timed it is not known."""
+
+    def add(self, name: str, seconds: float) -> None:
+        """Put so many seconds more to the account of a phase."""
+        self[name] = self.get(name, 0.0) + seconds
+
+    def begin(self, name: str, at: float) -> None:
+        """Note when a phase has begun, by the monotonic clock; the first time counts."""
+        self.begun.setdefault(name, at - self._recorded_since)
+
+
+_record: ContextVar[Phases | None] = ContextVar("phases", default=None)
 
 
 @contextmanager
 def recorded() -> Iterator[Phases]:
     """Give what is timed inside, as it comes."""
-    phases: dict[str, float] = {}
+    phases = Phases()
     token = _record.set(phases)
     try:
         yield phases
@@ -35,6 +51,9 @@ def recorded() -> Iterator[Phases]:
 def phase(name: str) -> Iterator[None]:
     """Time what is inside, also where it fails."""
     began = time.monotonic()
+    phases = _record.get()
+    if phases is not None:
+        phases.begin(name, began)
     try:
         yield
     finally:
@@ -45,4 +64,4 @@ def took(name: str, seconds: float) -> None:
     """Put so many seconds more to the account of a phase."""
     phases = _record.get()
     if phases is not None:
-        phases[name] = phases.get(name, 0.0) + seconds
+        phases.add(name, seconds)

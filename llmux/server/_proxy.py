@@ -10,7 +10,16 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _api_errors, _apis, _errands, _names, _realtime, _request_log, _routing
+from llmux.server import (
+    _api_errors,
+    _apis,
+    _errands,
+    _names,
+    _realtime,
+    _request_log,
+    _routing,
+    _trace_context,
+)
 from llmux.server._errands import Addressee, Call, Errand
 from llmux.server._gate import caller_of, owner_of
 from llmux.server._journey import begin, journey_of
@@ -58,6 +67,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
     A cancelled handler (the client has gone) closes the connection to the engine, which cancels the request there.
     """
     begin(request)
+    _trace_context.begin(request)
     _apis.check(request.path)
     homes = request.app[HOMES]
     body = await request.read()
@@ -118,6 +128,7 @@ async def _answer(request: web.Request, errand: Errand, to: Addressee) -> web.St
         if not tries_left:
             return _given_up(request.path, target.asked, outcome)
         log.info("%s %s: asked again: %s", request.method, request.path, outcome.why.message)
+        journey.asks(name, outcome.why.code)
         place = admission.place if outcome.engine_failed else admission.place.behind(time.monotonic())
 
 

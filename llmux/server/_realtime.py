@@ -18,7 +18,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from multidict import CIMultiDict
 from yarl import URL
 
-from llmux.server import _api_errors, _request_log, _routing
+from llmux.server import _api_errors, _request_log, _routing, _trace_context
 from llmux.server._errands import Addressee, Errand
 from llmux.server._gate import answers_page, caller_of, engine_headers, heard_message, may_still
 from llmux.server._journey import journey_of
@@ -119,6 +119,7 @@ class _Conversation:
         life, seconds = self._admission.life, self._model.rules.request_timeout
         headers = CIMultiDict(_routing.request_headers(engine_headers(self._request)))
         headers.update(_request_log.passed_on(self._request))
+        _trace_context.pass_on(self._request, headers)
         offered = headers.get("Sec-WebSocket-Protocol", "")
         dialing = life.session.ws_connect(
             URL(f"{life.url.origin()}{self._errand.target}", encoded=True),

@@ -24,7 +24,7 @@ from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 from yarl import URL
 
-from llmux.server import _api_errors, _lacking, _request_log, _routing
+from llmux.server import _api_errors, _lacking, _request_log, _routing, _trace_context
 from llmux.server._answers import Stage
 from llmux.server._control_errors import RequestCancelled
 from llmux.server._errands import Errand
@@ -130,6 +130,7 @@ class Relay:
         request, errand, life = self._request, self._errand, self._admission.life
         headers = CIMultiDict(_routing.request_headers(engine_headers(request)))
         headers.update(_request_log.passed_on(request))
+        _trace_context.pass_on(request, headers)
         if errand.whole:
             headers.popall("Accept-Encoding", None)
         return life.session.request(

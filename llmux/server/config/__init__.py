@@ -38,6 +38,7 @@ from llmux.server.config._requests import RequestCaps
 from llmux.server.config._schema import schema
 from llmux.server.config._text import render
 from llmux.server.config._top import CheckpointConfig, Config, NodeResources, PolicyConfig, QueueConfig
+from llmux.server.config._tracing import TracingConfig
 
 __all__ = [
     "HOME",
@@ -70,6 +71,7 @@ __all__ = [
     "SecretConfig",
     "Timeouts",
     "TlsConfig",
+    "TracingConfig",
     "changes",
     "eviction_fault",
     "eviction_faults",

@@ -71,6 +71,7 @@ LLMUX_FIELDS = frozenset(
         "checkpoint",
         "watch",
         "hooks",
+        "tracing",
     }
 )
 """What llmux itself was started with: a change takes effect with its next start."""

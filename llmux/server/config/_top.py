@@ -11,6 +11,7 @@ from llmux.server.config._access import AccessConfig, ListenConfig, TlsConfig
 from llmux.server.config._eviction import EvictionConfig, SleepLevel
 from llmux.server.config._hooks import HookConfig
 from llmux.server.config._models import ModelConfig
+from llmux.server.config._tracing import TracingConfig
 from llmux.server.config._types import (
     AbsolutePath,
     Bytes,
@@ -150,6 +151,8 @@ class Config(Section):
     """The requests that wait for any model."""
     hooks: tuple[HookConfig, ...] = ()
     """Programs and web addresses that are told of what happens."""
+    tracing: TracingConfig = TracingConfig()
+    """OpenTelemetry traces of requests."""
     host: Text = "0.0.0.0"  # noqa: S104 - a container's port is published from outside
     """The address that llmux listens on."""
     port: Port = 3000

@@ -20,6 +20,8 @@ async def test_what_is_timed_in_calls_and_threads_comes_to_the_record():
         took("frozen", 1.0)
     assert phases["restore"] >= 0.01
     assert phases["frozen"] == 3.0
+    assert set(phases.begun) == {"restore"}  # when the other began nobody knows
+    assert 0 <= phases.begun["restore"] < 1
 
 
 def test_a_step_that_fails_is_timed_too():

@@ -1,0 +1,69 @@
+"""A request's place in a trace, in and out: W3C's `traceparent` and `tracestate`. What traces it, where that is on, is `tracing/`.
+
+Where it is off, both headers travel on as all others do. Source: W3C Trace Context, sections 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from llmux.server._journey import journey_of
+from llmux.server._request_log import id_of
+
+HEADERS = ("traceparent", "tracestate")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A request as it has come."""
+
+    request: str
+    """Its handle."""
+    request_id: str
+    method: str
+    path: str
+    scheme: str
+    context: Mapping[str, str]
+    """Its client's headers of these."""
+
+
+class Tracer(Protocol):
+    """Makes traces of requests."""
+
+    def begin(self, arrival: Arrival) -> None:
+        """Begin a request's trace, or its part of its client's."""
+
+    def passed_on(self, request: str) -> Mapping[str, str]:
+        """Return the headers for its engine."""
+
+
+TRACER = web.AppKey("tracer", Tracer)
+
+
+def begin(request: web.Request) -> None:
+    """Begin to trace a request that has begun its journey."""
+    if tracer := request.app.get(TRACER):
+        context = {name: ",".join(request.headers.getall(name, ())) for name in HEADERS}
+        tracer.begin(
+            Arrival(
+                journey_of(request).id,
+                id_of(request),
+                request.method,
+                request.path,
+                request.scheme,
+                {name: value for name, value in context.items() if value},
+            )
+        )
+
+
+def pass_on(request: web.Request, headers: CIMultiDict[str]) -> None:
+    """Have an engine's part of the trace be one of llmux's, not beside it."""
+    if tracer := request.app.get(TRACER):
+        for name in HEADERS:
+            headers.popall(name, None)
+        headers.update(tracer.passed_on(journey_of(request).id))
