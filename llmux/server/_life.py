@@ -40,10 +40,20 @@ _DISCONNECT = 2.0
 """Seconds for the engine to close its ends of connections that are over."""
 
 
-def _open_proxy_session() -> aiohttp.ClientSession:
-    """Return a session that adds nothing to what a client sends and keeps no connection, so that none is in a dump."""
+_KEPT = 1.0
+"""Seconds that a connection is kept for the next request: less than any server that keeps them is known to wait (uvicorn 5 s),
+so that none is closed by the engine in the moment that a request is sent over it."""
+
+
+def open_proxy_session(*, keeps: bool) -> aiohttp.ClientSession:
+    """Return a session that adds nothing to what a client sends, and keeps connections where the engine does."""
+    connector = (
+        aiohttp.TCPConnector(keepalive_timeout=_KEPT, limit=0)
+        if keeps
+        else aiohttp.TCPConnector(force_close=True, limit=0)
+    )
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True, limit=0),
+        connector=connector,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
@@ -66,10 +76,14 @@ class EngineLife:
     started_at: float
     restored_from: int | None = None
     """The generation of the checkpoint that it was restored from."""
-    session: aiohttp.ClientSession = field(default_factory=_open_proxy_session)
+    session: aiohttp.ClientSession = field(init=False)
+    """What requests go through; another one after each sleep."""
     control: aiohttp.ClientSession = field(default_factory=engines.open_session)
     sockets: set[Name] = field(default_factory=set)
     """The names that its processes have bound, as far as they were seen: one that is killed leaves them."""
+
+    def __post_init__(self) -> None:
+        self.session = open_proxy_session(keeps=self.engine.keeps_connections)
 
     @property
     def url(self) -> URL:
@@ -134,6 +148,7 @@ class EngineLife:
 
     async def quieten(self, weights: Weights) -> None:
         await self._note("busy")
+        await self._disconnect()
         await self.engine.sleep(self.control, weights)
         await self._note("asleep", weights)
 
@@ -199,7 +214,13 @@ class EngineLife:
                 await self._note(before.doing, before.weights)
             raise
 
+    async def _disconnect(self) -> None:
+        """Close the connections that are kept: none outlives a sleep, nor is in a dump."""
+        kept, self.session = self.session, open_proxy_session(keeps=self.engine.keeps_connections)
+        await kept.close()
+
     async def _dump(self, directory: Path) -> None:
+        await self._disconnect()
         if not await wait_until_unconnected(self.port, _DISCONNECT):
             log.warning("%s: connections to port %d are open at its dump", self.name, self.port)
         stats = await _criu.dump(self.criu, self.sandbox, self.pid, directory, self.name)

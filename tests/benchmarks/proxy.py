@@ -153,6 +153,7 @@ def llmux_config(directory: Path) -> dict[str, object]:
         "engine": "command",
         "command": ["taskset", "--cpu-list", "1", "nginx", "-c", str(directory / "engine.conf")],
         "eviction": {"weights": "discard", "process": "stop"},
+        "calls": {"keep_alive": True},  # as vLLM's server does
     }
     return {
         "models": {"m": model},

@@ -83,6 +83,8 @@ class CallsConfig(Section):
 
     health: UrlPath = "/health"
     """What it is asked for its health: any answer below 400 says that it is ready."""
+    keep_alive: bool = False
+    """Whether requests may share connections, which is faster: not for a server that has a thread or process for each."""
     sleep: Calls | None = None
     """One call or several, in this order, that make it let go of its weights."""
     wake: Calls | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +43,10 @@ class Engine(Protocol):
     @property
     def url(self) -> URL:
         """Where it answers."""
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether a connection may be kept open between two requests: it costs the engine next to nothing, and answers never run over."""
 
     def command(self, environ: Mapping[str, str]) -> Command:
         """Return how to start it; it inherits `environ`, and the model's own `env` wins."""
@@ -81,9 +86,13 @@ class HttpEngine(ABC):
     model: ModelConfig
     log: Path
 
-    @property
+    @cached_property
     def url(self) -> URL:
         return URL.build(scheme="http", host=LOOPBACK, port=self.model.port)
+
+    @property
+    def keeps_connections(self) -> bool:
+        return True
 
     def command(self, environ: Mapping[str, str]) -> Command:
         env = {**environ, **_EVERY_ENGINE, **self._environment(), **self.model.env}

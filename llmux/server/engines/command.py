@@ -29,6 +29,10 @@ class CommandEngine(VllmEngine):
     keeps its weights.
     """
 
+    @property
+    def keeps_connections(self) -> bool:
+        return self.model.calls.keep_alive
+
     async def ask_health(self, session: aiohttp.ClientSession) -> None:
         await self._call(session, "GET", self.model.calls.health, self._timeouts.health)
 

@@ -43,6 +43,11 @@ class LlamaCppEngine(HttpEngine):
     Its weights are mapped from the file, so that they leave memory, and stay out of a checkpoint, with its process alone.
     """
 
+    @property
+    def keeps_connections(self) -> bool:
+        # Its server (cpp-httplib) has a thread for each connection and few threads: /health would wait for one.
+        return False
+
     async def sleep(self, session: aiohttp.ClientSession, weights: Weights) -> None:
         """Do nothing: of its weights it can only retain all."""
 

@@ -17,6 +17,7 @@ from yarl import URL
 
 from llmux.server._driver import Driver
 from llmux.server._hands import Stored
+from llmux.server._life import open_proxy_session
 from llmux.server._model import Eviction, NotStarted, Process, Weights
 from llmux.server._record import Model, Replica
 from llmux.server._rules import Drain, Rules, Sizes
@@ -149,12 +150,7 @@ class FakeHands:
         self.stored = None
 
     def _new_life(self) -> FakeLife:
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        life = FakeLife(len(self.lives) + 1, self.url, session, self)
+        life = FakeLife(len(self.lives) + 1, self.url, open_proxy_session(keeps=True), self)
         self.lives.append(life)
         return life
 

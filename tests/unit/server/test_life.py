@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from llmux.server import _life, config, engines
+from llmux.server import _life, _ports, config, engines
 from llmux.server._criu import CriuSettings
 from llmux.server._life import EngineLife
 from llmux.server._model import Weights
@@ -73,9 +73,9 @@ async def living(serve, tmp_path):
     """Give a function that makes a life before an API."""
     lives = []
 
-    async def make(api) -> EngineLife:
+    async def make(api, **settings) -> EngineLife:
         url = await serve(api.app())
-        model = config.ModelConfig(model_path="x", port=url.port)
+        model = config.ModelConfig(model_path="x", port=url.port, **settings)
         engine = engines.make("m", model, tmp_path / "m.log")
         life = EngineLife(
             "m", engine, CriuSettings(), StandInSandbox(), StandInChild(), tmp_path / "m.log", 16, 1.0
@@ -178,10 +178,50 @@ async def test_what_cannot_be_put_by_or_taken_up_is_no_reason_to_fail(
     assert caplog.text.count("begins with nothing") == 2
 
 
-async def test_no_connection_is_left_open_after_an_answer(living, serve):
-    api = Api()
-    life = await living(api)
+def connected(port):
+    return any(port in _ports.connected_ports(table.read_text("ascii")) for table in _ports._TABLES)
+
+
+async def ask(life):
     async with life.session.get(life.url / "health") as response:
         await response.read()
+
+
+async def test_a_connection_is_kept_for_the_next_request_and_closed_before_a_sleep(living):
+    life = await living(Api())
+    for _ in range(2):
+        await ask(life)
+    (kept,) = life.session.connector._conns.values()
+    assert len(kept) == 1
+    await life.quieten(Weights.OFFLOAD)
+    await ask(life)
+    await life._disconnect()  # what a dump begins with
+    async with asyncio.timeout(5):
+        while connected(life.port):  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_an_idle_connection_is_closed_long_before_engines_do_so(living, monkeypatch):
+    monkeypatch.setattr(_life, "_KEPT", 0.05)
+    life = await living(Api())
+    await ask(life)
+    async with asyncio.timeout(5):
+        while connected(life.port):  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"engine": "llama.cpp"}, {"engine": "command", "command": ("serve",)}],
+    ids=lambda settings: settings["engine"],
+)
+async def test_none_is_kept_where_the_engine_may_have_a_thread_for_each(living, settings):
+    life = await living(Api(), **settings)
+    await ask(life)
+    assert not life.session.connector._conns
+
+
+async def test_none_is_kept_of_the_calls_that_llmux_makes(living):
+    life = await living(Api())
     await life.until_healthy(1)
-    assert all(not session.connector._conns for session in (life.session, life.control))
+    assert not life.control.connector._conns
