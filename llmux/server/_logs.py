@@ -1,18 +1,21 @@
 """Where llmux's own log goes: to stderr, as lines for people on a terminal and as one JSON object a line elsewhere.
 
-Modules log by `logging`, which everybody knows; structlog writes the lines and joins to each what is bound to its request
-(`_request_log`). Tracebacks come without the values of variables: those may be prompts.
+Modules log by `logging`, which everybody knows. structlog keeps what is bound to a request (`_request_log`), which each of its
+lines has, and writes the lines for people; each request has one, so that those of JSON are made the short way. Tracebacks come
+without the values of variables: those may be prompts.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, WrappedLogger
 
 from llmux.server._printable import printable
 
@@ -35,7 +38,44 @@ def log_to(stream: TextIO, form: LogFormat = LogFormat.AUTO, *, verbose: bool = 
 def formatter(form: LogFormat, *, terminal: bool) -> logging.Formatter:
     """Return what makes a line of a record; colours are for a terminal alone."""
     as_json = form is LogFormat.JSON or (form is LogFormat.AUTO and not terminal)
-    rendering = _json() if as_json else _text(colors=terminal)
+    return _JsonLines() if as_json else _text(colors=terminal)
+
+
+_OF_EVERY_RECORD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_LINE = "_llmux_line"
+_JSON = json.JSONEncoder(default=repr)
+
+
+class _JsonLines(logging.Formatter):
+    """Makes one JSON object of a record, once: stderr and the ring of the latest lines have the same."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = record.__dict__.get(_LINE)
+        if line is None:
+            line = record.__dict__[_LINE] = _JSON.encode(self._fields(record))
+        return str(line)
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, object]:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+        told: dict[str, object] = {
+            **structlog.contextvars.get_contextvars(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **{name: value for name, value in record.__dict__.items() if name not in _OF_EVERY_RECORD},
+            "timestamp": at.replace("+00:00", "Z"),
+        }
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return told | {"message": record.getMessage()}
+
+
+def _text(*, colors: bool) -> logging.Formatter:
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=colors,
+        exception_formatter=structlog.dev.plain_traceback,
+        pad_event_to=0,
+        sort_keys=False,
+    )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
@@ -44,26 +84,13 @@ def formatter(form: LogFormat, *, terminal: bool) -> logging.Formatter:
             structlog.stdlib.ExtraAdder(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
         ],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _shorter,
+            _on_lines_of_its_own,
+            renderer,
+        ],
     )
-
-
-def _json() -> tuple[Processor, ...]:
-    return (
-        structlog.processors.format_exc_info,
-        structlog.processors.EventRenamer("message"),
-        structlog.processors.JSONRenderer(sort_keys=False),
-    )
-
-
-def _text(*, colors: bool) -> tuple[Processor, ...]:
-    renderer = structlog.dev.ConsoleRenderer(
-        colors=colors,
-        exception_formatter=structlog.dev.plain_traceback,
-        pad_event_to=0,
-        sort_keys=False,
-    )
-    return (_shorter, _on_lines_of_its_own, renderer)
 
 
 def _shorter(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
