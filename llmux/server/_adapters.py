@@ -13,7 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from http import HTTPStatus
 
 import aiohttp
@@ -38,17 +38,17 @@ class Adapters:
     def __init__(self) -> None:
         self._shelves: dict[str, _Shelf] = {}
 
-    @asynccontextmanager
-    async def hold(self, model: Model, name: str, admission: Admission) -> AsyncIterator[None]:
+    def hold(self, model: Model, name: str, admission: Admission) -> AbstractAsyncContextManager[None]:
         """Have the adapter loaded that a request asks for by `name`, and stay so; do nothing for the model itself.
 
         Raises ModelUnavailable where the engine refuses it, RequestTimedOut, and aiohttp.ClientError where the engine does
         not answer.
         """
         path = model.rules.adapters.get(name)
-        if path is None:
-            yield
-            return
+        return nullcontext() if path is None else self._held(model, name, path, admission)
+
+    @asynccontextmanager
+    async def _held(self, model: Model, name: str, path: str, admission: Admission) -> AsyncIterator[None]:
         shelf = self._shelf(model, admission)
         seconds = model.rules.request_timeout
         try:

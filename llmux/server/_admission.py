@@ -97,9 +97,10 @@ class Admissions:
         model.at_rest_by_hand = False
         model.queue.add(ticket)
         self.dispatch(model)
-        self._poke()
+        if not admitted.done():
+            self._poke()
         try:
-            yield await _admitted(model, ticket)
+            yield admitted.result() if admitted.done() else await _admitted(model, ticket)
         finally:
             self._give_back(model, ticket)
 

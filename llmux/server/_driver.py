@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import assert_never
 
@@ -38,6 +38,7 @@ from llmux.server._model import (
     Event,
     Eviction,
     Failed,
+    Finished,
     GoingToSleep,
     Pardoned,
     PutToSleep,
@@ -51,6 +52,7 @@ from llmux.server._model import (
     StartEngine,
     State,
     StopDrainTimer,
+    Taken,
     WakeAsked,
     WakeEngine,
     name_of,
@@ -151,8 +153,7 @@ class Driver:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(self._operations.end(replica) for replica in self.replicas))
 
-    @asynccontextmanager
-    async def admit(
+    def admit(
         self,
         name: str,
         place: Place | None = None,
@@ -160,7 +161,7 @@ class Driver:
         *,
         replica: str | None = None,
         priority: int = 0,
-    ) -> AsyncIterator[Admission]:
+    ) -> AbstractAsyncContextManager[Admission]:
         """Give an engine that serves the model to one request, having had one started or woken if need be.
 
         `place` is where a request waits that had been admitted before; `caller` says whose it is, `replica` whose it is to be, if that one
@@ -170,9 +171,7 @@ class Driver:
         model = self.find(name)
         if self._stopping:
             raise ModelUnavailable(name, _STOPPING)
-        admitted = self._admissions.admit(model, place, caller or Caller(), replica, priority)
-        async with admitted as admission:
-            yield admission
+        return self._admissions.admit(model, place, caller or Caller(), replica, priority)
 
     def cancel(self, request: str) -> Model:
         """End a request by its id, wherever it is; return the model that it was for. Raises UnknownRequest."""
@@ -241,9 +240,10 @@ class Driver:
 
     def find(self, name: str) -> Model:
         """Return the model of this name. Raises UnknownModel."""
-        if name not in self.served:
+        model = self.models.get(name)
+        if model is None or model.departing:
             raise UnknownModel(name, tuple(self.served), hint="GET /v1/models lists the names")
-        return self.models[name]
+        return model
 
     @property
     def served(self) -> Mapping[str, Model]:
@@ -316,7 +316,10 @@ class Driver:
         self._tell_sleepers(replica, event, move.state)
         if isinstance(move.state, Running) and not isinstance(before, Running):
             self._admissions.dispatch(self.models[replica.model])
-        self._scheduler.poke()
+        if isinstance(move.state, Running) and isinstance(event, Taken | Finished):
+            self._scheduler.note()
+        else:
+            self._scheduler.poke()
 
     def _mark_time(self, replica: Replica, before: State) -> None:
         state, model = replica.state, self.models[replica.model]

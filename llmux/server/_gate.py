@@ -117,12 +117,14 @@ async def mark_answer(request: web.Request, response: web.StreamResponse) -> Non
 def _peer(request: web.Request) -> Peer:
     if request.transport is None:
         return Peer()
+    address = request.transport.get_extra_info("peername")
+    if isinstance(address, tuple):
+        return Peer(str(address[0]))
     connection = request.transport.get_extra_info("socket")
     if connection is not None and connection.family == socket.AF_UNIX:
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS_OF_PEER.size)
         return Peer(uid=_CREDENTIALS_OF_PEER.unpack(raw)[1])
-    address = request.transport.get_extra_info("peername")
-    return Peer(str(address[0])) if address else Peer()
+    return Peer()
 
 
 # ---- what handlers ask of it ----

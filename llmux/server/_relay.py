@@ -204,6 +204,8 @@ class Relay:
 
     async def _next(self, answer: aiohttp.ClientResponse) -> bytes:
         """Return what the engine sends next, nothing at the end. Raises TimeoutError where it stalls."""
+        if answer.content.at_eof():
+            return b""
         try:
             async with asyncio.timeout(self._model.rules.stall):
                 return await answer.content.readany()

@@ -127,15 +127,10 @@ def way_headers(queued: float, wake: str, replica: str | None) -> Headers:
 
 
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
-    pairs = list(headers)
-    named = {
-        token.strip().lower()
-        for name, value in pairs
-        if name.lower() == "connection"
-        for token in value.split(",")
-    }
-    dropped = _HOP_BY_HOP | named
-    return [(name, value) for name, value in pairs if name.lower() not in dropped]
+    pairs = [(name.lower(), name, value) for name, value in headers]
+    named = [value for lower, _, value in pairs if lower == "connection"]
+    dropped = _HOP_BY_HOP.union(token.strip().lower() for value in named for token in value.split(","))
+    return [(name, value) for lower, name, value in pairs if lower not in dropped]
 
 
 def error_body(problem: Problem, kind: str, param: str | None = None) -> dict[str, object]:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _ROUNDS = 100
 """Decisions in a row without any time between; a policy that wants more contradicts itself."""
+_BEFORE_LONG = 0.05
+"""Seconds."""
 _CALENDAR = 60.0
 """Seconds between looks at schedules at most: they go by the wall clock, which may be set."""
 
@@ -40,7 +42,7 @@ class NodeStatus:
 
 
 class Scheduler:
-    """Calls the policy. `poke` after every change; `close` in the end."""
+    """Calls the policy. `poke` after every change, `note` where a request came or went; `close` in the end."""
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Scheduler:
         self._account = Account(at=time.monotonic())
         self._awake: tuple[str, ...] = ()
         self._soon: asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._held = False
@@ -73,9 +76,16 @@ class Scheduler:
         self.poke()
 
     def poke(self) -> None:
-        """Decide before long: something has changed."""
+        """Decide at once: something has changed."""
         if self._soon is None and not self._closed and not self._held:
             self._soon = asyncio.get_running_loop().call_soon(self._decide)
+
+    def note(self) -> None:
+        """Decide before long: a request came or went. Where nobody waits, that is no haste, and there may be thousands a second."""
+        if any(model.queue for model in self._models.values()):
+            self.poke()
+        elif self._later is None and not self._closed:
+            self._later = asyncio.get_running_loop().call_later(_BEFORE_LONG, self.poke)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -112,10 +122,13 @@ class Scheduler:
         """Decide nothing any more."""
         self._closed = True
         self._forget(self._soon)
+        self._forget(self._later)
         self._forget(self._timer)
 
     def _decide(self) -> None:
         self._forget(self._timer)
+        self._forget(self._later)
+        self._later = None
         self._heed_schedules()
         try:
             at = self._settle()

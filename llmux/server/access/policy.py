@@ -144,6 +144,8 @@ class Access:
         return self._local(asked)
 
     def _key(self, asked: Asked) -> Key | None:
+        if not self.ring:
+            return None
         return next((key for shown in asked.shown if (key := self.ring.find(shown))), None)
 
     def _whoever(self, asked: Asked) -> Caller:

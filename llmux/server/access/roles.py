@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 
 __all__ = ["ROUTES", "Right", "Role", "right_for", "rights"]
 
@@ -40,6 +41,7 @@ _RIGHTS: dict[Role, frozenset[Right]] = {
     Role.ADMIN: frozenset(Right),
 }
 
+_ASKED_LATELY = 256
 _READ = frozenset({"GET", "HEAD"})
 _WRITE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _ANY = _READ | _WRITE | {"OPTIONS", "TRACE", "CONNECT"}
@@ -88,6 +90,7 @@ def rights(role: Role) -> frozenset[Right]:
     return _RIGHTS[role]
 
 
+@lru_cache(_ASKED_LATELY)
 def right_for(method: str, path: str) -> Right:
     """Return what a route needs; `path` is the route's own, as the router knows it, and not what a client wrote."""
     return next(

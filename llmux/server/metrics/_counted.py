@@ -57,6 +57,9 @@ class Counted:
             for family in of.FAMILIES
             if family.kind is Kind.HISTOGRAM
         }
+        self._counting: dict[tuple[Family, tuple[str, ...]], Counter] = {}
+        self._observing: dict[tuple[Family, tuple[str, ...]], Histogram] = {}
+        """Those that have been asked for: to find one by its labels takes longer than to count."""
         self._models: set[str] = set()
         self._served_last = ""
         self.reloaded: ConfigurationReloaded | None = None
@@ -86,6 +89,8 @@ class Counted:
         for family, metric in (*self._counters.items(), *self._histograms.items()):
             if "model" in family.labels:
                 metric.remove_by_labels({"model": model})
+        self._counting.clear()
+        self._observing.clear()
 
     def take(self, entry: Entry) -> None:
         """Count one entry."""
@@ -172,7 +177,13 @@ class Counted:
         self._count(of.FAILURES, model, what, code if _CODE.fullmatch(code) else "other")
 
     def _count(self, family: Family, *labels: str, by: float = 1) -> None:
-        self._counters[family].labels(*labels).inc(by)
+        counter = self._counting.get((family, labels))
+        if counter is None:
+            counter = self._counting[family, labels] = self._counters[family].labels(*labels)
+        counter.inc(by)
 
     def _observe(self, family: Family, seconds: float, *labels: str) -> None:
-        self._histograms[family].labels(*labels).observe(seconds)
+        histogram = self._observing.get((family, labels))
+        if histogram is None:
+            histogram = self._observing[family, labels] = self._histograms[family].labels(*labels)
+        histogram.observe(seconds)
