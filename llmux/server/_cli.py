@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from llmux.server import _app, _capacity, _listen, _node, config, metrics, tracing
+from llmux.server import _app, _capacity, _listen, _node, _open_files, config, metrics, tracing
 from llmux.server._certificates import Certificates
 from llmux.server._cli_checkpoints import checkpoints_command
 from llmux.server._cli_doctor import doctor_command
@@ -91,6 +91,7 @@ def cli(context: click.Context) -> None:
 def serve(path: Path | None, log_format: LogFormat, verbose: bool) -> None:  # noqa: FBT001 - click's way of a flag
     """Serve the configured models until SIGTERM or SIGINT."""
     log_to_stderr(log_format, verbose=verbose)
+    _open_files.raise_limit()
     try:
         file = ConfigFile(path or config.find())
         asyncio.run(_serve(file, file.load()))

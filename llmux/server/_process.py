@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
+from llmux.server import _open_files
 from llmux.server._effect_errors import ProgramMissing, TookTooLong
 
 KILL_GRACE = 5.0
@@ -150,6 +151,7 @@ class _Child(asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)
+        _open_files.give_back(self._transport.get_pid())
 
     def pipe_data_received(self, fd: int, data: bytes | str) -> None:
         self._on_data(fd, cast("bytes", data))

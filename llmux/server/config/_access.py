@@ -117,7 +117,7 @@ class ListenConfig(Section):
     most_headers: Annotated[int, Field(ge=16, le=10_000)] = 128
     """How many headers a request may have; with more it is answered with 400."""
     most_connections: Count | None = None
-    """How many clients may be connected to the ports, a further one is hung up on; null: half as many as llmux may have files open."""
+    """How many clients may be connected to the ports, a further one is hung up on; null: half as many as llmux may have files open (its hard limit, `ulimit -Hn`)."""
     idle_timeout: Seconds = 75
     """A connection on which no whole request's head comes for so long is closed."""
     body_timeout: Seconds = 30

@@ -1,0 +1,32 @@
+"""How many files llmux may have open: as many as it is allowed to; its children get the limit that it was given itself.
+
+A service's soft limit is low for the sake of programs that cannot do with a high one (they use select(2), or close every number
+up to it), and its hard limit is high for those that can, as systemd.exec(5) explains it (LimitNOFILE=).
+"""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+
+_given: tuple[int, int] | None = None
+"""The soft and the hard limit before the soft one was raised."""
+
+
+def raise_limit() -> None:
+    """Raise this process's soft limit to its hard one."""
+    global _given  # noqa: PLW0603 - the process has one limit, too
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        _given = soft, hard
+
+
+def give_back(pid: int) -> None:
+    """Have a child that was just started, and all that it starts later, go by the limit that llmux was given.
+
+    Nothing in Python sets it between fork and exec that is safe where there are threads. A sandbox's init starts nothing before it is told.
+    """
+    if _given is not None:
+        with suppress(ProcessLookupError, PermissionError):  # it has ended, or has become another user
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, _given)
