@@ -19,7 +19,8 @@ class _Sequence:
     add: Add
     state: State
     random: np.random.Generator
-    due: float
+    since: float
+    """When its last token was made, or it came."""
     delta: Delta | None
     produced: int = 0
 
@@ -48,7 +49,7 @@ class Scheduler:
         random = np.random.default_rng(add.sampling.seed)
         delta = None if add.adapter is None else self._model.adapters.use(add.adapter)
         state = self._model.prefill(prompt)
-        self._running[add.request] = _Sequence(add, state, random, now + self.token_delay, delta)
+        self._running[add.request] = _Sequence(add, state, random, now, delta)
 
     def end(self, request: str, *, aborted: bool) -> None:
         """Forget a sequence; one that has just ended by itself is no error."""
@@ -65,13 +66,13 @@ class Scheduler:
         """Seconds until the next token is due; None while there is nothing to do."""
         if self.paused or not self._running:
             return None
-        return max(_NOW, min(sequence.due for sequence in self._in_turn()) - now)
+        return max(_NOW, min(sequence.since for sequence in self._in_turn()) + self.token_delay - now)
 
     def step(self, now: float) -> list[Output]:
         """Make the tokens that are due. Raises NotReadyError."""
         if self.paused:
             return []
-        due = [sequence for sequence in self._in_turn() if sequence.due <= now]
+        due = [sequence for sequence in self._in_turn() if sequence.since + self.token_delay <= now]
         return [output for sequence in due for output in self._next(sequence, now)]
 
     def _in_turn(self) -> list[_Sequence]:
@@ -86,7 +87,7 @@ class Scheduler:
         token = choose(logits.copy(), sampling, sequence.random)
         logprobs = () if sampling.logprobs is None else logprobs_of(logits, token, sampling.logprobs)
         sequence.produced += 1
-        sequence.due = now + self.token_delay
+        sequence.since = now
         self.generated += 1
         ended = token == END
         finish = Finish.STOP if ended else Finish.LENGTH if sequence.produced == sampling.max_tokens else None
