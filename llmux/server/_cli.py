@@ -21,6 +21,7 @@ from aiohttp import web
 
 from llmux.server import _app, _capacity, _listen, _node, _open_files, config, metrics, tracing
 from llmux.server._certificates import Certificates
+from llmux.server._cli_bench import bench_command
 from llmux.server._cli_checkpoints import checkpoints_command
 from llmux.server._cli_doctor import doctor_command
 from llmux.server._cli_init import init_command
@@ -120,6 +121,7 @@ for _command in (
     key_command,
     validate_command,
     doctor_command,
+    bench_command,
     simulate_command,
     trace_command,
 ):

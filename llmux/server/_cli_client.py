@@ -25,7 +25,7 @@ from llmux.server.errors import ServerError
 CANNOT = 1
 WRONG_USE = 2
 NOT_REACHED = 3
-_INTERRUPTED = 130
+INTERRUPTED = 130
 _PLAIN_WIDTH = 240
 """Columns of a table that goes into a file or a pipe."""
 
@@ -72,7 +72,7 @@ def run(work: Callable[[Client], Coroutine[None, None, _Result]], target: Target
     except ServerError as error:
         fail(CANNOT, error)
     except KeyboardInterrupt:
-        raise SystemExit(_INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None
 
 
 async def _with_client(work: Callable[[Client], Awaitable[_Result]], target: Target) -> _Result:

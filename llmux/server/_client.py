@@ -8,6 +8,7 @@ Interface:
         await client.put(path, body)
         await client.delete(path)
         async for line in client.lines(path): ...       what comes without end
+        async with client.reply(method, path, body) as reply: ...     an answer as it comes, also one that is an error
     path_of(*parts, **query)            a path of which some parts are names that somebody chose
 Raises NotReached and Declined.
 """
@@ -15,7 +16,8 @@ Raises NotReached and Declined.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -84,8 +86,27 @@ class Target:
         return f"unix:{self.socket}" if self.socket else str(self.url)
 
 
+@dataclass(frozen=True)
+class Reply:
+    """An answer whose body is still to come."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By name, in whatever case."""
+    content: aiohttp.StreamReader
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield each line without its end, however long it is."""
+        async for line in _whole_lines(self.content):
+            yield line.decode("utf-8", "replace")
+
+    async def text(self) -> str:
+        """Return all of it."""
+        return (await self.content.read()).decode("utf-8", "replace")
+
+
 class Client:
-    """Asks one llmux."""
+    """Asks one llmux; how many questions there are at a time is for whoever asks them."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -95,7 +116,7 @@ class Client:
         token, socket = self._target.token, self._target.socket
         self._session = aiohttp.ClientSession(
             self._target.url,
-            connector=aiohttp.UnixConnector(socket) if socket else aiohttp.TCPConnector(),
+            connector=aiohttp.UnixConnector(socket, limit=0) if socket else aiohttp.TCPConnector(limit=0),
             headers={"Authorization": f"Bearer {token}"} if token else None,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
         )
@@ -132,6 +153,15 @@ class Client:
                     raise NotReached(str(self._target), f"it answers with {answer.status}", hint=_HINT)
                 async for line in _whole_lines(answer.content):
                     yield line.decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise NotReached(str(self._target), _reason(error), hint=_HINT) from error
+
+    @asynccontextmanager
+    async def reply(self, method: str, path: str, body: Json | None = None) -> AsyncIterator[Reply]:
+        """Give an answer once its headers are there, whatever they say. What breaks off while it is read is NotReached too."""
+        try:
+            async with self._entered.request(method, _url(path), json=body, allow_redirects=False) as answer:
+                yield Reply(answer.status, answer.headers, answer.content)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise NotReached(str(self._target), _reason(error), hint=_HINT) from error
 

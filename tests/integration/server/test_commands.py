@@ -16,7 +16,7 @@ import pytest
 pytestmark = pytest.mark.root
 
 LLMUX = (sys.executable, "-m", "llmux.server")
-NAME = "lighthouse"
+NAME, OTHER = "lighthouse", "harbour"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def host(tmp_path, trained) -> Iterator[str]:
-    """Serve one model, configured in YAML; give where llmux is."""
+    """Serve two models, configured in YAML, of which one at a time is awake; give where llmux is."""
     port, path, log = free_port(), tmp_path / "config.yaml", tmp_path / "llmux.log"
     path.write_text(
         f"""\
@@ -44,12 +44,14 @@ models:
     port: {free_port()}
     engine: tiny
     eviction: &shallow {{weights: discard, process: keep_running}}
+  {OTHER}: {{model_path: {trained}, port: {free_port()}, engine: tiny, eviction: *shallow}}
+max_awake: 1
 checkpoint: {{images_dir: {tmp_path}/images}}
 log_dir: {tmp_path}/log
 state_dir: {tmp_path}/state
 host: 127.0.0.1
 port: {port}
-policy: {{eviction: *shallow}}
+policy: {{policy_type: fifo, min_active_secs: 0, eviction: *shallow}}
 engines_at_exit: stop
 hooks:
   - command: [sh, -c, 'echo "$LLMUX_EVENT_KIND" >> {tmp_path}/told']
@@ -99,3 +101,25 @@ def test_it_sleeps_wakes_and_is_told_of(host, tmp_path):
     told = (tmp_path / "told").read_text().split()
     assert told[0] == "decided"
     assert "wake_done" in told
+
+
+def test_what_clients_get_is_measured(host):
+    told = json.loads(run("bench", NAME, "--requests", "6", "--concurrency", "3", "--json", host=host))
+    model = told["models"][NAME]
+    assert (told["ended"], model["answers"], model["errors"]) == ("done", 6, {})
+    assert model["wakes"]["cold"] >= 1
+    assert model["tokens"] >= 6
+    assert model["first_token"]["p99"] >= model["queued"]["p99"] > 0
+
+
+def test_switches_are_measured_from_both_sides(host):
+    argv = ("bench", NAME, OTHER, "--switches", "6", "--max-tokens", "2", "--json")
+    told = json.loads(run(*argv, host=host))
+    assert told["remarks"] == []
+    for model in told["models"].values():
+        assert (model["requests"], model["switched"], model["wakes"]) == (3, 3, {"cold": 1, "warm": 2})
+        # llmux counts a wait from the request's arrival on, so what it did meanwhile is within it, but for rounding.
+        assert model["queued"]["p50"] + 0.002 >= model["wake"]["p50"]
+        assert model["sleep"]["count"] >= 2
+    alone = json.loads(run("bench", OTHER, "--switches", "2", "--json", host=host))["models"][OTHER]
+    assert alone["slept"]["count"] == alone["wakes"]["warm"] == 2
