@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -44,11 +45,19 @@ _MARKS = {
     show_default=True,
     help="How much is written and read to measure the disk of the checkpoints; 0: it is not measured.",
 )
+@click.option(
+    "--trial/--no-trial",
+    default=True,
+    show_default=True,
+    help="Have CRIU dump and restore a small process.",
+)
 @click.option("--lacking", "only_lacking", is_flag=True, help="Print only what is lacking.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings for programs.")
-def doctor_command(*, path: Path | None, speed_mib: int, only_lacking: bool, as_json: bool) -> None:
+def doctor_command(
+    *, path: Path | None, speed_mib: int, trial: bool, only_lacking: bool, as_json: bool
+) -> None:
     """Look for what would keep models from sleeping and waking here. Run it where llmux is to run: as root, in its container."""
-    wanted, configuration = _configured(path, speed_mib << 20)
+    wanted, configuration = _configured(path, Wanted(trial=trial, speed_bytes=speed_mib << 20))
     found = findings(asyncio.run(observe(wanted, configuration)))
     shown = [each for each in found if each.verdict is Verdict.LACKING] if only_lacking else found
     if as_json:
@@ -58,7 +67,7 @@ def doctor_command(*, path: Path | None, speed_mib: int, only_lacking: bool, as_
     raise SystemExit(_LACKING if any(each.verdict is Verdict.LACKING for each in found) else 0)
 
 
-def _configured(path: Path | None, speed: int) -> tuple[Wanted, Configuration]:
+def _configured(path: Path | None, wanted: Wanted) -> tuple[Wanted, Configuration]:
     """Return what is to be looked at, by the configuration where there is one that can be read."""
     told = str(path or config.HOME / "config.json")
     try:
@@ -68,11 +77,12 @@ def _configured(path: Path | None, speed: int) -> tuple[Wanted, Configuration]:
     except ConfigUnreadable as error:
         missing = path is None and not Path(told).exists()
         unread = () if missing else (error.reason,)
-        return Wanted(speed_bytes=speed), Configuration(told, there=not missing, faults=unread)
+        return wanted, Configuration(told, there=not missing, faults=unread)
     except ConfigInvalid as error:
-        return Wanted(speed_bytes=speed), Configuration(told, faults=error.faults)
+        return wanted, Configuration(told, faults=error.faults)
     section = settings.checkpoint
-    wanted = Wanted(
+    wanted = replace(
+        wanted,
         criu_path=section.criu_path,
         cuda_plugin_dir=None if section.cuda_plugin_dir is None else str(section.cuda_plugin_dir),
         cuda_checkpoint_path=section.cuda_checkpoint_path,
@@ -80,7 +90,6 @@ def _configured(path: Path | None, speed: int) -> tuple[Wanted, Configuration]:
         log_dir=str(settings.log_dir),
         state_dir=str(settings.state_dir),
         checkpoints=_sleeps_to_disk(settings),
-        speed_bytes=speed,
     )
     node = _node.look(section.images_dir)
     faults = (*config.eviction_faults(settings), *_capacity.faults(settings, node))

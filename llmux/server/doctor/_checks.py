@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llmux.server._effect_errors import DOCKER_OPTIONS
 from llmux.server.doctor._facts import Criu, Directory, Facts, Finding, Gpus, Verdict
 
 _FINE, _NOTE, _LACKING = Verdict.FINE, Verdict.NOTE, Verdict.LACKING
@@ -145,6 +146,29 @@ def _criu(facts: Facts) -> Iterator[Finding]:
             yield Finding(topic, lacking, problem.reason, problem.hint)
         else:
             yield Finding(topic, _FINE, fine)
+    yield from _trial(facts, lacking)
+
+
+def _trial(facts: Facts, lacking: Verdict) -> Iterator[Finding]:
+    """Tell what CRIU said itself. What it needs can be known in part only; what it does, it has done."""
+    trial = facts.trial
+    if trial is None:
+        return
+    rights = _flag(
+        facts,
+        DOCKER_OPTIONS,
+        "Run llmux as root with all capabilities, and outside any filter of system calls",
+    )
+    for topic, done, failure, seconds in (
+        ("criu.dump", "dumped", trial.dump, trial.dump_seconds),
+        ("criu.restore", "restored", trial.restore, trial.restore_seconds),
+    ):
+        if failure:
+            yield Finding(
+                topic, lacking, f"a small process cannot be {done}: {failure.reason}", failure.hint or rights
+            )
+        elif seconds is not None:
+            yield Finding(topic, _FINE, f"a small process was {done} in {seconds:.2f} s")
 
 
 def _program(criu: Criu, lacking: Verdict) -> Iterator[Finding]:

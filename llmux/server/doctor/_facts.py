@@ -38,6 +38,8 @@ class Wanted:
     state_dir: str = "/var/lib/llmux/state"
     checkpoints: bool = True
     """Some model sleeps to disk."""
+    trial: bool = True
+    """CRIU is to dump and restore a small process."""
     speed_bytes: int = 256 << 20
     """How much is written and read to measure the disk; 0: it is not measured."""
 
@@ -93,6 +95,16 @@ class Criu:
     """What `criu check` complained of."""
     pycriu: Failure | None = None
     hook: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A small process that CRIU was to dump, and then to restore. Times in seconds."""
+
+    dump: Failure | None = None
+    restore: Failure | None = None
+    dump_seconds: float | None = None
+    restore_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -170,3 +182,5 @@ class Facts:
     control_groups: int
     """Their version; 0 where none are mounted."""
     configuration: Configuration | None = field(default=None)
+    trial: Trial | None = None
+    """None: not tried, or what must be there for it is not."""

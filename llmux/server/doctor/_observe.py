@@ -29,6 +29,7 @@ from llmux.server.doctor._facts import (
     Rights,
     Wanted,
 )
+from llmux.server.doctor._trial import dump_and_restore
 
 _TIMEOUT = 30.0
 
@@ -36,11 +37,12 @@ _TIMEOUT = 30.0
 async def observe(wanted: Wanted, configuration: Configuration | None = None) -> Facts:
     """Return what is seen of this machine; leaves nothing behind."""
     sandbox, last_pid = await _sandbox()
+    criu = await _criu(wanted.criu_path)
     return Facts(
         wanted=wanted,
         platform=await asyncio.to_thread(_platform, Path("/")),
         rights=await asyncio.to_thread(_rights, Path("/")),
-        criu=await _criu(wanted.criu_path),
+        criu=criu,
         sandbox=sandbox,
         last_pid=last_pid,
         directories=await asyncio.to_thread(_directories, wanted),
@@ -50,7 +52,13 @@ async def observe(wanted: Wanted, configuration: Configuration | None = None) ->
         gpus=await asyncio.to_thread(_gpus, wanted),
         control_groups=await asyncio.to_thread(_control_groups, Path("/sys/fs/cgroup")),
         configuration=configuration,
+        trial=await dump_and_restore(wanted) if wanted.trial and _can_try(criu, sandbox) else None,
     )
+
+
+def _can_try(criu: Criu, sandbox: Failure | None) -> bool:
+    """Say whether a trial would tell anything new: without these it must fail."""
+    return criu.version >= OLDEST_CRIU and not (criu.pycriu or criu.hook or sandbox)
 
 
 def _platform(root: Path) -> Platform:

@@ -16,6 +16,7 @@ from llmux.server.doctor._facts import (
     Platform,
     Rights,
     Speed,
+    Trial,
 )
 
 ALL = (1 << 41) - 1
@@ -44,6 +45,7 @@ WELL = Facts(
     gpus=GPUS,
     control_groups=2,
     configuration=Configuration("/etc/llmux/config.json"),
+    trial=Trial(dump_seconds=0.5, restore_seconds=0.25),
 )
 IN_DOCKER = replace(WELL, platform=Platform("x86_64", "6.12", "docker"))
 
@@ -104,6 +106,17 @@ LACKING = [
         "python3-pycriu",
     ),
     (with_criu(hook=Failure("no hook", "Install llmux")), "criu.hook", "Install llmux"),
+    (
+        replace(WELL, trial=Trial(dump=Failure("Can't open socket: Permission denied", "Load the module"))),
+        "criu.dump",
+        "Load the module",
+    ),
+    (
+        replace(IN_DOCKER, trial=Trial(restore=Failure("Can't fork"), dump_seconds=0.5)),
+        "criu.restore",
+        "--cap-add ALL",
+    ),
+    (replace(WELL, trial=Trial(dump=Failure("Can't fork"))), "criu.dump", "with all capabilities"),
     (with_images(problem="Read-only file system"), "checkpoint.images_dir", "mkdir -p /images"),
     (with_images(IN_DOCKER, problem="Read-only"), "checkpoint.images_dir", "--volume HOST_PATH:/images"),
     (with_images(owner=33), "checkpoint.images_dir", "chown 0 /images"),
@@ -154,6 +167,18 @@ def test_what_works_and_is_worth_knowing_is_a_note(facts, topic):
 def test_without_sleeps_to_disk_criu_is_not_needed():
     facts = replace(with_criu(found=False, pycriu=Failure("none")), wanted=Wanted(checkpoints=False))
     assert Verdict.LACKING not in {each.verdict for each in findings(facts)}
+
+
+def test_what_criu_has_done_is_told_with_its_time_and_what_it_says_in_its_words():
+    found = {each.topic: each.seen for each in findings(WELL)}
+    assert found["criu.dump"] == "a small process was dumped in 0.50 s"
+    assert found["criu.restore"] == "a small process was restored in 0.25 s"
+    failed = findings(replace(WELL, trial=Trial(dump=Failure("Can't ptrace"))))
+    assert [each.seen for each in failed if each.topic.startswith("criu.d")] == [
+        "a small process cannot be dumped: Can't ptrace"
+    ]
+    assert "criu.restore" not in {each.topic for each in failed}
+    assert "criu.dump" not in {each.topic for each in findings(replace(WELL, trial=None))}
 
 
 def test_a_sticky_directory_is_everybodys_and_ours():
