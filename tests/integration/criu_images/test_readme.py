@@ -23,7 +23,7 @@ LOG = "/var/log/app.log"
 def commands() -> list[tuple[str, str]]:
     """Return the section's commands, each with the containers that it is for."""
     section = (ROOT / "README.md").read_text().split("\n## For anyone who uses CRIU\n")[1]
-    block = section.split("```\n")[1]
+    block = section.split("```sh\n")[1].split("```\n")[0]
     lines = [re.fullmatch(r"(.*?) +# in (A|B|A and B)", line) for line in block.splitlines()]
     return [(line[1], line[2]) for line in lines if line]
 
@@ -52,6 +52,11 @@ def run_those_of(container: Container, name: str) -> None:
             container.exec("bash", "-c", command, timeout=120)
             if "app.py" in command:
                 wait_for(container, 1)
+
+
+def test_the_page_on_any_dump_has_the_same() -> None:
+    page = (ROOT / "docs/dumps.md").read_text()
+    assert all(f"{command}  # in {where}\n" in page for command, where in commands())
 
 
 def test_there_are_at_most_five() -> None:

@@ -1,0 +1,101 @@
+"""Every block of the documentation is accounted for: a shell block is run or says why not, a configuration loads."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from blocks import ELSEWHERE, LANGUAGES, ROOT, SHELL, Block, blocks, blocks_of
+
+from llmux.server import config
+from llmux.server.config import Config
+
+BLOCKS = blocks()
+SCHEMA = json.loads((ROOT / "docs/config.schema.json").read_text("utf-8"))
+NO_CONFIGURATION = {
+    ("docs/control.md", '{"error"'): "an error's form: tests/unit/server/test_error_forms.py",
+    ("docs/deploy.md", "services:"): "a compose file: tests/unit/docs/test_deploy.py",
+    ("docs/hooks.md", '{\n  "id"'): "an event: tests/unit/server/test_hooks.py",
+    ("docs/metrics.md", "# prometheus.yml"): "Prometheus's: tests/integration/server/test_prometheus.py",
+    (
+        "docs/scheduling.md",
+        '{\n  "capacity"',
+    ): "a node of the simulator: test_pages.py has `llmux simulate` read it",
+}
+"""A page and how a block of JSON, YAML or TOML begins, to what it is instead."""
+CONFIGURATIONS = [
+    block
+    for block in BLOCKS
+    if block.language in {"json", "toml", "yaml"}
+    and not any(block.page == page and block.text.startswith(words) for page, words in NO_CONFIGURATION)
+]
+
+
+def value_of(block: Block) -> dict[str, object]:
+    """Return what the block says, made whole where it shows a part: one model, or a section beside models."""
+    read = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}[block.language]
+    value = read(block.text)
+    if "models" in value:
+        return value
+    model = {"model_path": "org/m", "port": 8001}
+    sections = value.keys() <= Config.model_fields.keys()
+    return {"models": {"chat": model}, **value} if sections else {"models": {"m": value}}
+
+
+def test_each_block_names_a_language_that_says_what_becomes_of_it():
+    wrong = [f"{block} {block.language!r}" for block in BLOCKS if block.language not in LANGUAGES]
+    assert wrong == [], f"give each one of {sorted(LANGUAGES)}; `sh` and `console` are run by test_pages.py"
+
+
+def test_each_shell_block_has_something_to_run():
+    assert [str(block) for block in BLOCKS if block.language in SHELL and not block.commands] == []
+
+
+def test_each_reason_to_leave_a_block_out_is_about_one_that_is_there():
+    shell = [block for block in BLOCKS if block.language in SHELL]
+    assert [each for each in ELSEWHERE if not any(block.begins(*each) for block in shell)] == []
+    assert [
+        each
+        for each in NO_CONFIGURATION
+        if not any(block.page == each[0] and block.text.startswith(each[1]) for block in BLOCKS)
+    ] == []
+
+
+@pytest.mark.parametrize("block", CONFIGURATIONS, ids=str)
+def test_each_configuration_loads_and_is_as_the_schema_says(block):
+    value = value_of(block)
+    jsonschema.validate(value, SCHEMA, jsonschema.Draft202012Validator)
+    assert config.parse(json.dumps(value)).models
+
+
+def test_no_command_hides_in_an_indented_block():
+    hidden = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in (ROOT / "docs").rglob("*.md")
+        for number, line in enumerate(outside_of_fences(path), 1)
+        if line.startswith(("    llmux ", "    curl ", "    python", "    docker ", "    $ "))
+    ]
+    assert hidden == []
+
+
+def outside_of_fences(path: Path) -> list[str]:
+    lines = path.read_text("utf-8").splitlines()
+    for block in blocks_of("", "\n".join(lines)):
+        for number in range(block.line, block.line + len(block.text.splitlines())):
+            lines[number] = ""
+    return lines
+
+
+def test_a_console_block_is_what_follows_its_prompts():
+    (block,) = blocks_of("page", "```console\n$ one \\\n> two\nprinted\n$ three\n```\n")
+    assert block.commands == "one \\\ntwo\nthree\n"
+    assert (block.line, str(block)) == (1, "page:1")
+
+
+def test_a_block_in_a_list_loses_its_indent():
+    (block,) = blocks_of("page", "1. do\n\n   ```sh\n   make\n     it\n   ```\n")
+    assert (block.line, block.text) == (3, "make\n  it\n")
