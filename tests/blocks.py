@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHELL = frozenset({"sh", "console"})
-LANGUAGES = SHELL | {"json", "mermaid", "python", "text", "toml", "yaml"}
+LANGUAGES = SHELL | {"json", "python", "text", "toml", "yaml"}
 
 _CONTROL = "needs a model for each call's state: tests/unit/server/control/test_page.py makes each of the page's calls"
 _CRIU = "needs CRIU, which is in the containers only: tests/integration/test_success_*.py put models to sleep on disk there"

@@ -11,6 +11,7 @@ from llmux.server._model import Event, State, name_of
 
 def test_the_page_is_made_from_the_machine():
     assert states_page.PAGE.read_text() == states_page.page(), "run `make states`"
+    assert states_page.PICTURE.read_text() == states_page.picture(), "run `make states`"
 
 
 def test_every_state_and_every_event_is_asked_for():
