@@ -21,10 +21,8 @@ NO_CONFIGURATION = {
     ("docs/deploy.md", "services:"): "a compose file: tests/unit/docs/test_deploy.py",
     ("docs/hooks.md", '{\n  "id"'): "an event: tests/unit/server/test_hooks.py",
     ("docs/metrics.md", "# prometheus.yml"): "Prometheus's: tests/integration/server/test_prometheus.py",
-    (
-        "docs/scheduling.md",
-        '{\n  "capacity"',
-    ): "a node of the simulator: test_pages.py has `llmux simulate` read it",
+    ("docs/migration.md", "models:\n  qwen:\n    cmd:"): "llama-swap's own",
+    ("docs/scheduling.md", '{\n  "capacity"'): "a node: test_pages.py has `llmux simulate` read it",
 }
 """A page and how a block of JSON, YAML or TOML begins, to what it is instead."""
 CONFIGURATIONS = [
