@@ -36,10 +36,15 @@ engines_at_exit: stop
 WORLD = """\
 set -euo pipefail
 ip link set lo up
-for place in /run /var/lib /var/log; do mount -t tmpfs page "$place"; done
+for place in /run /var/lib /var/log /dev/shm; do mount -t tmpfs page "$place"; done
 mkdir -p /run/llmux
 """
 HEALTHY = "curl -sf --retry 60 --retry-delay 1 --retry-connrefused localhost:3000/health || { cat *.log; exit 1; }\n"
+ENDED = """\
+set -euo pipefail
+trap 'kill %1; wait %1' EXIT
+"""
+"""Ends llmux as its user would: engines that are killed leave their sockets."""
 SERVED = 'llmux serve --config "$HOME/llmux.yaml" 2> "$HOME/llmux.log" &\n' + HEALTHY
 
 
@@ -72,7 +77,7 @@ def script(page: list[Block]) -> str:
     """Return the program for a page; a failure's output ends with the block that failed."""
     told = [f"echo {shlex.quote(f'==> {block}')}\n{steps(block)}" for block in page]
     serves = any("llmux serve " in block.commands for block in page)
-    return "".join(["set -euo pipefail\n", "" if serves else SERVED, *told])
+    return "".join([ENDED, "" if serves else SERVED, *told])
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,11 @@ def test_each_configuration_loads_and_is_as_the_schema_says(block):
     assert config.parse(json.dumps(value)).models
 
 
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "python"], ids=str)
+def test_each_program_is_python(block):
+    assert compile(block.text, str(block), "exec")
+
+
 def test_no_command_hides_in_an_indented_block():
     hidden = [
         f"{path.relative_to(ROOT)}:{number}"
