@@ -58,12 +58,16 @@ function Needs({ report }) {
 const words = (each) => (typeof each === "string" ? each : [each.what, each.why].filter(Boolean).join(": ") || JSON.stringify(each));
 
 function Missing({ missing }) {
-  const brought = missing.filter((each) => each.mended_by === BY_REBUILD);
-  const others = missing.filter((each) => each.mended_by !== BY_REBUILD);
+  const bringers = [...new Set(missing.map((each) => each.mended_by))].filter((each) => each !== BY_REBUILD);
+  const brought = missing.filter((each) => each.mended_by === BY_REBUILD).length;
   return html`<h4>What is missing here now</h4>
-    ${others.length === 0 && html`<p class="quiet">Nothing that a wake does not bring itself${brought.length ? ` (it brings ${brought.length})` : ""}.</p>`}
-    ${others.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="What is missing"><table>
-      <thead><tr><th scope="col">path</th><th scope="col">what</th><th scope="col">here</th><th scope="col">who brings it</th></tr></thead>
-      <tbody>${others.map((each) => html`<tr key=${each.path}><td>${each.path}</td><td>${each.kind}</td><td>${each.found}</td><td>${each.mended_by}</td></tr>`)}</tbody></table></div>
-      ${brought.length > 0 && html`<p class="quiet">A wake brings ${brought.length} more itself.</p>`}`}`;
+    <p class="quiet">${bringers.length === 0 ? "Nothing" : "This, and nothing else"} that a wake does not bring itself${brought > 0 && ` (it brings ${brought})`}.</p>
+    ${bringers.map((by) => html`<${Brought} key=${by} by=${by} missing=${missing.filter((each) => each.mended_by === by)} />`)}`;
+}
+
+function Brought({ by, missing }) {
+  return html`<details><summary>${missing.length} to be brought by ${by}</summary>
+    <div class="scroll" tabindex="0" role="region" aria-label=${`Missing, to be brought by ${by}`}><table>
+      <thead><tr><th scope="col">path</th><th scope="col">what</th><th scope="col">here</th></tr></thead>
+      <tbody>${missing.map((each) => html`<tr key=${each.path}><td>${each.path}</td><td>${each.kind}</td><td>${each.found}</td></tr>`)}</tbody></table></div></details>`;
 }

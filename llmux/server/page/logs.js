@@ -42,7 +42,7 @@ export function Logs({ names, chosen }) {
     ${wrong && html`<p class="problem" role="alert">${wrong.message} ${wrong.hint}</p>`}
     <div class="log" ref=${box} tabindex="0" role="log" aria-live="off" aria-label=${`Log of ${whose || "llmux"}`}>${shown.map((each) => html`<div key=${each.number} class=${each.level}>${
       each.at && html`<time>${each.at}</time> `}${each.text}${each.rest && html` <span class="quiet">${each.rest}</span>`}</div>`)}</div>
-    <p class="quiet">${shown.length} of ${lines.length} lines</p>
+    <p class="quiet">${lines.length === 0 ? "Nothing yet." : `${shown.length} of ${lines.length} lines`}</p>
   </section>`;
 }
 

@@ -69,3 +69,25 @@ def test_the_dashboards_panels_are_apart_and_have_titles():
         assert not cells & taken
         assert max(x for x, _ in cells) < 24
         taken |= cells
+
+
+def test_a_panel_says_what_it_is_of_and_asks_whatever_prometheus_is_chosen():
+    for panel in dashboard()["panels"]:
+        if panel["type"] == "row":
+            continue
+        assert panel["description"], panel["title"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${datasource}"
+            assert target.get("legendFormat") or panel["type"] == "stat", panel["title"]
+        if panel["type"] == "timeseries":
+            assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+
+
+def test_what_is_counted_in_each_step_is_in_one_bar():
+    """An increase over more than a step would be drawn in several of them."""
+    for panel in dashboard()["panels"]:
+        counts = any("increase(" in target["expr"] for target in panel.get("targets", ()))
+        assert counts == (panel.get("interval") == "1m"), panel["title"]
+        if counts:
+            assert panel["fieldConfig"]["defaults"]["custom"]["drawStyle"] == "bars"
