@@ -306,6 +306,9 @@ class Driver:
         window = self.models[replica.model].rules.restart.window
         move = step(before, event, time.monotonic(), window)
         replica.state = move.state
+        if isinstance(event, Taken | Finished) and isinstance(move.state, Running):
+            self._scheduler.note()  # it is counted, and that is all
+            return
         if type(move.state) is not type(before):
             log.info("%s: %s -> %s", replica.name, name_of(before), _moves.in_words(move.state))
         self._mark_time(replica, before)
@@ -316,10 +319,7 @@ class Driver:
         self._tell_sleepers(replica, event, move.state)
         if isinstance(move.state, Running) and not isinstance(before, Running):
             self._admissions.dispatch(self.models[replica.model])
-        if isinstance(move.state, Running) and isinstance(event, Taken | Finished):
-            self._scheduler.note()
-        else:
-            self._scheduler.poke()
+        self._scheduler.poke()
 
     def _mark_time(self, replica: Replica, before: State) -> None:
         state, model = replica.state, self.models[replica.model]
