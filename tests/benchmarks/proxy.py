@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,17 +168,21 @@ def llmux_config(directory: Path) -> dict[str, object]:
 @contextmanager
 def running(front: Front, directory: Path) -> Iterator[int]:
     """Run a front on the first core until the block ends; give its process id."""
-    with (directory / f"{front.port}.log").open("w") as log:
+    said = directory / f"{front.port}.log"
+    with said.open("w") as log:
         process = subprocess.Popen(["taskset", "--cpu-list", "0", *front.argv], stdout=log, stderr=log)
         try:
-            until_it_answers(front)
+            until_it_answers(front, lambda: process.poll() is None)
             yield process.pid
+        except TimeoutError:
+            say(said.read_text(errors="replace")[-2000:])
+            raise
         finally:
             process.terminate()
             process.wait(30)
 
 
-def until_it_answers(front: Front) -> None:
+def until_it_answers(front: Front, lives: Callable[[], bool]) -> None:
     """Wait for a front's health, and for an answer to a chat. Raises TimeoutError."""
     deadline = time.monotonic() + 300
     chat = urllib.request.Request(
@@ -186,7 +190,7 @@ def until_it_answers(front: Front) -> None:
         json.dumps(CHAT).encode(),
         {"Content-Type": "application/json"},
     )
-    while time.monotonic() < deadline:
+    while lives() and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{front.port}{front.health}", timeout=5):
                 pass
@@ -283,5 +287,6 @@ def report(rates: dict[str, list[float]], latencies: dict[str, list[float]]) -> 
 
 if __name__ == "__main__":
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it asks another host for its prices else
+    os.environ["LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"] = "True"  # no front asks for a key
     os.environ["PYTHONPATH"] = f"{ROOT}:{ROOT / '.cache/pycriu'}"
     sys.exit(main())
