@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import click
 
 from llmux.server._capacity import size
-from llmux.server._cli_client import CANNOT, asks_llmux, console, print_json, run, table, with_progress
+from llmux.server._cli_client import CANNOT, asks_llmux, console, print_json, run, table
+from llmux.server._cli_progress import perform
 from llmux.server._client import Client, Json, Target, path_of
 from llmux.server._client_answers import CheckpointEntry, Checkpoints, Pruned, Verified, read
 from llmux.server._printable import printable
@@ -46,8 +47,7 @@ def verify_command(*, name: str, target: Target, as_json: bool) -> None:
     """Compare every byte of a checkpoint with its manifest. Exit code 1 where it is damaged."""
 
     async def ask(client: Client) -> Json:
-        work = client.post(path_of("control", "checkpoints", name, "verify"), {})
-        return await with_progress(client, "verifying", name, work)
+        return await perform(client, name, path_of("control", "checkpoints", name, "verify"), {})
 
     answer = run(ask, target)
     told = read(Verified, answer)
@@ -76,7 +76,11 @@ def delete_command(*, name: str, yes: bool, target: Target, as_json: bool) -> No
 @asks_llmux
 def prune_command(*, dry_run: bool, target: Target, as_json: bool) -> None:
     """Remove what nobody needs: checkpoints of models that are configured no longer, and half-made ones."""
-    answer = run(lambda client: client.post("/control/checkpoints/prune", {"dry_run": dry_run}), target)
+
+    async def ask(client: Client) -> Json:
+        return await perform(client, "checkpoints", "/control/checkpoints/prune", {"dry_run": dry_run})
+
+    answer = run(ask, target)
     if as_json:
         print_json(answer)
         return

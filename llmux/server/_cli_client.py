@@ -9,7 +9,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from functools import reduce, wraps
 from typing import NoReturn, TextIO, TypeVar
 
@@ -106,38 +105,3 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table
     for row in rows:
         made.add_row(*(each if isinstance(each, Text) else Text(printable(each)) for each in row))
     return made
-
-
-async def with_progress(
-    client: Client, what: str, model: str, work: Coroutine[None, None, _Result]
-) -> _Result:
-    """Wait for what takes long; where stderr is a terminal, say meanwhile for how long and how far its model is."""
-    if not sys.stderr.isatty():
-        return await work
-    async with asyncio.TaskGroup() as group:
-        asked = group.create_task(_outcome(work))
-        with console(sys.stderr).status(f"{model}: {what}") as line:
-            began = asyncio.get_running_loop().time()
-            while not asked.done():
-                await asyncio.wait((asked,), timeout=0.5)
-                seconds = asyncio.get_running_loop().time() - began
-                line.update(f"{model}: {await _state_of(client, model) or what}, {seconds:.0f} s")
-    result = asked.result()
-    if isinstance(result, ServerError):
-        raise result
-    return result
-
-
-async def _outcome(work: Coroutine[None, None, _Result]) -> _Result | ServerError:
-    try:
-        return await work
-    except ServerError as error:
-        return error
-
-
-async def _state_of(client: Client, model: str) -> str:
-    with suppress(ServerError):
-        models = (await client.get("/control/status")).get("models")
-        told = models.get(model) if isinstance(models, dict) else None
-        return printable(str(told.get("state", ""))) if isinstance(told, dict) else ""
-    return ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from llmux.server._cli_client import asks_llmux, print_json, run, with_progress
+from llmux.server._cli_client import asks_llmux, print_json, run
+from llmux.server._cli_progress import perform
 from llmux.server._client import Client, Json, Target
 from llmux.server._client_answers import Drained, Mode, Pinned, Reloaded, read
 from llmux.server._printable import printable
@@ -57,8 +58,7 @@ def drain_command(*, model: str | None, target: Target, as_json: bool) -> None:
     """Refuse new requests for MODEL, or for all. Returns once those that had come are answered; it lasts until undrain."""
 
     async def ask(client: Client) -> Json:
-        work = client.post("/control/drain", {"model": model})
-        return await with_progress(client, "draining", model or "all models", work)
+        return await perform(client, model or "all models", "/control/drain", {"model": model})
 
     answer = run(ask, target)
     print_json(answer) if as_json else click.echo(_drained(read(Drained, answer)))

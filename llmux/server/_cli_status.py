@@ -89,7 +89,7 @@ def _row(name: str, replica: Replica, held: str, now: datetime) -> list[str | Te
     problem = replica.problem or replica.checkpoint_problem
     return [
         name,
-        Text(printable(replica.state), style=_STYLES.get(replica.state, _MOVING)),
+        Text(printable(_how(replica)), style=_STYLES.get(replica.state, _MOVING)),
         _ago((now - replica.since).total_seconds()),
         str(replica.in_flight),
         held,
@@ -98,6 +98,10 @@ def _row(name: str, replica: Replica, held: str, now: datetime) -> list[str | Te
         f"{size(checkpoint.bytes)}, {checkpoint.generation}" if checkpoint else "",
         problem.message if problem else "",
     ]
+
+
+def _how(replica: Replica) -> str:
+    return f"{replica.state} ({replica.phase})" if replica.phase else replica.state
 
 
 def _node(status: Status) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from llmux.server._capacity import size
-from llmux.server._cli_client import asks_llmux, print_json, run, with_progress
+from llmux.server._cli_client import asks_llmux, print_json, run
+from llmux.server._cli_progress import perform
 from llmux.server._client import Client, Json, Target
 from llmux.server._client_answers import Slept, Switched, Woken, read
 from llmux.server._printable import printable
@@ -33,7 +34,7 @@ def sleep_command(
     body: Json = {"model": model, "eviction": said} if said else {"model": model}
 
     async def ask(client: Client) -> Json:
-        return await with_progress(client, "going to sleep", model, client.post("/control/sleep", body))
+        return await perform(client, model, "/control/sleep", body)
 
     answer = run(ask, target)
     print_json(answer) if as_json else click.echo(_slept(read(Slept, answer)))
@@ -46,7 +47,7 @@ def wake_command(*, model: str, target: Target, as_json: bool) -> None:
     """Wake MODEL, or start it. Returns once it serves."""
 
     async def ask(client: Client) -> Json:
-        return await with_progress(client, "waking", model, client.post("/control/wake", {"model": model}))
+        return await perform(client, model, "/control/wake", {"model": model})
 
     answer = run(ask, target)
     print_json(answer) if as_json else click.echo(_woken(read(Woken, answer)))
@@ -59,9 +60,7 @@ def switch_command(*, model: str, target: Target, as_json: bool) -> None:
     """Bring MODEL to serve at once. What is in its way sleeps, unless it is pinned. Returns once it serves."""
 
     async def ask(client: Client) -> Json:
-        return await with_progress(
-            client, "switching", model, client.post("/control/switch", {"model": model})
-        )
+        return await perform(client, model, "/control/switch", {"model": model})
 
     answer = run(ask, target)
     if as_json:

@@ -68,6 +68,7 @@ class Replica(_Read):
     last_wake: Wake | None = None
     problem: Problem | None = None
     checkpoint_problem: Problem | None = None
+    phase: str | None = None
 
 
 class Model(Replica):
@@ -165,6 +166,21 @@ class Requests(_Read):
     """The answer of GET /control/requests."""
 
     requests: tuple[Request, ...]
+
+
+class Operation(_Read):
+    """Long work, as GET /control/operations/ID answers."""
+
+    id: str
+    status: str
+    phase: str
+    seconds: float
+    bytes: int | None = None
+    bytes_in_all: int | None = None
+    percent: float | None = None
+    eta_seconds: float | None = None
+    result: Json | None = None
+    problem: Problem | None = None
 
 
 class CheckpointEntry(_Read):

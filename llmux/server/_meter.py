@@ -2,7 +2,7 @@
 
 meter = Meter(resize, path)       resize: amounts measured -> sizes of each replica
 await meter.open(replicas)        what an earlier llmux has measured
-meter.moved(replica, kind, seconds), meter.weighed(replica, ...)
+meter.moved(replica, kind, seconds, phases), meter.weighed(replica, ...)
 await meter.keep()                write the file anew
 """
 
@@ -17,9 +17,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from llmux.server._capacity import Measured as Amounts
+from llmux.server._phases import Phases
 from llmux.server._record import Replica
 from llmux.server._rules import Sizes
-from llmux.server._takes import takes
+from llmux.server._takes import part_of, takes
 from llmux.server.scheduling.measured import Measured, from_data
 
 log = logging.getLogger(__name__)
@@ -58,9 +59,11 @@ class Meter:
         self._replicas = {replica.name: replica for replica in replicas}
         self._tell_all()
 
-    def moved(self, replica: Replica, kind: str, seconds: float) -> None:
-        """Take note of what a move took."""
+    def moved(self, replica: Replica, kind: str, seconds: float, phases: Phases | None = None) -> None:
+        """Take note of what a move took, and each of its phases."""
         self._moves = self._moves.seen(replica.name, kind, seconds)
+        for name, part in (phases or {}).items():
+            self._moves = self._moves.seen(replica.name, part_of(kind, name), part)
         replica.takes = takes(self._moves, replica.name)
 
     def weighed(

@@ -40,7 +40,7 @@ from llmux.server._model import (
     WakeKind,
 )
 from llmux.server._phases import Phases, phase, recorded
-from llmux.server._record import Replica
+from llmux.server._record import Replica, Step
 from llmux.server._takes import sleep_of, wake_of
 from llmux.server.errors import EngineGone, EvictionRefused, Problem, ServerError
 
@@ -74,7 +74,11 @@ class Operations:
 
     async def run(self, replica: Replica, operation: Operation) -> None:
         """Do what a move of the machine asks for."""
-        with recorded() as phases:
+
+        def begun(name: str) -> None:
+            replica.step = Step(name, time.monotonic()) if name else None
+
+        with recorded(begun) as phases:
             match operation:
                 case StartEngine(why):
                     await self.start(replica, why, phases)
@@ -101,7 +105,7 @@ class Operations:
             self._feed(replica, StartFailed(problem))
         else:
             self._serve(replica, life, _wake(WakeKind.COLD_START, began, why), phases)
-            await self._measure(replica, life, wake_of(Process.STOP), began)
+            await self._measure(replica, life, wake_of(Process.STOP), began, phases)
 
     async def wake(self, replica: Replica, eviction: Eviction, phases: Phases) -> None:
         """Bring the engine back from a sleep that left its process running, or from its checkpoint."""
@@ -114,7 +118,7 @@ class Operations:
                 wake = _wake(kind, began)
                 self._tell(_outcomes.wake_done(replica, wake, phases))
                 self._feed(replica, Awake(wake))
-                await self._measure(replica, replica.life, wake_of(eviction.process), began)
+                await self._measure(replica, replica.life, wake_of(eviction.process), began, phases)
                 return
             life, replica.stored = await replica.hands.restore()
         except Exception as error:  # noqa: BLE001 - a task's boundary
@@ -125,7 +129,7 @@ class Operations:
             self._serve(replica, life, _wake(kind, began), phases)
             if replica.stored is None:
                 self._forgotten(replica, "it has been woken from, and keep_images is false")
-            await self._measure(replica, life, wake_of(Process.CHECKPOINT), began)
+            await self._measure(replica, life, wake_of(Process.CHECKPOINT), began, phases)
 
     async def put_to_sleep(self, replica: Replica, eviction: Eviction, phases: Phases) -> None:
         """Put the engine to sleep; where that fails, make it serve again."""
@@ -138,7 +142,7 @@ class Operations:
             await self._take_back(replica, eviction, began, _problem(replica, "sleep", error))
         else:
             seconds = time.monotonic() - began
-            self._meter.moved(replica, sleep_of(eviction.process), seconds)
+            self._meter.moved(replica, sleep_of(eviction.process), seconds, phases)
             done = _outcomes.sleep_done(replica, eviction, seconds, phases)
             self._tell(dataclasses.replace(done, reused=reused, escalated=escalated))
             self._feed(replica, Slept())
@@ -189,9 +193,9 @@ class Operations:
             "%s: %s in %.2f s %s", replica.name, wake.kind, wake.seconds, wake.reason and f"({wake.reason})"
         )
 
-    async def _measure(self, replica: Replica, life: Life, move: str, began: float) -> None:
+    async def _measure(self, replica: Replica, life: Life, move: str, began: float, phases: Phases) -> None:
         """Take note of a wake and of the memory that the engine has now; what cannot be seen is not known."""
-        self._meter.moved(replica, move, time.monotonic() - began)
+        self._meter.moved(replica, move, time.monotonic() - began, phases)
         self._meter.weighed(replica, awake=await _memory_of(replica, life))
         await self._meter.keep()
 
@@ -215,8 +219,9 @@ class Operations:
                     await life.quieten(eviction.weights)
                 await self._to_disk(replica, life, eviction, began)
             case Process.STOP:
-                await life.put_by()
-                await self.end(replica)
+                with phase("end"):
+                    await life.put_by()
+                    await self.end(replica)
             case Process.CUDA_SUSPEND:
                 raise EvictionRefused(replica.hands.refusal(eviction))
             case _:
@@ -230,7 +235,8 @@ class Operations:
         self._tell(_outcomes.made(replica, replica.stored))
         self._meter.weighed(replica, disk=replica.stored.size_bytes)
         replica.checkpoint_problem = None
-        await self.end(replica)
+        with phase("end"):
+            await self.end(replica)
 
     async def _sink(self, replica: Replica, eviction: Eviction, to: Eviction) -> None:
         match to.process:

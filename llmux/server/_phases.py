@@ -10,16 +10,24 @@ A record belongs to the task that began it, and to the threads and coroutines th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+Begun = Callable[[str], None]
+"""Is told the name of each phase that begins, and an empty one where it ends."""
+
+
+def _ignore(_name: str) -> None:
+    """Listen to nothing."""
 
 
 class Phases(dict[str, float]):
     """Seconds by the name of a phase."""
 
-    def __init__(self) -> None:
+    def __init__(self, listener: Begun) -> None:
         super().__init__()
+        self.listener = listener
         self._recorded_since = time.monotonic()
         self.begun: dict[str, float] = {}
         """Seconds from the record's beginning to a phase's; of what somebody else has timed it is not known."""
@@ -37,9 +45,9 @@ _record: ContextVar[Phases | None] = ContextVar("phases", default=None)
 
 
 @contextmanager
-def recorded() -> Iterator[Phases]:
+def recorded(begun: Begun = _ignore) -> Iterator[Phases]:
     """Give what is timed inside, as it comes."""
-    phases = Phases()
+    phases = Phases(begun)
     token = _record.set(phases)
     try:
         yield phases
@@ -50,14 +58,17 @@ def recorded() -> Iterator[Phases]:
 @contextmanager
 def phase(name: str) -> Iterator[None]:
     """Time what is inside, also where it fails."""
-    began = time.monotonic()
-    phases = _record.get()
-    if phases is not None:
-        phases.begin(name, began)
+    began, phases = time.monotonic(), _record.get()
+    if phases is None:
+        yield
+        return
+    phases.begin(name, began)
+    phases.listener(name)
     try:
         yield
     finally:
-        took(name, time.monotonic() - began)
+        phases.listener("")
+        phases.add(name, time.monotonic() - began)
 
 
 def took(name: str, seconds: float) -> None:

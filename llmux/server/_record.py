@@ -48,6 +48,16 @@ class Moved:
     """In seconds since the epoch, for people."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """What an operation on a replica is at."""
+
+    phase: str
+    """As `_phases.py` times it."""
+    since: float
+    """By the monotonic clock."""
+
+
 @dataclass(eq=False)
 class Replica:
     """One engine of a model. The driver and its operations write it, everybody else reads."""
@@ -82,6 +92,8 @@ class Replica:
     sleepers: list[asyncio.Future[Problem | None]] = field(default_factory=list)
     """Those who wait for the end of a sleep: its problem, or None."""
     operation: asyncio.Task[None] | None = None
+    step: Step | None = None
+    """What that is at, where it says so."""
     drain_timer: asyncio.TimerHandle | None = None
 
     async def until_asleep(self) -> Problem | None:

@@ -28,6 +28,8 @@ class Takes:
 
     wake: Mapping[Process, float] = field(default_factory=lambda: _WAKES)
     sleep: Mapping[Process, float] = field(default_factory=lambda: _SLEEPS)
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What the phases of moves take in the mean, by `part_of`; those alone that were measured."""
 
 
 def wake_of(process: Process) -> str:
@@ -40,9 +42,19 @@ def sleep_of(process: Process) -> str:
     return f"sleep:{process.value}"
 
 
+def part_of(move: str, phase: str) -> str:
+    """Return the name that a phase of a move is measured under."""
+    return f"{move}/{phase}"
+
+
 def takes(measured: Measured, replica: str) -> Takes:
     """Return what this replica's moves rarely take longer than, as far as they were measured: a promise is made of it."""
     return Takes(
         {each: measured.of(replica, wake_of(each), guess).cautious for each, guess in _WAKES.items()},
         {each: measured.of(replica, sleep_of(each), guess).cautious for each, guess in _SLEEPS.items()},
+        {
+            move: known.mean
+            for (name, move), known in measured.moves.items()
+            if name == replica and "/" in move
+        },
     )

@@ -28,11 +28,12 @@ from llmux.server.control import (
     _switching,
     _whoami,
 )
-from llmux.server.control._checkpoints import READING
+from llmux.server.control._checkpoints import PACE, READING
 from llmux.server.control._form import Call, Media
 from llmux.server.control._jobs import Jobs
 from llmux.server.control._logs import RING
 from llmux.server.control._operations import JOBS, STORE
+from llmux.server.control._reckoning import Pace
 from llmux.server.control._streaming import FEEDS, Feeds
 
 __all__ = ["add_to", "calls"]
@@ -48,6 +49,7 @@ def add_to(app: web.Application) -> None:
     app[JOBS] = Jobs(app[DRIVER].spawn)
     app[FEEDS] = Feeds()
     app[READING] = asyncio.Semaphore()
+    app[PACE] = Pace()
     app[RING] = LogRing(next((each.formatter for each in logging.getLogger().handlers), None))
     app.cleanup_ctx.append(_logs.keep_own_log)
     app.on_shutdown.append(_end_streams)

@@ -114,6 +114,8 @@ class ReplicaStatus(Answer):
     last_move: MoveTold | None
     problem: ProblemTold | None
     """What failed last."""
+    phase: str | None
+    """What its move is at, as an operation tells it."""
 
 
 class ModelStatus(ReplicaStatus):
@@ -339,5 +341,5 @@ class EvictionOf(Answer):
     eviction: EvictionTold
 
 
-Result = Slept | Switched | Woken | Drained | Verified
+Result = Slept | Switched | Woken | Drained | Verified | Pruned
 """What an operation comes to."""

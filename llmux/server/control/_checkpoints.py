@@ -30,6 +30,7 @@ from llmux.server.control._answers import CheckpointEntry, Checkpoints, Pruned, 
 from llmux.server.control._form import Call, Form, Media, answer, body_of
 from llmux.server.control._jobs import Kind
 from llmux.server.control._operations import HEADERS, STORE, Operation, WaitForWork, perform
+from llmux.server.control._reckoning import Pace, Tally
 from llmux.server.control._told import eviction_told, iso, problem_told
 
 _READ_IN = 300.0
@@ -47,6 +48,8 @@ _GRAPH_HEADERS = {
 
 READING = web.AppKey("reading", asyncio.Semaphore)
 """Reports are made one at a time: each takes a processor."""
+PACE = web.AppKey("pace", Pace)
+"""How fast checkpoints are verified."""
 
 
 class Nothing(Form):
@@ -99,9 +102,9 @@ async def verify(request: web.Request) -> web.Response:
     """Compare a checkpoint's images and side files with its manifest, every byte of them."""
     replica = _replica(request)
     stored = _stored(replica)
-    return await perform(
-        request, Kind.VERIFY, replica.model, Nothing(), partial(_verify, request, replica, stored)
-    )
+    work = partial(_verify, request, replica, stored)
+    how_far = request.app[PACE].how_far("verifying", stored.size_bytes)
+    return await perform(request, Kind.VERIFY, replica.model, Nothing(), work, how_far)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -115,12 +118,21 @@ async def delete(request: web.Request) -> web.Response:
 async def prune(request: web.Request) -> web.Response:
     """Remove what nobody needs: checkpoints of models that are configured no longer, and half-made ones."""
     asked = await body_of(request, PruneRequest)
+    tally = Tally("removing")
+    work = partial(_prune, request, tally, dry_run=asked.dry_run)
+    return await perform(request, Kind.PRUNE, None, asked, work, tally.how_far)
+
+
+async def _prune(request: web.Request, tally: Tally, *, dry_run: bool) -> Pruned:
     removed: list[CheckpointEntry] = []
     kept: list[CheckpointEntry] = []
-    for each in await _left_over(request):
-        gone = asked.dry_run or await asyncio.to_thread(_stock.remove, each)
+    found = await _left_over(request)
+    tally.in_all = sum(each.size_bytes for each in found)
+    for each in found:
+        gone = dry_run or await asyncio.to_thread(_stock.remove, each)
         (removed if gone else kept).append(_left(each))
-    return answer(Pruned(dry_run=asked.dry_run, removed=tuple(removed), kept=tuple(kept)))
+        tally.done += each.size_bytes
+    return Pruned(dry_run=dry_run, removed=tuple(removed), kept=tuple(kept))
 
 
 async def _delete(request: web.Request, replica: Replica) -> int:
@@ -172,17 +184,20 @@ async def _of_library(request: web.Request, *what: str) -> bytes:
 
 
 async def _verify(request: web.Request, replica: Replica, stored: Stored) -> Verified:
-    began = time.monotonic()
+    asked = time.monotonic()
     async with request.app[READING]:
+        began = time.monotonic()
         done = await _run(stored.path, "verify", "--json", seconds=_VERIFIED_IN)
     sound = done.code == _SOUND
+    if sound:
+        request.app[PACE].seen(stored.size_bytes, time.monotonic() - began)
     return Verified(
         name=replica.name,
         generation=stored.generation,
         sound=sound,
         fault=None if sound else _said(done),
         report=json.loads(done.stdout) if sound else None,
-        seconds=round(time.monotonic() - began, 3),
+        seconds=round(time.monotonic() - asked, 3),
     )
 
 
@@ -288,7 +303,16 @@ def _calls() -> Iterator[Call]:
         headers=HEADERS,
     )
     yield Call("DELETE", _ONE, delete, {_OK: Removed}, (_NOT, _CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE))
-    yield Call("POST", "/control/checkpoints/prune", prune, {_OK: Pruned}, body=PruneRequest)
+    yield Call(
+        "POST",
+        "/control/checkpoints/prune",
+        prune,
+        {_OK: Pruned, HTTPStatus.ACCEPTED: Operation},
+        (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNPROCESSABLE_ENTITY),
+        PruneRequest,
+        WaitForWork,
+        HEADERS,
+    )
 
 
 CALLS = tuple(_calls())

@@ -26,6 +26,7 @@ from llmux.server._control_errors import (
     UnknownOperation,
 )
 from llmux.server.control._answers import Result
+from llmux.server.control._reckoning import HowFar
 from llmux.server.errors import ServerError
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Kind(StrEnum):
     SWITCH = "switch"
     DRAIN = "drain"
     VERIFY = "verify"
+    PRUNE = "prune"
 
 
 @dataclass(eq=False)
@@ -59,6 +61,8 @@ class Job:
     kind: Kind
     model: str | None
     started_at: float
+    how_far: HowFar | None = None
+    """Says how far it is; None: the model's replicas do."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -126,11 +130,11 @@ class Jobs:
             raise UnknownOperation(name, hint="GET /control/operations lists those that are known")
         return job
 
-    def begin(self, kind: Kind, model: str | None, work: Work) -> Job:
+    def begin(self, kind: Kind, model: str | None, work: Work, how_far: HowFar | None = None) -> Job:
         """Begin to do something. Raises TooManyOperations."""
         if len(self._under_way) >= UNDER_WAY:
             raise TooManyOperations(len(self._under_way), hint="Ask again when some of them are over")
-        job = Job(kind, model, time.time())
+        job = Job(kind, model, time.time(), how_far)
         self._under_way[job.id] = job
         # By a callback: a task that is cancelled before its first step never runs.
         self._spawn(job.run(work)).add_done_callback(lambda _task: self._end(job))

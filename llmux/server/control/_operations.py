@@ -14,7 +14,8 @@ from llmux.server._web import DRIVER, error_response
 from llmux.server.control._answers import Bytes, Instant, ProblemTold, Result, Seconds
 from llmux.server.control._form import Answer, Call, Form, Query, answer, query_of
 from llmux.server.control._jobs import Job, Jobs, Kind, Work
-from llmux.server.control._progress import Progress, progress
+from llmux.server.control._progress import progress
+from llmux.server.control._reckoning import HowFar, Progress
 from llmux.server.control._told import iso, problem_told
 from llmux.server.errors import RequestInvalid
 
@@ -36,18 +37,18 @@ class Operation(Answer):
     model: str | None
     status: Literal["under_way", "done", "failed"]
     phase: str
-    """How far it is; while it is under way, mostly the name of a state."""
+    """What it is at: a phase of a sleep or a wake, or the name of a state (docs/control.md has them); once it is over, its status."""
     started_at: Instant
     seconds: Seconds
     """How long it has taken so far, or in all."""
     bytes: Bytes | None
-    """What is written of a checkpoint."""
+    """What is written of a checkpoint, or removed."""
     bytes_in_all: Bytes | None
-    """What the last one had in the end."""
+    """What the last checkpoint had in the end; all that is to be removed."""
     percent: Annotated[float, Field(ge=0, le=100)] | None
     """An estimate."""
     eta_seconds: Seconds | None
-    """An estimate by what it used to take."""
+    """An estimate by what it, and each phase of it, used to take, or by how fast bytes come."""
     result: Result | None
     """What the same call answers that waits."""
     problem: ProblemTold | None
@@ -74,8 +75,13 @@ class WaitForOperation(Query):
     """Seconds; the answer comes once it is over, or after these."""
 
 
-async def perform(
-    request: web.Request, kind: Kind, model: str | None, asked: Form, work: Work
+async def perform(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and how it is done
+    request: web.Request,
+    kind: Kind,
+    model: str | None,
+    asked: Form,
+    work: Work,
+    how_far: HowFar | None = None,
 ) -> web.Response:
     """Do work, or find that its Idempotency-Key has begun it, and answer with its result, or with an operation.
 
@@ -86,7 +92,7 @@ async def perform(
     identity = f"{request.path} {asked.model_dump_json()}"
     job = jobs.begun_by(key, identity) if key else None
     if job is None:
-        job = jobs.begin(kind, model, work)
+        job = jobs.begin(kind, model, work, how_far)
         if key:
             jobs.remember(key, identity, job)
     if await job.until_over(patience):

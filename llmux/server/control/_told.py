@@ -78,6 +78,7 @@ def replica_told(replica: Replica, model: Model) -> ReplicaStatus:
         last_wake=wake_told(replica.last_wake),
         last_move=_move(replica.last_move),
         problem=problem_told(_problem_of(state)),
+        phase=replica.step and replica.step.phase,
     )
 
 

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { post } from "./api.js";
 import { html } from "./html.js";
 import { may } from "./llmux.js";
-import { bytes, depth, RISING, seconds, since, SINKING, STATES } from "./words.js";
+import { bytes, depth, phase, RISING, seconds, since, SINKING, STATES } from "./words.js";
 
 export function Models({ me, status, operations, now, report }) {
   const names = Object.keys(status.models);
@@ -38,7 +38,7 @@ function Card({ me, name, model, operation, now, report }) {
       <span class=${`state ${model.state}`}>${STATES[model.state]}</span>
     </header>
     <p class="quiet">for ${since(model.since, now)}; ${model.state === "asleep" ? "asleep with" : "sleeps with"}: ${depth(model.eviction)}</p>
-    ${(moving || busy || operation) && html`<${Progress} operation=${operation} state=${model.state} />`}
+    ${(moving || busy || operation) && html`<${Progress} operation=${operation} move=${model.phase} />`}
     <dl>
       <dt>requests</dt><dd>${model.in_flight} answered, ${model.held} waiting${model.draining && ", new ones refused (it drains)"}</dd>
       ${model.checkpoint && html`<dt>checkpoint</dt><dd>${bytes(model.checkpoint.bytes)}, ${since(model.checkpoint.created_at, now)} old</dd>`}
@@ -67,11 +67,12 @@ function Buttons({ name, model, still, busy, order }) {
     <button type="button" title="Pinned, it sleeps for nobody" aria-pressed=${model.pinned} disabled=${busy} onClick=${() => order(model.pinned ? "unpin" : "pin")} aria-label=${`Pin ${name}`}>${model.pinned ? "Pinned" : "Pin"}</button>`;
 }
 
-function Progress({ operation, state }) {
-  const parts = [STATES[operation?.phase] ?? operation?.phase?.replaceAll("_", " ") ?? STATES[state]];
-  if (operation?.bytes) parts.push(`${bytes(operation.bytes)}${operation.bytes_in_all ? ` of ${bytes(operation.bytes_in_all)}` : " written"}`);
-  if (operation?.eta_seconds) parts.push(`about ${seconds(operation.eta_seconds)} left`);
-  const told = parts.join(", ");
+/** How far a move is: by the operation that somebody has asked for, or, where the policy decided, by what it is at alone. */
+function Progress({ operation, move }) {
+  const at = operation?.phase ?? move;
+  const written = operation?.bytes && `${bytes(operation.bytes)}${operation.bytes_in_all ? ` of ${bytes(operation.bytes_in_all)}` : " written"}`;
+  const left = operation?.eta_seconds && `about ${seconds(operation.eta_seconds)} left`;
+  const told = at ? [phase(at), written, left].filter(Boolean).join(", ") : "on its way";
   return html`<div class="progress">
     <progress aria-label=${told} max="100" value=${operation?.percent ?? undefined}></progress>
     <span class="quiet">${told}</span>

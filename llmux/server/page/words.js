@@ -56,5 +56,18 @@ export const STATES = {
   failed: "failed",
 };
 
+/** What a move is at, as operations and replicas tell it; other names speak for themselves. */
+const PHASES = {
+  waiting: "waiting for room",
+  engine_sleep: "letting go of its weights",
+  dump: "being written to disk",
+  end: "ending its processes",
+  restore: "being restored",
+  health: "until it answers",
+  wake: "taking up its weights",
+};
+
+export const phase = (name) => PHASES[name] ?? STATES[name] ?? name.replaceAll("_", " ");
+
 export const RISING = ["starting", "waking"];
 export const SINKING = ["draining", "going_to_sleep", "deepening"];

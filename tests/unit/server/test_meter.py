@@ -39,10 +39,11 @@ async def test_a_measurement_is_in_the_record_at_once(tmp_path, replica):
 async def test_it_outlives_a_restart(tmp_path, replica):
     path = tmp_path / "state" / "measured.json"
     meter = await opened(path, replica)
-    meter.moved(replica, wake_of(Process.CHECKPOINT), 1.5)
+    meter.moved(replica, wake_of(Process.CHECKPOINT), 1.5, {"restore": 1.0, "health": 0.5})
     meter.weighed(replica, awake=7)
     meter.weighed(replica, asleep=3, disk=2)
     await meter.keep()
+    assert replica.takes.parts == {"wake:checkpoint/restore": 1.0, "wake:checkpoint/health": 0.5}
     assert [each.name for each in path.parent.iterdir()] == ["measured.json"]
     later = Replica("m", "m", None, NotStarted(since=0.0))
     await opened(path, later)

@@ -30,6 +30,16 @@ def test_a_step_that_fails_is_timed_too():
     assert set(phases) == {"health"}
 
 
+def test_whoever_records_is_told_what_begins_and_that_it_has_ended():
+    told = []
+    with recorded(told.append):
+        with phase("restore"):
+            took("frozen", 1.0)
+        with pytest.raises(ValueError, match="boom"), phase("health"):
+            raise ValueError("boom")
+    assert told == ["restore", "", "health", ""]
+
+
 async def test_records_do_not_mix():
     async def one(name):
         with recorded() as phases:

@@ -29,13 +29,15 @@ async def test_work_can_be_begun_and_looked_at_later(house, gate):
     assert (begun.status, operation["status"], operation["kind"]) == (202, "under_way", "sleep")
     where = begun.headers["Location"]
     seen = (await house.call("GET", where)).json
-    assert (seen["phase"], seen["result"], seen["problem"]) == ("going_to_sleep", None, None)
+    assert (seen["phase"], seen["result"], seen["problem"]) == ("dump", None, None)
+    assert (await house.call("GET", "/control/models/m")).json["phase"] == "dump"
     assert 0 <= seen["percent"] < 100
     assert seen["eta_seconds"] > 0
     gate.set()
     over = (await house.call("GET", f"{where}?wait=10")).json
     assert (over["status"], over["percent"], over["result"]["state"]) == ("done", 100, "asleep")
     assert over["result"]["checkpoint"]["bytes"] == 7
+    assert (await house.call("GET", "/control/models/m")).json["phase"] is None
     listed = (await house.call("GET", "/control/operations")).json["operations"]
     assert [(each["kind"], each["status"]) for each in listed] == [("sleep", "done"), ("wake", "done")]
 
