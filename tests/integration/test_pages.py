@@ -20,7 +20,7 @@ from blocks import ROOT, SHELL, Block, blocks
 
 from llmux.server.scheduling.measured import Measured
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 
 CLIENTS = "docs/apis.md"
 WELL = "(00.000029) Version: 4.2.1 (gitid 0)\n(00.300000) Restore finished successfully. Tasks resumed.\n"
@@ -123,6 +123,6 @@ def test_the_commands_of_a_page_work(page, home):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=280,
+        timeout=550,
     )
     assert done.returncode == 0, done.stdout

@@ -15,7 +15,7 @@ import pytest
 from blocks import ROOT
 from playwright.sync_api import Browser, Page, sync_playwright
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 WINDOWS = (("light", 1280), ("dark", 390))
