@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import debian, images, python
+from . import debian, images, python, stand_in
 from . import engine as engines
 from .paths import CACHE, ENGINE, ROOT, VENV
 from .shell import SetupError, environment, exclusively, hand_over, say, step
@@ -72,6 +72,7 @@ def _dev(_options: argparse.Namespace) -> int:
     with exclusively(_LOCK):
         python.make_venv()
         python.fetch_pycriu()
+        stand_in.build()
     return 0
 
 
@@ -169,7 +170,7 @@ _COMMANDS = {
     "clean": _clean,
 }
 _HELP = {
-    "dev": "the virtual environment and pycriu: enough for the unit tests and linters",
+    "dev": "the virtual environment, pycriu and a stand-in for NVIDIA's driver library: enough for the unit tests and linters",
     "all": "all that the demo and the tests need",
     "image": "rebuild the image after a change of the code",
     "run": "everything, then COMMAND with DOCKER_HOST set, then stop the private engine if nobody else uses it",

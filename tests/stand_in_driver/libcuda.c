@@ -1,0 +1,366 @@
+/* A STAND-IN for NVIDIA's libcuda.so.1, for tests: no GPU, no driver, nothing of NVIDIA's is in it.
+ *
+ * It has the checkpoint API's states, errors, delays and the locks' semantics as NVIDIA documents them
+ * (docs.nvidia.com, CUDA Driver API, "CUDA Checkpointing"), and as much of the rest as a test's process needs to have CUDA state.
+ * What it shows is that its callers keep to that documentation; it shows nothing about a GPU.
+ *
+ * All is kept in files of the directory that LLMUX_STAND_IN_CUDA names, each beginning with a process's id in its own
+ * PID namespace (the innermost, since callers may be outside of it), so that tests read and change it:
+ *   ID.state            running, locked, checkpointed, failed: there once the process has a context
+ *   ID.gpu              the UUID of its GPU, 32 hexadecimal digits
+ *   ID.busy             while it is there the GPU is at work, and a lock waits
+ *   ID.fail-CALL        a CUresult that CALL (get-state, lock, checkpoint, restore, unlock) answers with, and, after a blank, the state
+ *                       that the process has then
+ *   ID.delay-CALL       milliseconds that CALL takes
+ *   gpus                the UUIDs of the GPUs, a line each; one of zeros where it is not there
+ *   version             what cuDriverGetVersion says; 13000 where it is not there
+ *   init                what cuInit answers; 0 where it is not there
+ *   log                 what has been done, a line each: CALL ID RESULT
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef int CUresult;
+
+enum {
+	SUCCESS = 0,
+	INVALID_VALUE = 1,
+	NOT_INITIALIZED = 3,
+	NO_DEVICE = 100,
+	ILLEGAL_STATE = 401,
+	NOT_READY = 600,
+};
+
+struct lock_args { unsigned int timeout_ms, reserved0; uint64_t reserved1[7]; };
+struct gpu_pair { unsigned char old[16], new[16]; };
+struct restore_args { struct gpu_pair *pairs; unsigned int count; char reserved[44]; uint64_t reserved1; };
+struct plain_args { uint64_t reserved[8]; };
+
+_Static_assert(sizeof(struct lock_args) == 64, "64 bytes, as documented");
+_Static_assert(sizeof(struct restore_args) == 64, "64 bytes, as documented");
+_Static_assert(sizeof(struct plain_args) == 64, "64 bytes, as documented");
+
+static const char *const STATES[] = { "running", "locked", "checkpointed", "failed" };
+enum { RUNNING, LOCKED, CHECKPOINTED, FAILED, NONE = -1 };
+
+static int initialized;
+
+static void rest(long milliseconds)
+{
+	struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
+
+	nanosleep(&time, NULL);
+}
+
+/* ---- the files ---- */
+
+static int path_of(char *path, size_t size, const char *format, va_list list)
+{
+	const char *directory = getenv("LLMUX_STAND_IN_CUDA");
+	int length;
+
+	if (!directory)
+		return -1;
+	length = snprintf(path, size, "%s/", directory);
+	vsnprintf(path + length, size - length, format, list);
+	return 0;
+}
+
+static int read_file(char *text, size_t size, const char *format, ...)
+{
+	char path[4096];
+	va_list list;
+	ssize_t length;
+	int fd, failed;
+
+	va_start(list, format);
+	failed = path_of(path, sizeof(path), format, list);
+	va_end(list);
+	if (failed || (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+		return -1;
+	length = read(fd, text, size - 1);
+	close(fd);
+	text[length < 0 ? 0 : length] = '\0';
+	return length < 0 ? -1 : 0;
+}
+
+static void write_file(const char *text, int flags, const char *format, ...)
+{
+	char path[4096];
+	va_list list;
+	int fd, failed;
+
+	va_start(list, format);
+	failed = path_of(path, sizeof(path), format, list);
+	va_end(list);
+	if (failed || (fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666)) < 0)
+		return;
+	if (write(fd, text, strlen(text)) < 0)
+		perror(path);
+	close(fd);
+}
+
+static long number_in(const char *name, long otherwise)
+{
+	char text[64];
+
+	return read_file(text, sizeof(text), "%s", name) ? otherwise : strtol(text, NULL, 10);
+}
+
+/* ---- the processes ---- */
+
+/* Return the id that a process has in its own PID namespace, or 0 where there is none. */
+static int innermost(int pid)
+{
+	char path[64], line[256];
+	int id = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (!(file = fopen(path, "re")))
+		return 0;
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, "NSpid:", 6))
+			for (char *word = strtok(line + 6, "\t \n"); word; word = strtok(NULL, "\t \n"))
+				id = atoi(word);
+	fclose(file);
+	return id;
+}
+
+static int state_of(int id)
+{
+	char text[64];
+
+	if (!id || read_file(text, sizeof(text), "%d.state", id))
+		return NONE;
+	for (int state = RUNNING; state <= FAILED; state++)
+		if (!strncmp(text, STATES[state], strlen(STATES[state])))
+			return state;
+	return NONE;
+}
+
+/* By a rename: others read it all the time. */
+static void become(int id, const char *state)
+{
+	const char *directory = getenv("LLMUX_STAND_IN_CUDA");
+	char new[4096], path[4096];
+
+	write_file(state, O_TRUNC, "%d.state.new", id);
+	snprintf(new, sizeof(new), "%s/%d.state.new", directory ? directory : "", id);
+	snprintf(path, sizeof(path), "%s/%d.state", directory ? directory : "", id);
+	if (rename(new, path))
+		perror(path);
+}
+
+static CUresult done(const char *call, int id, CUresult result)
+{
+	char line[128];
+
+	snprintf(line, sizeof(line), "%s %d %d\n", call, id, result);
+	write_file(line, O_APPEND, "log");
+	return result;
+}
+
+/* Take the time that a test wants, and give the answer that it wants; -1: the one that is due. */
+static CUresult told(const char *call, int id)
+{
+	char text[64], name[64], *state;
+	CUresult result;
+
+	snprintf(name, sizeof(name), "%d.delay-%s", id, call);
+	rest(number_in(name, 0));
+	if (read_file(text, sizeof(text), "%d.fail-%s", id, call))
+		return -1;
+	result = (CUresult)strtol(text, &state, 10);
+	if (*state == ' ')
+		become(id, state + 1);
+	return result;
+}
+
+static CUresult step(const char *call, int pid, int from, int to)
+{
+	int id = innermost(pid), state = state_of(id);
+	CUresult result;
+
+	if (!initialized)
+		return NOT_INITIALIZED;
+	if (state == NONE)
+		return done(call, id, INVALID_VALUE);
+	if ((result = told(call, id)) >= 0)
+		return done(call, id, result);
+	if (state != from)
+		return done(call, id, ILLEGAL_STATE);
+	become(id, STATES[to]);
+	return done(call, id, SUCCESS);
+}
+
+static int zeroed(const void *bytes, size_t size)
+{
+	for (size_t index = 0; index < size; index++)
+		if (((const char *)bytes)[index])
+			return 0;
+	return 1;
+}
+
+/* ---- the API that has CUDA state come about ---- */
+
+CUresult cuInit(unsigned int flags)
+{
+	long result = number_in("init", SUCCESS);
+
+	if (flags)
+		return INVALID_VALUE;
+	if (!getenv("LLMUX_STAND_IN_CUDA"))
+		return NO_DEVICE;
+	initialized = result == SUCCESS;
+	return (CUresult)result;
+}
+
+CUresult cuDriverGetVersion(int *version)
+{
+	*version = (int)number_in("version", 13000);
+	return SUCCESS;
+}
+
+CUresult cuDeviceGet(int *device, int ordinal)
+{
+	*device = ordinal;
+	return ordinal == 0 ? SUCCESS : INVALID_VALUE;
+}
+
+static int known_gpu(const char *uuid)
+{
+	char text[4096];
+
+	if (read_file(text, sizeof(text), "gpus"))
+		return !strcmp(uuid, "00000000000000000000000000000000");
+	return strstr(text, uuid) != NULL;
+}
+
+CUresult cuDevicePrimaryCtxRetain(void **context, int device)
+{
+	char gpus[33] = "00000000000000000000000000000000";
+	int id = innermost(getpid());
+
+	if (!initialized)
+		return NOT_INITIALIZED;
+	read_file(gpus, sizeof(gpus), "gpus");
+	write_file(gpus, O_TRUNC, "%d.gpu", id);
+	become(id, STATES[RUNNING]);
+	*context = &initialized;
+	return SUCCESS;
+}
+
+/* As any call that would change something on a GPU, it waits until the process is neither locked nor checkpointed. */
+CUresult cuCtxSynchronize(void)
+{
+	int state;
+
+	while ((state = state_of(innermost(getpid()))) == LOCKED || state == CHECKPOINTED)
+		rest(2);
+	return state == RUNNING ? SUCCESS : ILLEGAL_STATE;
+}
+
+/* ---- the checkpoint API ---- */
+
+#ifndef WITHOUT_CHECKPOINT_API
+
+CUresult cuCheckpointProcessGetState(int pid, int *state)
+{
+	int id = innermost(pid), found = state_of(id);
+	CUresult result;
+
+	if (!initialized)
+		return NOT_INITIALIZED;
+	if (found == NONE)
+		return INVALID_VALUE;
+	if ((result = told("get-state", id)) >= 0)
+		return result;
+	*state = found;
+	return SUCCESS;
+}
+
+CUresult cuCheckpointProcessGetRestoreThreadId(int pid, int *tid)
+{
+	if (!initialized)
+		return NOT_INITIALIZED;
+	if (state_of(innermost(pid)) == NONE)
+		return INVALID_VALUE;
+	*tid = pid;
+	return SUCCESS;
+}
+
+CUresult cuCheckpointProcessLock(int pid, struct lock_args *args)
+{
+	int id = innermost(pid);
+	unsigned int waited = 0;
+	char text[8];
+
+	if (args && (args->reserved0 || !zeroed(args->reserved1, sizeof(args->reserved1))))
+		return INVALID_VALUE;
+	for (; state_of(id) == RUNNING && !read_file(text, sizeof(text), "%d.busy", id); waited += 5) {
+		if (args && args->timeout_ms && waited >= args->timeout_ms)
+			return done("lock", id, NOT_READY);
+		rest(5);
+	}
+	return step("lock", pid, RUNNING, LOCKED);
+}
+
+CUresult cuCheckpointProcessCheckpoint(int pid, struct plain_args *args)
+{
+	if (args && !zeroed(args, sizeof(*args)))
+		return INVALID_VALUE;
+	return step("checkpoint", pid, LOCKED, CHECKPOINTED);
+}
+
+static void hexadecimal(const unsigned char *uuid, char *text)
+{
+	for (int index = 0; index < 16; index++)
+		snprintf(text + 2 * index, 3, "%02x", uuid[index]);
+}
+
+/* Give the process the GPU that the pairs say; all that it has must be in them, and the new one here. */
+static CUresult remap(int id, const struct restore_args *args)
+{
+	char has[33] = "", old[33], new[33];
+
+	read_file(has, sizeof(has), "%d.gpu", id);
+	for (unsigned int index = 0; index < args->count; index++) {
+		hexadecimal(args->pairs[index].old, old);
+		hexadecimal(args->pairs[index].new, new);
+		if (!strcmp(has, old) && known_gpu(new)) {
+			write_file(new, O_TRUNC, "%d.gpu", id);
+			return SUCCESS;
+		}
+	}
+	return INVALID_VALUE;
+}
+
+CUresult cuCheckpointProcessRestore(int pid, struct restore_args *args)
+{
+	int id = innermost(pid);
+
+	if (args && (!zeroed(args->reserved, sizeof(args->reserved)) || args->reserved1))
+		return INVALID_VALUE;
+	if (args && args->count && state_of(id) == CHECKPOINTED && remap(id, args) != SUCCESS)
+		return done("restore", id, INVALID_VALUE);
+	return step("restore", pid, CHECKPOINTED, LOCKED);
+}
+
+CUresult cuCheckpointProcessUnlock(int pid, struct plain_args *args)
+{
+	if (args && !zeroed(args, sizeof(*args)))
+		return INVALID_VALUE;
+	return step("unlock", pid, LOCKED, RUNNING);
+}
+
+#endif
