@@ -14,14 +14,15 @@ _COUNTED = ("Pss_Anon:", "Pss_Shmem:")
 
 def of_tree(pid: int, proc: Path = _PROC) -> int:
     """Return the bytes of this process and all below it; a process that ends meanwhile counts nothing."""
-    return sum(_of_one(each, proc) for each in _tree(pid, proc))
+    return sum(_of_one(each, proc) for each in tree(pid, proc))
 
 
-def _tree(pid: int, proc: Path) -> Iterator[int]:
+def tree(pid: int, proc: Path = _PROC) -> Iterator[int]:
+    """Yield this process and all below it, parents first."""
     yield pid
     for children in _read_all((proc / str(pid) / "task").glob("*/children")):
         for child in children.split():
-            yield from _tree(int(child), proc)
+            yield from tree(int(child), proc)
 
 
 def _of_one(pid: int, proc: Path) -> int:

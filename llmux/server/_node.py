@@ -27,8 +27,8 @@ def look(images_dir: Path, environ: Mapping[str, str] = os.environ) -> Found:
 def _host_memory(root: Path) -> Quantity:
     """Return the smallest of the machine's memory and the limits of our control group and those above it."""
     total = Quantity(_mem_total(root / "proc/meminfo"), "the machine's memory")
-    limits = (Quantity(limit, f"the control group's limit, {path}") for path, limit in _limits(root))
-    return min((total, *limits), key=lambda each: each.amount)
+    groups = (Quantity(limit, f"the control group's limit, {path}") for limit, path in limits(root))
+    return min((total, *groups), key=lambda each: each.amount)
 
 
 def _mem_total(meminfo: Path) -> int:
@@ -36,7 +36,8 @@ def _mem_total(meminfo: Path) -> int:
     return next(int(words[1]) * 1024 for words in fields if words[0] == "MemTotal:")
 
 
-def _limits(root: Path) -> Iterator[tuple[Path, int]]:
+def limits(root: Path) -> Iterator[tuple[int, Path]]:
+    """Yield the limits of our control group and those above it, each with its file."""
     for path in _limit_files(root):
         try:
             text = path.read_text("ascii").strip()
@@ -45,7 +46,7 @@ def _limits(root: Path) -> Iterator[tuple[Path, int]]:
         ):  # the group is shown by its path outside this container, or its file system is not mounted
             continue
         if text != "max" and int(text) < _NO_LIMIT:
-            yield path, int(text)
+            yield int(text), path
 
 
 def _limit_files(root: Path) -> Iterator[Path]:

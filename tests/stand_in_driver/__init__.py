@@ -60,11 +60,22 @@ class StandIn:
         return lines
 
     def counts(self, pid: int) -> bool:
-        """Say whether the process goes on counting."""
-        counter = self.directory / f"{pid}.count"
-        before = counter.read_text() if counter.exists() else ""
-        for _ in range(40):
+        """Say whether the process goes on counting; that it does not shows in seconds."""
+        return self._moves(pid, 5.0)
+
+    def stands_still(self, pid: int) -> bool:
+        """Say whether the process waits for its GPU, as far as a fifth of a second shows it."""
+        return not self._moves(pid, 0.2)
+
+    def _moves(self, pid: int, seconds: float) -> bool:
+        before = self._count(pid)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
             time.sleep(0.01)
-            if counter.exists() and counter.read_text() not in {before, ""}:
+            if self._count(pid) not in {before, ""}:
                 return True
         return False
+
+    def _count(self, pid: int) -> str:
+        counter = self.directory / f"{pid}.count"
+        return counter.read_text() if counter.exists() else ""

@@ -1,5 +1,9 @@
 """The CUDA state of other processes: moved into host memory and back by NVIDIA's driver.
 
-__main__.py      llmux-cuda-checkpoint, which speaks cuda-checkpoint's command line; only there is the driver's library loaded
-_suspend.py      the processes of one engine, all or none, by that program or NVIDIA's
+suspend.py     the processes of one engine, all or none, by NVIDIA's cuda-checkpoint or ours
+_plan.py       in which order several go and come
+_room.py       what is on GPUs, and whether host memory can take it
+__main__.py    llmux-cuda-checkpoint, which speaks cuda-checkpoint's command line; it alone loads the driver's library, by _libcuda.py
+
+Nothing is imported here: the program is to start fast.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from llmux.server._effect_errors import EffectError
@@ -9,6 +10,10 @@ from llmux.server.cuda import _results
 from llmux.server.cuda._results import Result, State
 
 INITIALIZE = "initialize CUDA for"
+_NOT_STARTED = "Error initializing CUDA"
+_QUOTED = re.compile(r'"([^"\n]*)"')
+_TOLD = 300
+"""Characters of what a program says that are kept."""
 
 
 @dataclass(eq=False)
@@ -133,6 +138,20 @@ def error_of(action: str, pid: int, result: Result) -> CudaError:
     if action == INITIALIZE and kind is NoCudaState:
         kind, hint = CudaFailed, "The driver does not start: `nvidia-smi` and dmesg say more"
     return kind(action, pid, result.name, result.words, hint=hint)
+
+
+def error_said(action: str, pid: int, text: str) -> CudaError:
+    """Return the error that cuda-checkpoint has told: CUresult's words in quotes, at the end of a line."""
+    quoted = _QUOTED.search(text)
+    started = not text.startswith(_NOT_STARTED)
+    words = quoted[1] if quoted else text[:_TOLD]
+    return error_of(action if started else INITIALIZE, pid, _results.by_words(words))
+
+
+def no_room(pid: int, uuid: str, needed: int, free: int) -> GpuMemoryFull:
+    """Return the error of a process that would not fit on its GPU."""
+    words = f"it had {_gib(needed)} on {uuid}, where {_gib(free)} are free"
+    return GpuMemoryFull("restore", pid, "no room", words, hint="`nvidia-smi` says who has the rest")
 
 
 def lost(pid: int, state: State) -> CudaStateLost:

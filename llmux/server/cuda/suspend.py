@@ -1,0 +1,189 @@
+"""The CUDA state of one engine's processes: taken from the GPUs, all of it or nothing, and given back.
+
+    users(pid)                           the processes at and below this one that have loaded the driver's library
+    await suspend(settings, pids)        what they had on the GPUs is in host memory; raises, having given it back, where that fails
+    await resume(settings, pids)         they run on, wherever each has come to
+
+Each call of the driver is a process of its own, NVIDIA's cuda-checkpoint or ours, so that one that hangs can be ended. It is llmux's child, in llmux's own
+namespaces, and names processes by their ids there: as CRIU's plugin does that dumps a container from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmux.server import _memory
+from llmux.server._effect_errors import EffectError, TookTooLong
+from llmux.server._process import run
+from llmux.server.cuda import _plan, _room
+from llmux.server.cuda._command import Operation
+from llmux.server.cuda._plan import Step
+from llmux.server.cuda._results import State, state_of
+from llmux.server.cuda.errors import HostMemoryLacking, NoCudaState, error_said, no_room
+
+log = logging.getLogger(__name__)
+
+PROGRAM = "cuda-checkpoint"
+OURS = (sys.executable, "-P", "-m", "llmux.server.cuda")
+"""Without the directory that llmux was started in on its path: it may be anybody's."""
+_ASK_TIMEOUT = 60.0
+_LIBRARY = "libcuda.so"
+_FREED_WITHIN = 10.0
+"""Seconds for a GPU's memory to be free again that another engine has just left."""
+
+
+def program_of(configured: str | None) -> tuple[str, ...]:
+    """Return the program that calls the driver: the configured one, else NVIDIA's where PATH has it, else ours."""
+    found = shutil.which(configured or PROGRAM)
+    return (found,) if found else OURS
+
+
+@dataclass(frozen=True)
+class CudaSettings:
+    """How processes are suspended. Times in seconds."""
+
+    program: tuple[str, ...] = OURS
+    lock_timeout: float = 30.0
+    """For the work that the GPUs still have; an engine has been drained before."""
+    step_timeout: float = 900.0
+    """For one process to be moved out or back: hundreds of GB at some GB a second."""
+    on_gpus: Callable[[Collection[int]], Mapping[str, int]] = _room.on_gpus
+    free_on_gpus: Callable[[], Mapping[str, int]] = _room.free_on_gpus
+    host_memory: Callable[[], int] = _room.host_memory
+
+
+def users(pid: int, proc: Path = Path("/proc")) -> tuple[int, ...]:
+    """Return the processes of this tree that have loaded the driver's library, suspended or not; parents first."""
+    return tuple(each for each in _memory.tree(pid, proc) if _has_loaded(proc / str(each) / "maps"))
+
+
+def _has_loaded(maps: Path) -> bool:
+    try:
+        with maps.open(encoding="utf-8", errors="replace") as lines:
+            return any(_LIBRARY in line for line in lines)
+    except OSError:  # it has ended
+        return False
+
+
+async def suspend(settings: CudaSettings, pids: Iterable[int]) -> Mapping[str, int]:
+    """Take the CUDA state of these processes from the GPUs; return what was on each, in bytes, as far as it is known.
+
+    Raises NoCudaState where none has any, HostMemoryLacking before anything is done, and the driver's errors; all run on then,
+    but for what a second error says, which is the first one's cause.
+    """
+    states = await _states(settings, pids)
+    had = await asyncio.to_thread(settings.on_gpus, states.keys())
+    await _check_host_memory(settings, sum(had.values()))
+    try:
+        await _carry_out(settings, _plan.suspend(states))
+    except EffectError as error:
+        log.warning("CUDA: %s; what has been suspended is resumed", error)
+        await resume(settings, states)
+        raise
+    still = await asyncio.to_thread(settings.on_gpus, states.keys())
+    if still:
+        log.warning("CUDA: NVML still sees memory of processes that are suspended: %s", still)
+    return had
+
+
+async def resume(
+    settings: CudaSettings, pids: Iterable[int], needed: Mapping[str, int] | None = None
+) -> None:
+    """Have these processes run on, wherever each has come to; those without CUDA state are left alone.
+
+    `needed` is what they had on each GPU. Raises GpuMemoryFull before anything is done, CudaStateLost and the driver's errors.
+    """
+    try:
+        states = await _states(settings, pids)
+    except NoCudaState:
+        return
+    if State.CHECKPOINTED in states.values():
+        await _wait_for_gpu_memory(settings, next(iter(states)), needed or {})
+    await _carry_out(settings, _plan.resume(states))
+
+
+async def _states(settings: CudaSettings, pids: Iterable[int]) -> Mapping[int, State]:
+    """Ask all before one is locked: the driver may answer nothing about another then (cuda-checkpoint's issue 30)."""
+    states: dict[int, State] = {}
+    without = None
+    for pid in pids:
+        try:
+            states[pid] = await _state(settings, pid)
+        except NoCudaState as error:
+            without = error
+    if not states:
+        raise without or NoCudaState(
+            "suspend", 0, "no process", "none has loaded libcuda", hint="Use 'keep_running' or 'checkpoint'"
+        )
+    return states
+
+
+async def _state(settings: CudaSettings, pid: int) -> State:
+    said = await _call(settings, Operation.GET_STATE, pid, "--get-state", timeout=_ASK_TIMEOUT)
+    state = state_of(said)
+    if state is None:
+        raise error_said("read the state of", pid, f'"{said}"')
+    return state
+
+
+async def _carry_out(settings: CudaSettings, steps: Iterable[Step]) -> None:
+    for step in steps:
+        began = time.monotonic()
+        more: tuple[str, ...] = ()
+        if step.operation is Operation.LOCK:
+            more = ("--timeout", str(int(settings.lock_timeout * 1000)))
+        words = ("--action", step.operation.value, *more)
+        await _call(settings, step.operation, step.pid, *words, timeout=settings.step_timeout)
+        log.info("CUDA: %s in %.2f s", step, time.monotonic() - began)
+
+
+async def _call(
+    settings: CudaSettings,
+    operation: Operation,
+    pid: int,
+    *words: str,
+    timeout: float,  # noqa: ASYNC109 - the time-out ends the program, which asyncio.timeout alone would not
+) -> str:
+    """Run the program and return what it says. Raises what the driver refuses."""
+    argv = (*settings.program, *words, "--pid", str(pid))
+    try:
+        done = await run(argv, timeout=timeout, env=os.environ)
+    except TookTooLong as error:
+        error.hint = "The driver hangs: processes that share GPU memory (NCCL) may wait for each other; see docs/gpu.md"
+        raise
+    said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
+    if done.code != 0:
+        raise error_said(operation.value, pid, said or f"it ended with {done.code}")
+    return said
+
+
+async def _check_host_memory(settings: CudaSettings, needed: int) -> None:
+    available = await asyncio.to_thread(settings.host_memory)
+    if needed > available:
+        hint = "Use weights 'discard', so that less is on the GPUs, or 'checkpoint' or 'stop'; or let other models sleep deeper"
+        raise HostMemoryLacking(needed, available, hint=hint)
+    if not needed:
+        log.warning("CUDA: NVML does not say what the processes have on GPUs: host memory is not checked")
+
+
+async def _wait_for_gpu_memory(settings: CudaSettings, pid: int, needed: Mapping[str, int]) -> None:
+    """Return once there is room: a restore that finds none breaks the process for good (cuda-checkpoint's issue 44)."""
+    until = time.monotonic() + _FREED_WITHIN
+    while lacking := _lacking(needed, await asyncio.to_thread(settings.free_on_gpus)):
+        if time.monotonic() > until:
+            raise no_room(pid, *lacking)
+        await asyncio.sleep(0.25)
+
+
+def _lacking(needed: Mapping[str, int], free: Mapping[str, int]) -> tuple[str, int, int] | None:
+    """Return the first GPU that has too little, with what is needed and what is free."""
+    found = ((uuid, size, free[uuid]) for uuid, size in needed.items() if free.get(uuid, size) < size)
+    return next(found, None)
