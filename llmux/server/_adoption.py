@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from llmux.server.errors import ServerError
 
 logger = logging.getLogger(__name__)
 
+_ASLEEP: Mapping[str, Process] = {"asleep": Process.KEEP_RUNNING, "suspended": Process.CUDA_SUSPEND}
 _HEALTHY_WITHIN = 5.0
 """Seconds for an engine that was serving to say so."""
 
@@ -144,9 +145,8 @@ async def _ask_to_end(sandbox: Sandbox, pid: int) -> None:
 
 
 def _sleep(record: Record) -> Eviction | None:
-    if record.doing != "asleep":
-        return None
-    return Eviction(record.weights or Weights.RETAIN, Process.KEEP_RUNNING)
+    process = _ASLEEP.get(record.doing)
+    return Eviction(record.weights or Weights.RETAIN, process) if process else None
 
 
 def _home() -> str:

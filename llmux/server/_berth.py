@@ -37,7 +37,7 @@ _SOCKET = "socket"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-Doing = Literal["busy", "serving", "asleep"]
+Doing = Literal["busy", "serving", "asleep", "suspended"]
 
 
 class _Part(BaseModel):
@@ -75,7 +75,7 @@ class Record(_Part):
     engine: Task | None = None
     """By its id in the sandbox."""
     doing: Doing = "busy"
-    """`busy` is in the middle of a start, a wake, or a way to sleep."""
+    """`busy` is in the middle of a start, a wake, or a way to sleep; `suspended` sleeps with what it had on GPUs in host memory."""
     weights: Weights | None = None
     """What an engine that sleeps has done with them."""
 

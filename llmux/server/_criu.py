@@ -54,6 +54,8 @@ _HOOK = "llmux-criu-hook"
 STAGES = Path(__file__).with_name("criu_stages.sh")
 """criu's action script: calls the hook, whose path is in HOOK_VARIABLE, at the stages that need it."""
 HOOK_VARIABLE = "LLMUX_CRIU_HOOK"
+_OUR_CUDA_CHECKPOINT = Path(__file__).with_name("cuda") / "bin"
+_PYTHON_VARIABLE = "LLMUX_PYTHON"
 
 # linux/capability.h. CAP_SYS_ADMIN includes CAP_CHECKPOINT_RESTORE.
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 19: "CAP_SYS_PTRACE", 21: "CAP_SYS_ADMIN"}
@@ -257,8 +259,11 @@ def _environment(settings: CriuSettings, sandbox: Sandbox) -> Mapping[str, str]:
     # Lets a rebuild mount a copy over a file that has changed since the dump: nobody else sees this mount.
     env[PRIVATE_MOUNTS_VARIABLE] = sandbox.mount_namespace
     env[HOOK_VARIABLE] = settings.hook_path
+    # The plugin looks for `cuda-checkpoint` along PATH: the configured one first, ours last.
+    env["PATH"] = f"{env.get('PATH', os.defpath)}:{_OUR_CUDA_CHECKPOINT}"
+    env[_PYTHON_VARIABLE] = sys.executable
     if settings.cuda_checkpoint_path and Path(settings.cuda_checkpoint_path).is_absolute():
-        env["PATH"] = f"{Path(settings.cuda_checkpoint_path).parent}:{env.get('PATH', os.defpath)}"
+        env["PATH"] = f"{Path(settings.cuda_checkpoint_path).parent}:{env['PATH']}"
     return env
 
 

@@ -70,8 +70,11 @@ class Life(Protocol):
     async def quieten(self, weights: Weights) -> None:
         """Make it let go of its weights, as far as `weights` says."""
 
+    async def suspend(self, weights: Weights) -> None:
+        """Take all that it has on GPUs into host memory, once it has been made quiet; it is as before where this fails."""
+
     async def resume(self, weights: Weights) -> None:
-        """Make it serve again after `quieten`, or make sure that it does."""
+        """Make it serve again after `quieten` or `suspend`, or make sure that it does."""
 
     async def put_by(self) -> None:
         """Have it write down what its next start can take up, before it is stopped; that it cannot is no reason not to."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +19,15 @@ from yarl import URL
 from llmux.server import _criu, _memory, engines
 from llmux.server._berth import Doing
 from llmux.server._criu import CriuSettings
-from llmux.server._effect_errors import DumpFailed, EngineRefused, EngineUnreachable
+from llmux.server._effect_errors import EffectError, EngineRefused, EngineUnreachable
 from llmux.server._facts import Name, names_of, remove, sandbox_facts, task_in
 from llmux.server._log_tail import last_lines
 from llmux.server._model import Weights
-from llmux.server._phases import took
+from llmux.server._phases import phase, took
 from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
+from llmux.server.cuda.errors import CudaDriverMissing, NoCudaState
+from llmux.server.cuda.suspend import CudaSettings, resume, suspend, users
 from llmux.server.engines import Engine
 from llmux.server.errors import EngineEnded, EngineHung, EngineNotHealthy, Problem
 
@@ -79,6 +82,11 @@ class EngineLife:
     session: aiohttp.ClientSession = field(init=False)
     """What requests go through; another one after each sleep."""
     control: aiohttp.ClientSession = field(default_factory=engines.open_session)
+    cuda: CudaSettings = field(default_factory=CudaSettings)
+    suspended: bool = False
+    """Whether its processes may have left their GPUs; each is asked before it serves again."""
+    on_gpus: Mapping[str, int] = field(default_factory=dict)
+    """What they had on each GPU by its UUID, in bytes, as far as it is known."""
     sockets: set[Name] = field(default_factory=set)
     """The names that its processes have bound, as far as they were seen: one that is killed leaves them."""
 
@@ -152,8 +160,32 @@ class EngineLife:
         await self.engine.sleep(self.control, weights)
         await self._note("asleep", weights)
 
+    async def suspend(self, weights: Weights) -> None:
+        await self._note("busy")
+        try:
+            await self._leave_gpus()
+        except EffectError:
+            await self._note("asleep", weights)
+            raise
+        await self._note("suspended", weights)
+
+    async def _leave_gpus(self) -> None:
+        """Move what its processes have on GPUs into host memory: all of them, or none."""
+        pids = await asyncio.to_thread(users, self.init_pid)
+        self.suspended = True  # until it is known that all run again
+        self.on_gpus = await suspend(self.cuda, pids)
+
+    async def come_back(self) -> None:
+        """Give its processes their GPUs again, where they have left them."""
+        if self.suspended:
+            with phase("cuda_resume"):
+                pids = await asyncio.to_thread(users, self.init_pid)
+                await resume(self.cuda, pids, self.on_gpus)
+            self.suspended = False
+
     async def resume(self, weights: Weights) -> None:
         await self._note("busy")
+        await self.come_back()
         await self.rouse(weights)
         await self.serves()
 
@@ -207,9 +239,12 @@ class EngineLife:
     async def dump(self, directory: Path) -> None:
         before = self.sandbox.berth.record if self.sandbox.berth else None
         await self._note("busy")
+        was_suspended = self.suspended
         try:
             await self._dump(directory)
-        except DumpFailed:  # it goes on as before
+        except EffectError:  # it goes on as before
+            if not was_suspended:
+                await self.come_back()
             if before:
                 await self._note(before.doing, before.weights)
             raise
@@ -223,9 +258,22 @@ class EngineLife:
         await self._disconnect()
         if not await wait_until_unconnected(self.port, _DISCONNECT):
             log.warning("%s: connections to port %d are open at its dump", self.name, self.port)
+        if not self.suspended:
+            await self._leave_gpus_for_dump()
         stats = await _criu.dump(self.criu, self.sandbox, self.pid, directory, self.name)
         if stats.frozen is not None:
             took("frozen", stats.frozen)
+
+    async def _leave_gpus_for_dump(self) -> None:
+        """Have CRIU find host memory only; that an engine uses no GPU is no reason not to dump it.
+
+        CRIU's plugin for CUDA leaves a process alone that is checkpointed already, and restores and unlocks it after its restore.
+        """
+        try:
+            with phase("cuda_suspend"):
+                await self._leave_gpus()
+        except (NoCudaState, CudaDriverMissing):
+            self.suspended = False
 
     async def memory(self) -> int:
         return await asyncio.to_thread(_memory.of_tree, self.init_pid)

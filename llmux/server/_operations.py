@@ -223,10 +223,17 @@ class Operations:
                     await life.put_by()
                     await self.end(replica)
             case Process.CUDA_SUSPEND:
-                raise EvictionRefused(replica.hands.refusal(eviction))
+                with phase("engine_sleep"):
+                    await life.quieten(eviction.weights)
+                await self._suspend(replica, life, eviction)
             case _:
                 assert_never(eviction.process)
         return False
+
+    async def _suspend(self, replica: Replica, life: Life, eviction: Eviction) -> None:
+        with phase("cuda_suspend"):
+            await life.suspend(eviction.weights)
+        self._meter.weighed(replica, asleep=await _memory_of(replica, life))
 
     async def _to_disk(self, replica: Replica, life: Life, eviction: Eviction, began: float) -> None:
         async with self._dumping:
@@ -250,6 +257,8 @@ class Operations:
                     await replica.hands.forget()
                     replica.stored = None
                     self._forgotten(replica, "it sleeps deeper, and starts cold")
+            case Process.CUDA_SUSPEND if eviction.process is Process.KEEP_RUNNING:
+                await self._suspend(replica, _living(replica), to)
             case Process.KEEP_RUNNING | Process.CUDA_SUSPEND:
                 raise EvictionRefused(f"{to} is no deeper than {eviction}")
             case _:

@@ -25,6 +25,7 @@ from llmux.server._phases import phase, took
 from llmux.server._ports import until_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
 from llmux.server.config import Config, ModelConfig, eviction_fault, replica_names
+from llmux.server.cuda.suspend import CudaSettings, program_of
 from llmux.server.engines import LOOPBACK, remote
 from llmux.server.engines.remote import RemoteHands
 from llmux.server.errors import CheckpointOfAnotherStart, NoCheckpoint, Problem, ServerError, StartRefused
@@ -73,6 +74,7 @@ class EngineHands:
         self._criu = criu
         self._adopted = False
         self._engine = engines.make(served_as, self._model, config.log_dir / f"{name}.log")
+        self._cuda = CudaSettings(program_of(criu.settings.cuda_checkpoint_path))
         command = self._engine.command({})
         self._log = command.log
         # The model's own variables, not the inherited ones: those differ between containers (HOSTNAME).
@@ -90,7 +92,9 @@ class EngineHands:
 
     def _adopted_life(self, sandbox: Sandbox, record: Record) -> EngineLife:
         engine = sandbox.adopt(record.engine.pid if record.engine else 0)
-        return self._life(sandbox, engine, record.started_at, record.log_began)
+        life = self._life(sandbox, engine, record.started_at, record.log_began)
+        life.suspended = record.doing == "suspended"
+        return life
 
     async def find(self) -> Stored | Problem | None:
         await self._recover()
@@ -196,9 +200,11 @@ class EngineHands:
                 )
             life = self._life(sandbox, child, checkpoint.facts.engine_started_at, log_began)
             life.restored_from = checkpoint.generation
+            life.suspended = True  # as it was dumped, unless CRIU's plugin has brought it back
             try:
                 async with _closed_unless_serving(life):
                     await life.moor()
+                    await life.come_back()
                     with phase("health"):
                         await life.until_healthy(self._model.timeouts.wake)
                     with phase("wake"):
@@ -222,7 +228,8 @@ class EngineHands:
     def _life(self, sandbox: Sandbox, child: Child, started_at: float, log_began: int) -> EngineLife:
         settings = self._criu.settings
         return EngineLife(
-            self._name, self._engine, settings, sandbox, child, self._log, log_began, started_at
+            *(self._name, self._engine, settings, sandbox, child, self._log, log_began, started_at),
+            cuda=self._cuda,
         )
 
     async def _newest(self) -> Checkpoint:

@@ -12,6 +12,8 @@ from pathlib import Path
 from llmux_setup import stand_in
 
 PROCESS = Path(__file__).with_name("process.py")
+ENGINE = Path(__file__).with_name("engine")
+"""For the PYTHONPATH of an engine: all of its processes then have CUDA state."""
 CUDA_STATE = "LLMUX_STAND_IN_CUDA"
 
 

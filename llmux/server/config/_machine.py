@@ -12,8 +12,8 @@ from llmux.server.config._models import ModelConfig
 from llmux.server.config._top import Config
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-_SUSPENDS_SINCE = 550
-"""The first branch of NVIDIA's driver that moves a process's GPU memory out (the README of cuda-checkpoint)."""
+_SUSPENDS_SINCE = 570
+"""The first branch of NVIDIA's driver with the calls of CUDA's checkpoint API (CUDA 12.8); 550 has them in its own program only, and without a lock that times out."""
 _NO_SLEEP_MODE = "--no-enable-sleep-mode"
 
 
@@ -49,12 +49,13 @@ def _missing_cuda(driver: Path) -> dict[Need, str]:
         return {
             Need.CUDA_DRIVER: f"'cuda_suspend' needs NVIDIA's driver, and there is none here ({driver} does not exist)"
         }
-    found = re.search(r"Kernel Module\D*(\d+)\.", text)
+    # "Kernel Module  570.86.15", and of the open ones "Open Kernel Module for x86_64  580.65.06"
+    found = re.search(r"Kernel Module.*?(\d+)\.\d+", text)
     if found and int(found[1]) < _SUSPENDS_SINCE:
         return {
             Need.CUDA_DRIVER: f"'cuda_suspend' needs NVIDIA's driver {_SUSPENDS_SINCE} or newer, and this one is {found[1]}"
         }
-    return {Need.CUDA_DRIVER: "'cuda_suspend' is not built yet"}
+    return {}
 
 
 def _missing_sleep_mode(model: ModelConfig, driver: Path) -> dict[Need, str]:

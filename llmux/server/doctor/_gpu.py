@@ -11,6 +11,7 @@ import pynvml
 from llmux.server.doctor._facts import Gpus
 
 _CALL = "cuCheckpointProcessCheckpoint"
+_OURS = "llmux-cuda-checkpoint"
 _PLUGIN = "cuda_plugin.so"
 _PLUGIN_DIRS = ("/usr/lib/criu", "/usr/local/lib/criu", "/usr/libexec/criu")
 
@@ -19,7 +20,7 @@ def look_at(plugin_dir: str | None, cuda_checkpoint: str | None) -> Gpus:
     """Return what is here; the two are what the configuration says."""
     places = (plugin_dir,) if plugin_dir else _PLUGIN_DIRS
     plugin = next((path for place in places if (path := Path(place) / _PLUGIN).exists()), None)
-    program = shutil.which(cuda_checkpoint or "cuda-checkpoint") or ""
+    program = next(filter(None, map(shutil.which, (cuda_checkpoint or "cuda-checkpoint", _OURS))), "")
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:

@@ -181,6 +181,9 @@ class RemoteLife:
     async def quieten(self, _weights: Weights) -> None:
         raise _no_sleep(self.access.name)
 
+    async def suspend(self, _weights: Weights) -> None:
+        raise _no_sleep(self.access.name)
+
     async def resume(self, weights: Weights) -> None:
         """Do nothing: it has not slept."""
 

@@ -52,7 +52,7 @@ LABELS = {
     "weights": "what the sleep did with the weights: `retain`, `offload`, `discard`",
     "process": "what it did with the process: `keep_running`, `checkpoint`, `stop`, `cuda_suspend`",
     "result": "`done` or `failed`; of sleeps also `reused`: the checkpoint was there already",
-    "phase": "of sleeps `drain`, `engine_sleep`, `dump`, `end`, and of the dump `frozen` and `capture`; of wakes `restore`, `health`, `wake`",
+    "phase": "of sleeps `drain`, `engine_sleep`, `cuda_suspend`, `dump`, `end`, and of the dump `frozen` and `capture`; of wakes `restore`, `cuda_resume`, `health`, `wake`",
     "what": "what failed: `sleep`, `wake`, `start`, `engine`, `request`; what was decided: `sleep`, `wake`, `deepen`",
     "who": "the policy's name, or `control` where somebody asked by hand",
     "event": "`made`, `reused` or `removed`",

@@ -23,6 +23,7 @@ from llmux.server._record import Model, Replica
 from llmux.server._rules import Drain, Rules, Sizes
 from llmux.server.errors import Problem, StartRefused
 from llmux.server.scheduling.fifo import Fifo
+from stand_in_driver import StandIn
 
 DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
 WARM = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
@@ -72,6 +73,10 @@ class FakeLife:
         await self.hands.step("quieten")
         self.asleep = True
 
+    async def suspend(self, _weights: Weights) -> None:
+        await self.hands.step("suspend")
+        self.hands.suspended += 1
+
     async def resume(self, _weights: Weights) -> None:
         await self.hands.step("resume")
         self.asleep = False
@@ -110,6 +115,10 @@ class FakeHands:
     memory: int = 1 << 20
     put_by: int = 0
     """How often an engine was told that it is about to be stopped."""
+    suspended: int = 0
+    """How often an engine has left its GPUs."""
+    has_driver: bool = False
+    """Whether NVIDIA's driver is there."""
     again: Stored | None = None
     """A checkpoint that can be used again."""
 
@@ -120,7 +129,8 @@ class FakeHands:
             raise self.fault or StartRefused(f"{name} is broken", hint="mend it")
 
     def refusal(self, eviction: Eviction) -> str:
-        return "no driver" if eviction.process is Process.CUDA_SUSPEND else ""
+        refused = eviction.process is Process.CUDA_SUSPEND and not self.has_driver
+        return "no driver" if refused else ""
 
     async def adopt(self) -> tuple[FakeLife, Eviction | None] | None:
         return None if self.left is None else (self._new_life(), *self.left)
@@ -188,6 +198,17 @@ def make_driver():
 def nothing_blocks_the_loop():
     with blockbuster_ctx("llmux"):
         yield
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+    """Give the stand-in for NVIDIA's driver; what is started from then on finds it."""
+    directory = tmp_path / "driver"
+    directory.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    driver = StandIn(directory, monkeypatch.setenv)
+    yield driver
+    driver.close()
 
 
 @pytest.fixture

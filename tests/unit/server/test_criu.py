@@ -67,6 +67,11 @@ async def test_criu_is_configured_by_nobody_else_and_finds_cuda_checkpoint(monke
     env = _criu._environment(CriuSettings(cuda_checkpoint_path="/opt/nvidia/cuda-checkpoint"), sandbox)
     assert not [name for name in env if name.startswith(("CRIU_", "CRTOOLS_"))]
     assert env["PATH"].split(":")[0] == "/opt/nvidia"
+    ours = env["PATH"].split(":")[-1]
+    done = await run(
+        [f"{ours}/cuda-checkpoint", "--help"], timeout=20, env=env | {"PYTHONPATH": str(Path.cwd())}
+    )
+    assert b"--get-restore-tid" in done.stdout
     assert env["LLMUX_PRIVATE_MOUNT_NAMESPACE"] == "mnt:[1]"
 
 

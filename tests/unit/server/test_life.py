@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 from aiohttp import web
 
 from llmux.server import _life, _ports, config, engines
-from llmux.server._criu import CriuSettings
+from llmux.server._criu import CriuSettings, DumpStats
+from llmux.server._effect_errors import DumpFailed
 from llmux.server._life import EngineLife
 from llmux.server._model import Weights
+from llmux.server.cuda.errors import CudaLockTimedOut, CudaStateLost
+from llmux.server.cuda.suspend import CudaSettings
 from llmux.server.errors import EngineEnded, EngineNotHealthy
 
 
@@ -225,3 +229,90 @@ async def test_none_is_kept_of_the_calls_that_llmux_makes(living):
     life = await living(Api())
     await life.until_healthy(1)
     assert not life.control.connector._conns
+
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+async def on_gpus(living, driver):
+    """Give a life whose engine is two processes with CUDA state, of the stand-in driver, and these."""
+    pids = [await asyncio.to_thread(driver.start) for _ in range(2)]
+    life = await living(Api())
+    life.sandbox.init_pid = os.getpid()
+    life.cuda = CudaSettings(
+        on_gpus=lambda _pids: {}, free_on_gpus=dict, host_memory=lambda: GIB, lock_timeout=0.05
+    )
+    return life, pids
+
+
+def states(driver, pids):
+    return {driver.state(pid) for pid in pids}
+
+
+async def test_it_leaves_its_gpus_and_comes_back(on_gpus, driver):
+    life, pids = on_gpus
+    await life.suspend(Weights.RETAIN)
+    assert states(driver, pids) == {"checkpointed"}
+    await life.resume(Weights.RETAIN)
+    assert states(driver, pids) == {"running"}
+
+
+async def test_one_that_cannot_leave_its_gpus_is_as_before(on_gpus, driver):
+    life, pids = on_gpus
+    busy = driver.tell(pids[1], "busy")
+    with pytest.raises(CudaLockTimedOut):
+        await life.suspend(Weights.RETAIN)
+    assert states(driver, pids) == {"running"}
+    busy.unlink()
+    await life.resume(Weights.RETAIN)
+    assert not life.suspended
+
+
+async def test_one_whose_cuda_state_is_lost_does_not_come_back(on_gpus, driver):
+    life, pids = on_gpus
+    driver.tell(pids[1], "fail-checkpoint", "999 failed")
+    for work in (life.suspend, life.resume):
+        with pytest.raises(CudaStateLost):
+            await work(Weights.RETAIN)
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+async def test_a_dump_finds_no_gpu_and_one_that_fails_leaves_it_as_it_was(
+    on_gpus, driver, tmp_path, monkeypatch, suspended
+):
+    life, pids = on_gpus
+    seen = []
+
+    async def fail(*_given):
+        seen.append(await asyncio.to_thread(states, driver, pids))
+        raise DumpFailed("no room", (), "/log")
+
+    monkeypatch.setattr(_life._criu, "dump", fail)
+    if suspended:
+        await life.suspend(Weights.RETAIN)
+    with pytest.raises(DumpFailed):
+        await life.dump(tmp_path)
+    assert seen == [{"checkpointed"}]
+    assert states(driver, pids) == {"checkpointed" if suspended else "running"}
+
+
+async def test_a_dump_of_what_uses_no_gpu_asks_no_driver(living, tmp_path, monkeypatch):
+    life = await living(Api())
+    life.sandbox.init_pid = os.getpid()
+    monkeypatch.setattr(_life._criu, "dump", _dumped)
+    await life.dump(tmp_path)
+    assert not life.suspended
+
+
+async def test_a_dump_where_the_library_is_and_no_gpu_goes_on(on_gpus, driver, tmp_path, monkeypatch):
+    life, pids = on_gpus
+    driver.directory.joinpath("init").write_text("100")
+    monkeypatch.setattr(_life._criu, "dump", _dumped)
+    await life.dump(tmp_path)
+    assert (life.suspended, states(driver, pids)) == (False, {"running"})
+
+
+async def _dumped(*_given):
+    await asyncio.sleep(0)
+    return DumpStats(0.1, None)

@@ -10,10 +10,11 @@ import pytest
 from llmux.server._model import Asleep, Eviction, Failed, NotStarted, Process, Running, Weights
 from llmux.server.errors import ModelUnavailable, ServerError
 
-STEPS = ("cold_start", "quieten", "dump", "resume", "restore", "close", "wait")
+STEPS = ("cold_start", "quieten", "suspend", "dump", "resume", "restore", "close", "wait")
 FAULTS = (None, OSError(28, "No space left on device"), ValueError("nobody thought of that"), TimeoutError())
 SLEEPS = tuple(
-    Eviction(Weights.DISCARD, process) for process in (Process.KEEP_RUNNING, Process.CHECKPOINT, Process.STOP)
+    Eviction(Weights.DISCARD, process)
+    for process in (Process.KEEP_RUNNING, Process.CUDA_SUSPEND, Process.CHECKPOINT, Process.STOP)
 )
 AT_REST = NotStarted | Running | Asleep | Failed
 
@@ -55,7 +56,7 @@ async def outcome(waiting):
 @pytest.mark.parametrize("sleep", SLEEPS, ids=lambda sleep: sleep.process.value)
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_step_that_fails_leaves_a_state_at_rest_and_is_told(driving, make_hands, step, sleep, fault):
-    hands = make_hands(broken={step}, fault=fault)
+    hands = make_hands(broken={step}, fault=fault, has_driver=True)
     async with driving({"m": hands}) as driver:
         model = driver.models["m"].replicas[0]
         for act in (
@@ -126,7 +127,7 @@ async def test_a_watch_that_fails_counts_as_a_lost_engine(driving, make_hands):
 async def test_an_engine_puts_by_what_its_next_start_can_take_up_when_it_is_stopped_and_only_then(
     driving, make_hands
 ):
-    warm, disk, stop = SLEEPS
+    warm, _, disk, stop = SLEEPS
     hands = make_hands()
     async with driving({"m": hands}) as driver:
         for sleep, told in ((stop, 1), (disk, 1), (warm, 1)):
@@ -135,3 +136,41 @@ async def test_an_engine_puts_by_what_its_next_start_can_take_up_when_it_is_stop
             assert hands.put_by == told, sleep
         await driver.sleep("m", stop)  # from where its process was kept
         assert hands.put_by == 2
+
+
+SUSPENDED = Eviction(Weights.RETAIN, Process.CUDA_SUSPEND)
+
+
+@pytest.mark.parametrize("kept", [Process.KEEP_RUNNING, None])
+async def test_an_engine_leaves_its_gpus_awake_or_asleep_and_wakes_warm(driving, make_hands, kept):
+    hands = make_hands(has_driver=True)
+    async with driving({"m": hands}) as driver:
+        model = driver.models["m"].replicas[0]
+        await serves(driver)
+        if kept:
+            await driver.sleep("m", Eviction(Weights.RETAIN, kept))
+        await driver.sleep("m", SUSPENDED)
+        await come_to_rest(model)
+        assert (model.state.eviction, hands.suspended) == (SUSPENDED, 1)
+        assert await serves(driver) == 1
+
+
+async def test_an_engine_that_cannot_leave_its_gpus_serves_on(driving, make_hands):
+    hands = make_hands(has_driver=True, broken={"suspend"})
+    async with driving({"m": hands}) as driver:
+        await serves(driver)
+        assert isinstance(await outcome(driver.sleep("m", SUSPENDED)), ModelUnavailable)
+        assert isinstance(driver.models["m"].replicas[0].state, Running)
+        assert await serves(driver) == 1
+
+
+async def test_one_that_leaves_its_gpus_goes_to_disk_from_there(driving, make_hands):
+    hands = make_hands(has_driver=True)
+    async with driving({"m": hands}) as driver:
+        await serves(driver)
+        await driver.sleep("m", SUSPENDED)
+        to = Eviction(Weights.RETAIN, Process.CHECKPOINT)
+        await driver.sleep("m", to)
+        await come_to_rest(driver.models["m"].replicas[0])
+        assert driver.models["m"].replicas[0].state.eviction == to
+        assert hands.lives[0].closed

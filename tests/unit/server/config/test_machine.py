@@ -32,15 +32,17 @@ def test_without_a_driver_nothing_is_suspended_or_offloaded_by_vllm(tmp_path):
 def test_an_old_driver_is_named(tmp_path):
     old = driver(tmp_path, "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01\n")
     (fault,) = refused(tmp_path, old, eviction=SUSPEND)
-    assert "needs NVIDIA's driver 550 or newer, and this one is 535" in fault
+    assert "needs NVIDIA's driver 570 or newer, and this one is 535" in fault
 
 
-def test_cuda_suspend_is_not_built_yet(tmp_path):
-    (fault,) = refused(tmp_path, driver(tmp_path), eviction=SUSPEND)
-    assert "not built yet" in fault
+def test_the_open_modules_name_their_version_too(tmp_path):
+    name = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64"
+    assert refused(tmp_path, driver(tmp_path, f"{name}  580.65.06  Release Build\n"), eviction=SUSPEND) == ()
+    (fault,) = refused(tmp_path, driver(tmp_path, f"{name}  550.54.14\n"), eviction=SUSPEND)
+    assert "this one is 550" in fault
 
 
-@pytest.mark.parametrize("eviction", [OFFLOAD, {"process": "stop"}, {}])
+@pytest.mark.parametrize("eviction", [SUSPEND, OFFLOAD, {"process": "stop"}, {}])
 def test_what_can_be_done_is_not_refused(tmp_path, eviction):
     assert refused(tmp_path, driver(tmp_path), eviction=eviction) == ()
 
