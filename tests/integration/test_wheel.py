@@ -93,9 +93,16 @@ def test_the_hook_without_criu_says_how_it_is_run(binaries):
     assert "criu dump --action-script llmux-criu-hook" in done.stderr
 
 
-def test_the_stages_script_can_be_run(binaries):
-    (script,) = binaries.parent.glob("lib/python3*/site-packages/llmux/server/criu_stages.sh")
+@pytest.mark.parametrize("name", ["criu_stages.sh", "cuda/bin/cuda-checkpoint"])
+def test_what_criu_calls_can_be_run(binaries, name):
+    (script,) = binaries.parent.glob(f"lib/python3*/site-packages/llmux/server/{name}")
     assert os.access(script, os.X_OK)
+
+
+def test_the_cuda_program_without_a_driver_says_so(binaries):
+    done = run(binaries / "llmux-cuda-checkpoint", "--get-state", "--pid", "1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith('Error initializing CUDA: "libcuda.so.1 cannot be loaded"')
 
 
 def test_it_shows_a_dump(binaries):

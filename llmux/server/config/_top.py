@@ -51,7 +51,7 @@ class CheckpointConfig(Section):
     cuda_plugin_dir: AbsolutePath | None = None
     """The directory of CRIU's plugin for CUDA."""
     cuda_checkpoint_path: Program | None = None
-    """The program `cuda-checkpoint`."""
+    """NVIDIA's program `cuda-checkpoint`; where it is not there, llmux's own does the same through the driver."""
     images_dir: AbsolutePath = Path("/var/lib/llmux/checkpoints")
     """Each model's checkpoint is in MODEL/images here. The same path in every container."""
     keep_images: bool = True
