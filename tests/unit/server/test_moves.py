@@ -52,7 +52,7 @@ async def test_a_sleep_to_disk_and_back_is_told_step_by_step(watching, make_hand
         assert [each.wake for each in of(told, h.WakeDone)] == [WakeKind.COLD_START, WakeKind.RESTORED]
         (slept,) = of(told, h.SleepDone)
         assert (slept.eviction, slept.size_bytes, slept.reused) == (DISK, stored.size_bytes, False)
-        assert set(slept.phases) == {"engine_sleep", "dump"}
+        assert set(slept.phases) == {"engine_sleep", "dump", "end"}
         assert sum(slept.phases.values()) <= slept.seconds
         (made,) = of(told, h.CheckpointMade)
         assert (made.generation, made.size_bytes) == (stored.generation, stored.size_bytes)
