@@ -99,7 +99,7 @@ async def test_a_wake_that_fails_is_told_with_the_cold_start_that_follows(watchi
         hands.broken.add("restore")
         await driver.wake("m")
         (failed,) = of(told, h.WakeFailed)
-        assert (failed.kind, failed.problem.message) == (WakeKind.RESTORED, "restore is broken")
+        assert (failed.wake, failed.problem.message) == (WakeKind.RESTORED, "restore is broken")
         assert "restore is broken" in of(told, h.WakeDone)[-1].reason
 
 
