@@ -31,11 +31,22 @@ def test_what_criu_can_do_is_shown_by_doing_it_and_nothing_is_left(desk: Bench) 
         assert "sleep 3600" not in container.exec("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
 
 
-def test_a_capability_that_criu_lacks_is_told_in_its_own_words_with_what_mends_it(desk: Bench) -> None:
-    rights = (*RIGHTS, "--cap-drop=SYS_PTRACE")
+@pytest.mark.parametrize(
+    ("rights", "topic", "said"),
+    [
+        (
+            tuple(each for each in RIGHTS if "seccomp" not in each),
+            "criu.dump",
+            "suspending seccomp failed: Operation not permitted",
+        ),
+        ((*RIGHTS, "--cap-drop=NET_ADMIN"), "criu.restore", "Operation not permitted"),
+    ],
+)
+def test_what_keeps_criu_from_its_work_is_told_in_its_own_words_with_what_mends_it(
+    desk: Bench, rights: tuple[str, ...], topic: str, said: str
+) -> None:
     with started(Run(desk.image, command=("sleep", "600"), rights=rights), "doctor") as container:
         code, found = findings(container)
-        assert code == 1
-        assert found["criu.dump"]["verdict"] == "lacking"
-        assert "Operation not permitted" in found["criu.dump"]["seen"]
-        assert "--cap-add" in found["criu.dump"]["mend"]
+        assert (code, found["criu.check"]["verdict"], found[topic]["verdict"]) == (1, "fine", "lacking")
+        assert said in found[topic]["seen"]
+        assert found[topic]["mend"]
