@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from llmux.server._journey import tokens_of
 from llmux.server._ownership import NOBODY, Owner
@@ -81,15 +81,29 @@ async def gate_keeping(request: web.Request, handler: _Handler) -> web.StreamRes
     caller = gate.access.admit(asked, time.time())
     request[_VISIT] = Visit(asked, caller, gate.access)
     if right is not Right.USE or caller.key is None:
-        return await patiently(gate.patience, request, handler)
+        return await _handled(gate, request, handler)
     gate.limiter.enter(caller.key, time.monotonic())
     try:
-        return await patiently(gate.patience, request, handler)
+        return await _handled(gate, request, handler)
     except UnknownModel as error:  # it lists the models that there are
         raise replace(error, known=tuple(filter(caller.may_use, error.known))) from error
     finally:
         tokens = tokens_of(request) if caller.key.limits.tokens else 0
         gate.limiter.leave(caller.key, tokens, time.monotonic())
+
+
+async def ask_nothing_yet(_request: web.Request) -> None:
+    """Stand where aiohttp would ask for the body of whoever expects that, before it is known who it is."""
+
+
+async def _handled(gate: Gate, request: web.Request, handler: _Handler) -> web.StreamResponse:
+    expected = request.headers.get("Expect", "").lower()
+    if expected and request.version >= HttpVersion11:
+        if expected != "100-continue":
+            raise web.HTTPExpectationFailed
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # of the answer itself nothing has been sent
+    return await patiently(gate.patience, request, handler)
 
 
 def _preflight(request: web.Request, access: Access) -> web.Response:

@@ -21,7 +21,7 @@ from llmux.server import (
     _trace_context,
 )
 from llmux.server._errands import Addressee, Call, Errand
-from llmux.server._gate import caller_of, owner_of
+from llmux.server._gate import ask_nothing_yet, caller_of, owner_of
 from llmux.server._journey import begin, journey_of
 from llmux.server._queue import Place
 from llmux.server._relay import Relay, Unanswered
@@ -41,8 +41,8 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/v1/models", list_models),
         web.get("/v1/models/{name:.+}", show_model),
-        web.route("*", "/v1/{path:.*}", forward),
-        *(web.route("*", path, forward) for path in _apis.TOP_LEVEL),
+        web.route("*", "/v1/{path:.*}", forward, expect_handler=ask_nothing_yet),
+        *(web.route("*", path, forward, expect_handler=ask_nothing_yet) for path in _apis.TOP_LEVEL),
     ]
 
 

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from llmux.server._checkpoints import CheckpointStore
+from llmux.server._gate import ask_nothing_yet
 from llmux.server._log_ring import LogRing
 from llmux.server._web import DRIVER, RELOADER
 from llmux.server.control import (
@@ -57,7 +58,9 @@ def add_to(app: web.Application) -> None:
         app[STORE] = CheckpointStore(app[RELOADER].settings.checkpoint.images_dir)
     served = calls(reloadable=RELOADER in app)
     app[_OPENAPI] = json.dumps(_openapi.document(served, _whoami.VERSION))
-    app.add_routes([web.route(call.method, call.path, call.handle) for call in served])
+    app.add_routes(
+        web.route(call.method, call.path, call.handle, expect_handler=ask_nothing_yet) for call in served
+    )
 
 
 async def _end_streams(app: web.Application) -> None:

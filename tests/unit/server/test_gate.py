@@ -222,6 +222,29 @@ async def test_no_error_lists_models_that_a_key_may_not_use(open_door, path, met
     assert "(configured: m)" in error["message"]
 
 
+@pytest.mark.parametrize("path", [CHAT, "/control/sleep"])
+@pytest.mark.parametrize(("key", "answer"), [("", b"401"), ("k", b"100"), ("control", b"100")])
+async def test_a_body_is_asked_of_nobody_who_may_not_send_it(open_door, path, key, answer):
+    session = await open_door(Access.of([Key("k", digest("k"), Role.ADMIN), *KEYS]))
+    url = session._base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nx-api-key: {key}\r\nContent-Length: 13\r\nExpect: 100-continue\r\n\r\n"
+    writer.write(head.encode())
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).split()[1] == answer
+        if answer == b"100":
+            await reader.readline()
+            writer.write(b'{"model": "m"}'[:13])
+            assert (await reader.readline()).split()[1] == b"400"
+    writer.close()
+
+
+@pytest.mark.parametrize(("expect", "status_"), [("100-continue", 200), ("200-ok", 417)])
+async def test_what_is_expected_is_done_or_refused(open_door, expect, status_):
+    session = await open_door(Access())
+    assert await status(session, Expect=expect) == status_
+
+
 async def test_requests_are_limited_and_told_of(open_door):
     session = await open_door(Access.of([Key("k", digest("k"), limits=Limits(requests=2))]))
     async with asking(session, **bearer("k")) as response:
