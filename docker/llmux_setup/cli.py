@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import debian, images, python, stand_in
+from . import clients, debian, images, python, stand_in
 from . import engine as engines
 from .paths import CACHE, ENGINE, ROOT, VENV
 from .shell import SetupError, environment, exclusively, hand_over, say, step
@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name in {"all", "run"}:
             command.add_argument(
-                "--programs", action="store_true", help="the image of real programs, too, that tests dump"
+                "--programs",
+                action="store_true",
+                help="the image of real programs that tests dump, too, and programs of others that look at llmux",
             )
         if name == "run":
             command.add_argument("argv", nargs="+", metavar="COMMAND")
@@ -103,13 +105,21 @@ def _run(options: argparse.Namespace) -> int:
     _dev(options)
     if shutil.which("ss") is None:
         debian.install("iproute2", why="ss, with which the proof looks at sockets,")
-    if options.programs and shutil.which("promtool") is None:
-        debian.install("prometheus", why="Prometheus, which is to read llmux's metrics,")
-    if options.programs and shutil.which("chromium") is None:
-        debian.install("chromium", why="Chromium, which is to show llmux's page,")
+    if options.programs:
+        _have_programs_of_others()
     with engines.engine() as engine:
         _fill(engine, options)
         return hand_over(options.argv, environment(engine.env))
+
+
+def _have_programs_of_others() -> None:
+    """Have what the tests look at llmux with."""
+    if shutil.which("promtool") is None:
+        debian.install("prometheus", why="Prometheus, which is to read llmux's metrics,")
+    if shutil.which("chromium") is None:
+        debian.install("chromium", why="Chromium, which is to show llmux's page,")
+    with exclusively(_LOCK):
+        clients.install()
 
 
 def _start(_options: argparse.Namespace) -> int:

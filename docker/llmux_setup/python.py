@@ -15,6 +15,9 @@ from .shell import SetupError, run, say, skip, step, succeeds
 PYTHON = VENV / "bin" / "python"
 # pip takes a wheel only for tags that it is told; manylinux names grow with glibc's version (PEP 600), trixie's is 2.41.
 _GLIBC_MINORS = (17, *range(24, 42))
+# LangChain and LiteLLM, which tests have ask llmux; LiteLLM's proxy, which llmux is measured beside.
+SDKS_LOCK = ROOT / "tests/clients/python/requirements.lock"
+LITELLM_LOCK = ROOT / "tests/benchmarks/litellm.lock"
 _SYSTEM_PYCRIU = Path("/usr/lib/python3/dist-packages/pycriu")
 
 
@@ -30,21 +33,41 @@ def make_venv() -> None:
     if stamp.exists() and stamp.read_text() == wanted and succeeds(PYTHON, "-c", "import llmux"):
         skip("Python environment .venv")
         return
+    with step("Python environment .venv from requirements.lock"):
+        _install(VENV, lock)
+        run(*_pip(VENV), "--no-deps", "-e", ROOT)
+        stamp.write_text(wanted)
+
+
+def make_environment(place: Path, lock: Path) -> None:
+    """Make an environment at `place` with exactly what `lock` names: programs of others, that our own .venv is no place for."""
+    stamp, title = place / "llmux-lock", f"Python environment {place.relative_to(ROOT)}"
+    wanted = digest(lock)
+    if stamp.exists() and stamp.read_text() == wanted:
+        skip(title)
+        return
+    with step(f"{title} from {lock.relative_to(ROOT)}"):
+        _install(place, lock, "--no-compile")  # most of what such programs bring is never imported
+        stamp.write_text(wanted)
+
+
+def _install(place: Path, lock: Path, *options: str) -> None:
     if not succeeds(sys.executable, "-c", "import ensurepip"):
         debian.install("python3-venv", why="Python's venv module")
-    with step("Python environment .venv from requirements.lock"):
-        if not PYTHON.exists():
-            run(sys.executable, "-m", "venv", VENV)
-        pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "install")
-        run(
-            *pip,
-            # The lock is whole. Resolved anew, `coverage[toml]` without a pin of its own is refused by pip before 23.3.
-            *("--no-deps", "--require-hashes"),
-            *("-r", lock),
-            hint="is a Python package index reachable? see `pip config list`",
-        )
-        run(*pip, "--no-deps", "-e", ROOT)
-        stamp.write_text(wanted)
+    if not (place / "bin/python").exists():
+        run(sys.executable, "-m", "venv", place)
+    run(
+        *_pip(place),
+        *options,
+        # The lock is whole. Resolved anew, `coverage[toml]` without a pin of its own is refused by pip before 23.3.
+        *("--no-deps", "--require-hashes"),
+        *("-r", lock),
+        hint="is a Python package index reachable? see `pip config list`",
+    )
+
+
+def _pip(place: Path) -> tuple[str | Path, ...]:
+    return (place / "bin/python", "-m", "pip", "--disable-pip-version-check", "install")
 
 
 def fetch_pycriu() -> None:
@@ -103,30 +126,22 @@ def build_wheel(target: Path) -> Path:
 
 
 def write_locks() -> None:
-    """Resolve pyproject.toml anew into requirements.lock and docker/requirements.lock."""
+    """Resolve the dependencies anew: our own, of pyproject.toml, and the ones of programs that are tested or compared with llmux."""
     uv = CACHE / "uv" / "bin" / "uv"
     if not uv.exists():
         with step("uv, which resolves the dependencies"):
             run(sys.executable, "-m", "venv", CACHE / "uv")
             run(CACHE / "uv/bin/python", "-m", "pip", "install", "uv")
-    compiled = (
-        uv,
-        "pip",
-        "compile",
-        "--quiet",
-        "--upgrade",
-        "--universal",
-        "--generate-hashes",
-        "--no-annotate",
-        "--no-header",
-        "--extra=tiny",
-        "--extra=zstd",
-    )
+    options = ("--quiet", "--upgrade", "--universal", "--generate-hashes", "--no-annotate", "--no-header")
+    compiled = (uv, "pip", "compile", *options)
+    ours = (*compiled, "--extra=tiny", "--extra=zstd")
     project = ROOT / "pyproject.toml"
     lock, image_lock = ROOT / "requirements.lock", ROOT / "docker/requirements.lock"
     with step(f"locking {lock.name}"):
-        tested = ("--extra=otel", "--group=dev")
-        run(*compiled, "--python-version=3.11", *tested, project, "-o", lock)
+        run(*ours, "--python-version=3.11", "--extra=otel", "--group=dev", project, "-o", lock)
     with step("locking docker/requirements.lock, the image's part of it"):
-        run(*compiled, "--python-version=3.12", "-c", lock, project, "-o", image_lock)
+        run(*ours, "--python-version=3.12", "-c", lock, project, "-o", image_lock)
+    for foreign in (SDKS_LOCK, LITELLM_LOCK):
+        with step(f"locking {foreign.relative_to(ROOT)}"):
+            run(*compiled, "--python-version=3.11", foreign.with_suffix(".in"), "-o", foreign)
     say("    the virtual environment follows with the next `make setup`")

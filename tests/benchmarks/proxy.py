@@ -28,7 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docker"))
 
-from llmux_setup import debian
+from llmux_setup import debian, python
 
 ROOT = Path(__file__).resolve().parents[2]
 LITELLM = ROOT / ".cache" / "litellm"
@@ -126,8 +126,8 @@ def fronts(directory: Path) -> tuple[Front, ...]:
     (directory / "bare.py").write_text(BARE_PROXY.format(port=BARE, engine=ENGINE))
     (directory / "llmux.json").write_text(json.dumps(llmux_config(directory)))
     (directory / "litellm.json").write_text(json.dumps(LITELLM_CONFIG))
-    python = (sys.executable,)
-    serve = (*python, "-m", "llmux.server", "serve", "--config", str(directory / "llmux.json"))
+    ours = (sys.executable,)
+    serve = (*ours, "-m", "llmux.server", "serve", "--config", str(directory / "llmux.json"))
     lite = (
         str(LITELLM / "bin/litellm"),
         "--config",
@@ -139,7 +139,7 @@ def fronts(directory: Path) -> tuple[Front, ...]:
     )
     return (
         Front("nginx, proxy_pass", NGINX, ("nginx", "-c", str(directory / "nginx.conf"))),
-        Front("bare aiohttp", BARE, (*python, str(directory / "bare.py"))),
+        Front("bare aiohttp", BARE, (*ours, str(directory / "bare.py"))),
         Front("llmux", LLMUX, serve),
         Front("LiteLLM", LITE, lite, "/health/liveliness"),
     )
@@ -237,9 +237,7 @@ def need_programs() -> None:
     for program, package in (("wrk", "wrk"), ("nginx", "nginx-light")):
         if shutil.which(program) is None:
             debian.install(package, why=f"{program}, for this benchmark,")
-    if not (LITELLM / "bin/litellm").exists():
-        subprocess.run([sys.executable, "-m", "venv", LITELLM], check=True)
-        subprocess.run([LITELLM / "bin/pip", "install", "--quiet", "litellm[proxy]"], check=True)
+    python.make_environment(LITELLM, python.LITELLM_LOCK)
 
 
 def main() -> int:

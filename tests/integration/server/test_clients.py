@@ -3,103 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
-import socket
-import subprocess  # noqa: TID251 - llmux as its users start it
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from http.client import HTTPConnection
-from pathlib import Path
+from collections.abc import Iterator
 
 import aiohttp
 import anthropic
 import openai
 import pytest
 
-from llmux.tiny_engine._train import CORPUS, train
+from clients.served import ALIAS, NAME, OTHER
 
 pytestmark = pytest.mark.root
 
-NAME, ALIAS, OTHER = "lighthouse", "org/keeper", "other"
 HI = [{"role": "user", "content": "What is a lens?"}]
 GREEDY = {"temperature": 0, "max_tokens": 12}
 SAME = {"max_tokens": 12, "extra_body": {"temperature": 0}}
 LONG = {"max_tokens": 4000, "extra_body": {"ignore_eos": True}}
-
-
-@dataclass(frozen=True)
-class Served:
-    """A running llmux."""
-
-    url: str
-    engine_port: int
-
-    def metric(self, name: str) -> int:
-        connection = HTTPConnection("127.0.0.1", self.engine_port, timeout=20)
-        connection.request("GET", "/metrics")
-        lines = connection.getresponse().read().decode().splitlines()
-        connection.close()
-        return next(int(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
-
-    def running(self) -> int:
-        return self.metric("vllm:num_requests_running")
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@pytest.fixture(scope="module")
-def llmux(tmp_path_factory) -> Iterator[Served]:
-    """Give a llmux with two models; tokens take their time, so that a cancelled request can be seen to end."""
-    place: Path = tmp_path_factory.mktemp("llmux")
-    train(place / "model", [CORPUS.read_text()[:3000]], 0, epochs=1)
-    ports = [free_port() for _ in range(3)]
-    common = {
-        "model_path": str(place / "model"),
-        "engine": "tiny",
-        "eviction": {"process": "stop"},
-        "extra_args": ["--token-delay", "0.002"],
-    }
-    config = {
-        "models": {
-            NAME: {**common, "port": ports[0], "aliases": [ALIAS]},
-            OTHER: {**common, "port": ports[1], "request_caps": {"max_tokens": 5}},
-        },
-        "default_model": NAME,
-        "checkpoint": {"images_dir": str(place / "images")},
-        "log_dir": str(place / "log"),
-        "state_dir": str(place / "state"),
-        "host": "127.0.0.1",
-        "port": ports[2],
-        "engines_at_exit": "stop",
-    }
-    (place / "config.json").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "llmux.server", "serve", "--config", str(place / "config.json")]
-    with (place / "llmux.log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
-        try:
-            until(lambda: process.poll() is not None or answers(ports[2]), "llmux listens")
-            assert process.poll() is None, (place / "llmux.log").read_text()
-            yield Served(f"http://127.0.0.1:{ports[2]}", ports[0])
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
 
 
 @pytest.fixture
@@ -229,7 +147,7 @@ def test_a_stream_that_is_closed_stops_in_the_engine(gpt, llmux):
     next(stream)
     assert llmux.running() == 1
     stream.close()
-    until(lambda: llmux.running() == 0, "the request has stopped")
+    llmux.until_idle()
 
 
 async def test_the_async_client_and_a_cancelled_task(llmux):
@@ -242,7 +160,7 @@ async def test_the_async_client_and_a_cancelled_task(llmux):
         assert text == several[0].choices[0].message.content
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(chat(model=NAME, messages=HI, **LONG), 1)
-    await asyncio.to_thread(until, lambda: llmux.running() == 0, "the request has stopped")
+    await asyncio.to_thread(llmux.until_idle)
 
 
 # ---- Anthropic's ----
@@ -277,7 +195,7 @@ def test_errors_of_the_engine_and_of_llmux_are_anthropics(claude):
 def test_a_message_stream_that_is_closed_stops_in_the_engine(claude, llmux):
     with claude.messages.stream(model=NAME, messages=HI, **LONG) as stream:
         next(iter(stream))
-    until(lambda: llmux.running() == 0, "the request has stopped")
+    llmux.until_idle()
 
 
 async def test_the_async_client_of_anthropics(llmux):
