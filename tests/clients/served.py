@@ -44,8 +44,8 @@ class Served:
         until(lambda: self.running() == 0, "the request has stopped")
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 30
+def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.02)
@@ -93,7 +93,7 @@ def running(place: Path) -> Iterator[Served]:
     command = [sys.executable, "-m", "llmux.server", "serve", "--config", str(place / "config.json")]
     with (place / "llmux.log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
         try:
-            until(lambda: process.poll() is not None or answers(ports[2]), "llmux listens")
+            until(lambda: process.poll() is not None or answers(ports[2]), "llmux listens", 100)
             assert process.poll() is None, (place / "llmux.log").read_text()
             yield Served(f"http://127.0.0.1:{ports[2]}", ports[0])
         finally:
