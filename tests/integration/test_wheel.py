@@ -8,6 +8,7 @@ import re
 import site
 import subprocess  # noqa: TID251 - pip and a Python of its own
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -74,7 +75,22 @@ def test_it_has_the_whole_package_and_nothing_else(wheel):
     )
     assert names == {str(path.relative_to(ROOT)) for path in ours}
     assert {"llmux/py.typed", "llmux/server/criu_stages.sh", "llmux/tiny_engine/corpus.txt"} <= names
+    assert {"llmux/server/page/index.html", "llmux/server/page/vendor/preact.mjs"} <= names
     assert not [name for name in names if "test" in name]
+
+
+def test_the_source_distribution_makes_the_same_wheel(wheel, tmp_path):
+    build = (sys.executable, "-m", "build", "--no-isolation")
+    succeed(*build, "--sdist", "--outdir", tmp_path, ROOT)
+    (archive,) = tmp_path.iterdir()
+    with tarfile.open(archive) as source:
+        source.extractall(tmp_path, filter="data")
+    (unpacked,) = (each for each in tmp_path.iterdir() if each.is_dir())
+    succeed(*build, "--wheel", "--outdir", tmp_path / "wheel", unpacked)
+    (made,) = (tmp_path / "wheel").iterdir()
+    assert made.name == wheel.name
+    with zipfile.ZipFile(made) as ours, zipfile.ZipFile(wheel) as other:
+        assert set(ours.namelist()) == set(other.namelist())
 
 
 def test_it_is_the_wheel_that_runs(binaries):
@@ -85,6 +101,21 @@ def test_it_is_the_wheel_that_runs(binaries):
 @pytest.mark.parametrize("program", ["llmux", "llmux-criu-images"])
 def test_its_programs_run(binaries, program):
     assert succeed(binaries / program, "--help").startswith(f"Usage: {program}")
+
+
+def test_the_doctor_looks_at_a_machine_without_a_configuration(binaries):
+    done = run(binaries / "llmux", "doctor", "--json")
+    assert done.returncode in {0, 1}, done.stderr
+    assert json.loads(done.stdout)
+
+
+def test_it_has_the_page_to_show(binaries):
+    program = (
+        "from aiohttp import web; import asyncio; from llmux.server import _page; "
+        "app = web.Application(); _page.add_to(app); asyncio.run(app.startup()); "
+        "print(sorted(app[_page.PAGE].files)[:3], app[_page.PAGE].files['index.html'].content_type)"
+    )
+    assert succeed(binaries / "python", "-c", program).endswith("] text/html\n")
 
 
 def test_the_hook_without_criu_says_how_it_is_run(binaries):
