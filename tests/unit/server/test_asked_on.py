@@ -128,13 +128,19 @@ async def test_it_is_one_request_with_one_length(asked, request_):
 
 
 @pytest.mark.parametrize(
-    "target", [b"/v1/x%0d%0aX-Evil:%20y", b"/v1/x?a=%0d%0a%0d%0aGET%20/sleep", b"/v1/x%00y"]
+    "target", [b"/v1/x%0dX-Evil:%20y", b"/v1/x?a=%0d%0a%0d%0aGET%20/sleep", b"/v1/x%00y"]
 )
 async def test_bytes_that_end_a_line_stay_escaped(asked, target):
     _, ((head, body),) = await asked(post(CHAT, b"Content-Length: 14", target=target))
     assert head[0] == b"POST " + target + b" HTTP/1.1"
     assert not [line for line in head[1:] if line.lower().startswith(b"x-evil")]
     assert body == CHAT
+
+
+async def test_a_path_of_several_lines_is_nowhere(asked):
+    answer, sent = await asked(post(CHAT, b"Content-Length: 14", target=b"/v1/x%0d%0aX-Evil:%20y"))
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert not sent
 
 
 @pytest.mark.parametrize("target", [b"/v1/x\x01y", b"/v1/x y", b"/v1/x\x7f", b"/v1/\x0bx"])
