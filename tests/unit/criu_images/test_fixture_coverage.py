@@ -110,7 +110,7 @@ def parts():
     return found
 
 
-@pytest.mark.parametrize("kind", kinds_of_images(), ids=str)
+@pytest.mark.parametrize("kind", kinds_of_images(), ids=lambda kind: str(getattr(kind, "magic", kind)))
 def test_each_kind_of_image(kind):
     assert (kind in images()) != (kind in IMAGES), IMAGES.get(kind, "it is in no fixture")
 
