@@ -4,6 +4,7 @@
     with phase("restore"): ...                times a step for whoever records; does nothing where nobody does
     took("frozen", seconds)                   the same for what somebody else has timed
 
+A phase may begin within another, which goes on where it ends; its time is its own alone.
 A record belongs to the task that began it, and to the threads and coroutines that this task waits for.
 """
 
@@ -13,13 +14,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 Begun = Callable[[str], None]
-"""Is told the name of each phase that begins, and an empty one where it ends."""
+"""Is told the name of each phase that begins, or goes on, and an empty one where none does."""
 
 
 def _ignore(_name: str) -> None:
     """Listen to nothing."""
+
+
+@dataclass
+class _Open:
+    """A phase that is under way."""
+
+    name: str
+    began: float
+    within: float = 0.0
+    """Seconds of phases that have begun and ended within it."""
 
 
 class Phases(dict[str, float]):
@@ -27,18 +39,31 @@ class Phases(dict[str, float]):
 
     def __init__(self, listener: Begun) -> None:
         super().__init__()
-        self.listener = listener
+        self._listener = listener
         self._recorded_since = time.monotonic()
+        self._open: list[_Open] = []
+        """The innermost last."""
         self.begun: dict[str, float] = {}
-        """Seconds from the record's beginning to a phase's; of what somebody else has timed it is not known."""
+        """Seconds from the record's beginning to a phase's, the first time; of what somebody else has timed it is not known."""
 
     def add(self, name: str, seconds: float) -> None:
         """Put so many seconds more to the account of a phase."""
         self[name] = self.get(name, 0.0) + seconds
 
-    def begin(self, name: str, at: float) -> None:
-        """Note when a phase has begun, by the monotonic clock; the first time counts."""
-        self.begun.setdefault(name, at - self._recorded_since)
+    def enter(self, name: str) -> None:
+        """Begin a phase."""
+        self._open.append(_Open(name, time.monotonic()))
+        self._listener(name)
+
+    def leave(self) -> None:
+        """End the innermost phase. Of one with others within it, its last part is taken for all: they come first there."""
+        ended, over = time.monotonic(), self._open.pop()
+        seconds = ended - over.began - over.within
+        self.add(over.name, seconds)
+        self.begun.setdefault(over.name, ended - seconds - self._recorded_since)
+        if self._open:
+            self._open[-1].within += ended - over.began
+        self._listener(self._open[-1].name if self._open else "")
 
 
 _record: ContextVar[Phases | None] = ContextVar("phases", default=None)
@@ -58,17 +83,15 @@ def recorded(begun: Begun = _ignore) -> Iterator[Phases]:
 @contextmanager
 def phase(name: str) -> Iterator[None]:
     """Time what is inside, also where it fails."""
-    began, phases = time.monotonic(), _record.get()
+    phases = _record.get()
     if phases is None:
         yield
         return
-    phases.begin(name, began)
-    phases.listener(name)
+    phases.enter(name)
     try:
         yield
     finally:
-        phases.listener("")
-        phases.add(name, time.monotonic() - began)
+        phases.leave()
 
 
 def took(name: str, seconds: float) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llmux.server._takes import part_of
 
-IN_ORDER = ("engine_sleep", "dump", "end", "restore", "health", "wake")
+IN_ORDER = ("engine_sleep", "cuda_suspend", "dump", "end", "restore", "cuda_resume", "health", "wake")
 """The phases of sleeps and of wakes, as they follow one another."""
 _OVERDUE = 0.25
 """What takes longer than it used to is taken to need this share of its usual time again."""

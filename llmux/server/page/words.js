@@ -60,9 +60,11 @@ export const STATES = {
 const PHASES = {
   waiting: "waiting for room",
   engine_sleep: "letting go of its weights",
+  cuda_suspend: "leaving its GPUs",
   dump: "being written to disk",
   end: "ending its processes",
   restore: "being restored",
+  cuda_resume: "coming back to its GPUs",
   health: "until it answers",
   wake: "taking up its weights",
 };

@@ -40,6 +40,19 @@ def test_whoever_records_is_told_what_begins_and_that_it_has_ended():
     assert told == ["restore", "", "health", ""]
 
 
+async def test_a_phase_within_another_has_its_time_alone_and_the_other_goes_on():
+    told = []
+    with recorded(told.append) as phases, phase("dump"):
+        with phase("cuda_suspend"):
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.01)
+    assert told == ["dump", "cuda_suspend", "dump", ""]
+    assert phases["cuda_suspend"] >= 0.05
+    assert 0.01 <= phases["dump"] < 0.05
+    came_back = phases.begun["cuda_suspend"] + phases["cuda_suspend"]
+    assert phases.begun["dump"] == pytest.approx(came_back, abs=0.005)
+
+
 async def test_records_do_not_mix():
     async def one(name):
         with recorded() as phases:

@@ -44,6 +44,17 @@ def test_what_is_left_is_of_this_phase_and_of_those_that_follow(phase, passed, s
     assert left_of_move(PARTS, SLEEP, phase, passed, share) == pytest.approx(expected)
 
 
+def test_leaving_the_gpus_and_coming_back_are_parts_of_a_move():
+    parts = {
+        "sleep:cuda_suspend/engine_sleep": 1.0,
+        "sleep:cuda_suspend/cuda_suspend": 4.0,
+        "wake:cuda_suspend/cuda_resume": 3.0,
+        "wake:cuda_suspend/wake": 2.0,
+    }
+    assert left_of_move(parts, "sleep:cuda_suspend", "engine_sleep", 0.5) == 0.5 + 4
+    assert left_of_move(parts, "wake:cuda_suspend", "cuda_resume", 1.0) == 2 + 2
+
+
 def test_what_was_never_measured_is_not_known():
     assert left_of_move({}, SLEEP, "dump", 1.0) is None
     assert left_of_move(PARTS, SLEEP, "frozen", 1.0) is None
