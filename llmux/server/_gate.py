@@ -19,7 +19,6 @@ from llmux.server.access.limits import Limiter, Standing
 from llmux.server.access.origin import Peer, cors_headers, is_preflight, preflight_headers
 from llmux.server.access.policy import Access, Asked, Caller, without_keys
 from llmux.server.access.roles import Right, right_for
-from llmux.server.access.usage import UsageCount
 from llmux.server.errors import UnknownModel
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -187,10 +186,8 @@ def engine_headers(request: web.Request) -> Iterator[tuple[str, str]]:
     return without_keys(headers) if hides else iter(headers)
 
 
-def heard_message(request: web.Request, message: str) -> None:
-    """Take the tokens at once that an engine's message in a WebSocket says it took: who knows when that ends."""
+def spend(request: web.Request, tokens: int) -> None:
+    """Take tokens at once that a request has taken which is under way: of a WebSocket nobody knows when it ends."""
     key = caller_of(request).key
     if key and key.limits.tokens:
-        usage = UsageCount()
-        usage.read(message.encode())
-        request.app[GATE].limiter.take(key, usage.said(), time.monotonic())
+        request.app[GATE].limiter.take(key, tokens, time.monotonic())

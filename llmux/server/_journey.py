@@ -16,12 +16,10 @@ from llmux.server import _request_log
 from llmux.server._bus import Bus
 from llmux.server._happenings import Outcome, RequestAdmitted, RequestFinished, RequestQueued, Tokens
 from llmux.server._queue import Admission, Caller
+from llmux.server._request_log import CLIENT_GONE
 from llmux.server._web import DRIVER, PROBLEM
 from llmux.server.access.usage import UsageCount
 from llmux.server.errors import Problem
-
-CLIENT_GONE = 499
-"""nginx's status for a request whose client went before it was answered."""
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -46,6 +44,7 @@ class Journey:
         self._tokens: Tokens | None = None
         self._broken_off: Problem | None = None
         self._client_gone = False
+        self._over: web.StreamResponse | None = None
 
     @property
     def caller(self) -> Caller:
@@ -84,9 +83,19 @@ class Journey:
             told = self.usage.told()
             self._tokens = Tokens(*told) if told else None
 
+    def heard_message(self, message: UsageCount) -> None:
+        """Note what one of an engine's messages in a WebSocket says of tokens: each tells of its own."""
+        if told := message.told():
+            before = self._tokens or Tokens(0, 0)
+            self._tokens = Tokens(before.prompt + told[0], before.completion + told[1])
+
     def broken_off(self, why: Problem) -> None:
         """Note that the answer had begun and cannot be finished."""
         self._broken_off = why
+
+    def over(self, response: web.StreamResponse) -> None:
+        """Note that a WebSocket is over but for the farewells: a client that does not wait for them has not gone too early."""
+        self._over = response
 
     def client_gone(self) -> None:
         """Note that there is nobody to answer any more."""
@@ -94,7 +103,7 @@ class Journey:
 
     def finish(self, response: web.StreamResponse | None) -> None:
         """Tell of its end; without a response its handler was cancelled, for its client has gone."""
-        outcome, status, code = self._end(response)
+        outcome, status, code = self._end(response or self._over)
         taken, now = self._admission, time.monotonic() - self._began
         self._bus.publish(
             RequestFinished(

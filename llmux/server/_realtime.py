@@ -20,11 +20,12 @@ from yarl import URL
 
 from llmux.server import _api_errors, _request_log, _routing, _trace_context
 from llmux.server._errands import Addressee, Errand
-from llmux.server._gate import answers_page, caller_of, engine_headers, heard_message, may_still
+from llmux.server._gate import answers_page, caller_of, engine_headers, may_still, spend
 from llmux.server._journey import journey_of
 from llmux.server._names import Target
 from llmux.server._queue import Admission
 from llmux.server._web import ADAPTERS, DRIVER
+from llmux.server.access.usage import UsageCount
 from llmux.server.errors import EngineLacks, ModelUnavailable, OriginRefused, Problem
 
 _LARGEST_MESSAGE = 16 << 20
@@ -99,6 +100,7 @@ def _check_origin(request: web.Request) -> None:
 class _Conversation:
     def __init__(self, request: web.Request, errand: Errand, target: Target, admission: Admission) -> None:
         self._request = request
+        self._journey = journey_of(request)
         self._errand = errand
         self._asked = target.asked
         self._model = target.model
@@ -113,6 +115,8 @@ class _Conversation:
             return client, await self._between(client, engine)
         finally:  # a client that is quick to go cancels this before its own code has been passed on
             code = client.close_code
+            if code not in _NEVER_SENT:
+                self._journey.over(client)
             await engine.close(code=WSCloseCode.GOING_AWAY if code is None or code in _NEVER_SENT else code)
 
     async def _dial(self) -> aiohttp.ClientWebSocketResponse:
@@ -160,7 +164,10 @@ class _Conversation:
     def _heard(self, message: aiohttp.WSMessage) -> None:
         self._admission.heard()
         if message.type is WSMsgType.TEXT:
-            heard_message(self._request, message.data)
+            usage = UsageCount()
+            usage.read(message.data.encode())
+            self._journey.heard_message(usage)
+            spend(self._request, usage.said())
 
     async def _between(self, client: web.WebSocketResponse, engine: aiohttp.ClientWebSocketResponse) -> bool:
         cut = self._admission.cut
@@ -175,20 +182,30 @@ class _Conversation:
         if cut.done():
             why = cut.result()
             code = WSCloseCode.SERVICE_RESTART if why.engine_lost else WSCloseCode.GOING_AWAY
-            await _break_off(client, why.problem, code)
+            await self._break_off(client, why.problem, code)
             return False
         if left:
             await _pass_end(engine, up.result())
             return False
         if over and not ended:
-            await _break_off(client, _BARRED, WSCloseCode.POLICY_VIOLATION)
+            await self._break_off(client, _BARRED, WSCloseCode.POLICY_VIOLATION)
             return False
         lost = ended and down.result().code in _NEVER_SENT
         if lost:
-            await _break_off(client, _gone("the engine broke off"), WSCloseCode.INTERNAL_ERROR)
+            await self._break_off(client, _gone("the engine broke off"), WSCloseCode.INTERNAL_ERROR)
         else:
+            self._journey.over(client)
             await _pass_end(client, down.result())
         return lost
+
+    async def _break_off(self, client: web.WebSocketResponse, why: Problem, code: int) -> None:
+        self._journey.broken_off(why)
+        self._journey.over(client)
+        try:
+            await client.send_str(_api_errors.realtime_event(why))
+        except aiohttp.ClientConnectionResetError:
+            return
+        await client.close(code=code, message=_api_errors.closing_reason(why))
 
 
 async def _pass(
@@ -221,14 +238,6 @@ async def _until_barred(request: web.Request, model: str) -> None:
 async def _pass_end(socket: _Socket, end: _End) -> None:
     code = WSCloseCode.OK if end.code is None or end.code in _NEVER_SENT else end.code
     await socket.close(code=code, message=end.reason)
-
-
-async def _break_off(client: web.WebSocketResponse, why: Problem, code: int) -> None:
-    try:
-        await client.send_str(_api_errors.realtime_event(why))
-    except aiohttp.ClientConnectionResetError:
-        return
-    await client.close(code=code, message=_api_errors.closing_reason(why))
 
 
 def _gone(message: str) -> Problem:

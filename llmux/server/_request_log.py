@@ -21,13 +21,13 @@ from aiohttp import web
 log = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
+CLIENT_GONE = 499
+"""nginx's status for a request whose client went before it was answered."""
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 _ID = web.RequestKey("request_id", str)
 _MODEL = web.RequestKey("model", str)
 _QUIET = ("/health", "/metrics", "/control/", "/ui/")
 """Looked at every few seconds by machines and pages: worth a line only where that fails, or with --verbose."""
-_CLIENT_GONE = 499
-"""nginx's number for a client that did not wait for its answer."""
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -90,7 +90,7 @@ async def _mark(request: web.Request, response: web.StreamResponse) -> None:
 
 def _tell(request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
     """Log one line; without a response the client has gone, which cancels its handler."""
-    status = response.status if response else _CLIENT_GONE
+    status = response.status if response else CLIENT_GONE
     path = request.rel_url.raw_path  # as it was sent, so that no character of it is more than one
     looks = request.method in {"GET", "HEAD"} and path.startswith(_QUIET)
     quiet = looks and status < web.HTTPBadRequest.status_code

@@ -34,7 +34,7 @@ from llmux.server._happenings import (
     RequestFinished,
     RequestQueued,
 )
-from llmux.server._journey import CLIENT_GONE
+from llmux.server._request_log import CLIENT_GONE
 from llmux.server._trace_context import Arrival
 from llmux.server.metrics._paths import group_of
 from llmux.server.tracing._moves import KEPT, Move, Moves

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from llmux.server import _app, _web
 from llmux.server._happenings import Outcome, RequestAdmitted, RequestFinished, RequestQueued, Tokens
-from llmux.server._journey import CLIENT_GONE
+from llmux.server._request_log import CLIENT_GONE
 
 soon = asyncio.ensure_future  # noqa: TID251 - a test's clients are tasks of its own
 

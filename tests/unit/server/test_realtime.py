@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, web
 
 from llmux.server import _app, _realtime
 from llmux.server._gate import GATE
+from llmux.server._happenings import Outcome, RequestFinished, Tokens
 from llmux.server._model import Asleep, Running
 from llmux.server.access.keys import Key, Limits, digest
 from llmux.server.access.policy import Access
@@ -62,13 +63,23 @@ async def client(upstream, serve, make_driver, make_hands):
     url = await serve(upstream.app())
     driver = make_driver({"m": make_hands(url=url, drain_timeout=0.1), "other": make_hands()}, then="end")
     app = _app.build(driver)
-    async with aiohttp.ClientSession(await serve(app)) as session:
-        session.driver_, session.app_ = driver, app
-        yield session
+    told = []
+    with driver.bus.subscribed(lambda entry: told.append(entry.happening)):
+        async with aiohttp.ClientSession(await serve(app)) as session:
+            session.driver_, session.app_, session.told_ = driver, app, told
+            yield session
 
 
 def in_flight(client):
     return len(client.driver_.models["m"].replicas[0].flights)
+
+
+async def finished(client):
+    """Return what is told of the first request that is over."""
+    async with asyncio.timeout(5):
+        while not (ends := [each for each in client.told_ if isinstance(each, RequestFinished)]):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    return ends[0]
 
 
 async def last_words(socket):
@@ -114,6 +125,8 @@ async def test_an_engine_that_breaks_off_is_told_of_by_an_event_and_a_code(clien
         error, code, reason = await last_words(socket)
     assert (error, code) == ("engine_gone", 1011)
     assert reason.startswith("engine_gone: ")
+    end = await finished(client)
+    assert (end.status, end.outcome, end.code) == (101, Outcome.BROKEN_OFF, "engine_gone")
 
 
 async def test_a_sleep_ends_it_once_the_drain_is_over(client):
@@ -121,6 +134,7 @@ async def test_a_sleep_ends_it_once_the_drain_is_over(client):
         await client.driver_.sleep("m")
         error, code, _ = await last_words(socket)
     assert (error, code) == ("drain_timeout", 1001)
+    assert (await finished(client)).outcome is Outcome.BROKEN_OFF
     assert isinstance(client.driver_.models["m"].replicas[0].state, Asleep)
 
 
@@ -177,6 +191,17 @@ async def test_the_tokens_of_each_response_are_taken_as_it_ends(client):
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await client.ws_connect(f"{REALTIME}?model=m", **asking)
     assert caught.value.status == 429
+
+
+async def test_the_tokens_of_all_its_responses_are_told_when_it_is_over(client):
+    async with client.ws_connect(f"{REALTIME}?model=m") as socket:
+        for output in (5, 7):
+            await socket.send_json(
+                {"usage": {"total_tokens": 3 + output, "input_tokens": 3, "output_tokens": output}}
+            )
+            await socket.receive()
+    end = await finished(client)
+    assert (end.outcome, end.code, end.tokens) == (Outcome.ANSWERED, "", Tokens(6, 12))
 
 
 @pytest.mark.parametrize("models", [None, ("other",)])
