@@ -98,7 +98,8 @@ async def test_an_address_is_told_of_what_happens_in_order(url, listener):
     assert event["at"].endswith("+00:00")
     assert (event["id"], event["event"]) == (2, "wake_done")
     assert event["data"] == {
-        "model": "m", "replica": "m", "wake": "restored", "seconds": 2.5, "reason": "", "phases": {"criu": 1.0}
+        "model": "m", "replica": "m", "wake": "restored", "seconds": 2.5, "reason": "", "phases": {"criu": 1.0},
+        "phases_begun": {},
     }  # fmt: skip
 
 
