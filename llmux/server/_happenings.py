@@ -6,6 +6,7 @@ known by a handle that its happenings share. `Problem.code` is stable, its messa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -258,3 +259,8 @@ class Entry:
     monotonic: float
     """The same by the monotonic clock."""
     happening: Happening
+
+    @property
+    def kind(self) -> str:
+        """Return its kind as events and hooks name it: state_changed for StateChanged."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self.happening).__name__).lower()

@@ -17,7 +17,6 @@ import hmac
 import json
 import logging
 import os
-import re
 import stat
 import time
 import uuid
@@ -143,7 +142,7 @@ class _Hook:
         if config.models and getattr(happening, "model", None) not in config.models:
             return False
         if config.events:
-            return kind_of(entry) in config.events
+            return entry.kind in config.events
         return not isinstance(happening, OF_REQUESTS)
 
     async def run(self, bus: Bus) -> None:
@@ -166,7 +165,7 @@ class _Hook:
 
     async def _tell(self, session: aiohttp.ClientSession, entry: Entry) -> None:
         """Try until it is told, or has been tried often enough."""
-        kind, body, delivery = kind_of(entry), json.dumps(told(entry)), uuid.uuid4().hex
+        kind, body, delivery = entry.kind, json.dumps(told(entry)), uuid.uuid4().hex
         pause = FIRST_PAUSE
         for attempt in range(1, self._config.attempts + 1):
             if self._config.url:
@@ -230,12 +229,7 @@ def signed(body: bytes, secret: bytes, at: int) -> dict[str, str]:
     return {"X-Llmux-Timestamp": str(at), "X-Llmux-Signature": f"sha256={digest}"}
 
 
-def kind_of(entry: Entry) -> str:
-    """Return the name of an entry's kind: state_changed for StateChanged."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(entry.happening).__name__).lower()
-
-
 def told(entry: Entry) -> dict[str, object]:
     """Return what a hook is told of an entry."""
     at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds")
-    return {"id": entry.id, "at": at, "event": kind_of(entry), "data": dataclasses.asdict(entry.happening)}
+    return {"id": entry.id, "at": at, "event": entry.kind, "data": dataclasses.asdict(entry.happening)}

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from llmux.server.access.roles import Right, Role, rights
+from llmux.server.access.roles import Role
 
 PREFIX = "llmux-"
 """How keys that `llmux key` makes begin, so that they are found where they should not be."""
@@ -52,10 +52,6 @@ class Key:
     def expired(self, now: float) -> bool:
         """Say whether it holds no longer; `now` is in seconds since the epoch."""
         return self.expires is not None and now >= self.expires
-
-    def grants(self, right: Right) -> bool:
-        """Say whether its role has this right."""
-        return right in rights(self.role)
 
     def allows(self, model: str) -> bool:
         """Say whether it may ask for a model by this name."""

@@ -69,7 +69,7 @@ def _give(feed: Feed, wanted: Callable[[Entry], bool], entry: Entry) -> None:
 
 
 def _event_of(entry: Entry) -> bytes:
-    return _event(kind_of(entry), event_told(entry), entry.id)
+    return _event(entry.kind, event_told(entry), entry.id)
 
 
 def _last_words(feed: Feed) -> bytes:
@@ -82,13 +82,8 @@ def _last_words(feed: Feed) -> bytes:
 
 def event_told(entry: Entry) -> dict[str, object]:
     """Return an entry as JSON can hold it."""
-    told = {"id": entry.id, "at": iso(entry.at), "kind": kind_of(entry)}
+    told = {"id": entry.id, "at": iso(entry.at), "kind": entry.kind}
     return told | dataclasses.asdict(entry.happening)
-
-
-def kind_of(entry: Entry) -> str:
-    """Return an entry's kind as events name it: state_changed for StateChanged."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(entry.happening).__name__).lower()
 
 
 def _filter(asked: WhichEvents) -> Callable[[Entry], bool]:
@@ -96,7 +91,7 @@ def _filter(asked: WhichEvents) -> Callable[[Entry], bool]:
 
     def wanted(entry: Entry) -> bool:
         of_model = asked.model is None or getattr(entry.happening, "model", None) == asked.model
-        return of_model and (kinds is None or kind_of(entry) in kinds)
+        return of_model and (kinds is None or entry.kind in kinds)
 
     return wanted
 

@@ -232,4 +232,4 @@ async def test_a_secret_that_cannot_be_used_is_named_at_start(tmp_path, content,
 
 def test_each_kind_of_event_can_be_asked_for():
     entries = (_hooks.Entry(1, 0.0, 0.0, kind.__new__(kind)) for kind in get_args(Happening))
-    assert {_hooks.kind_of(entry) for entry in entries} == set(get_args(EventKind))
+    assert {entry.kind for entry in entries} == set(get_args(EventKind))
