@@ -3,7 +3,7 @@
 Interface:
     make(name, model, log) -> Engine          by the model's configuration; `name` is what clients ask for
     open_session() -> aiohttp.ClientSession   keeps no connection open, so that none is in a dump
-    Engine: .url, .command(environ) -> Command, and over a session
+    Engine: .url, .keeps_connections, .command(environ) -> Command, and over a session
         await .healthy(session) -> bool       whether it is ready now
         await .ask_health(session)            the same as an error
         await .sleep(session, weights)        let go of the weights as far as `weights` says
