@@ -32,6 +32,7 @@ import ctypes
 import errno
 import json
 import os
+import resource
 import select
 import signal
 import stat
@@ -67,6 +68,8 @@ class Order(NamedTuple):
 def main() -> NoReturn:
     """Unshare, then become two: the launcher, which waits, and the init of the new namespaces."""
     plan = Plan(**json.loads(sys.argv[1]))
+    if plan.open_files:  # first of all: whatever is forked from here on has it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (plan.open_files[0], plan.open_files[1]))
     inherited = [fd for fd in (plan.listener, plan.berth) if fd is not None]
     for fd in inherited:
         os.set_inheritable(fd, False)

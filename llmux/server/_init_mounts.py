@@ -47,6 +47,8 @@ class Plan(NamedTuple):
     """The descriptor of a socket, bound, that the next llmux connects to; None where nothing lingers."""
     berth: int | None = None
     """The descriptor of its directory, whose lock it shares."""
+    open_files: list[int] | None = None
+    """The soft and the hard limit of files that all in there may have open; None: what the init was started with."""
 
 
 def prepare(plan: Plan) -> int:

@@ -22,10 +22,16 @@ def raise_limit() -> None:
         _given = soft, hard
 
 
+def given() -> tuple[int, int] | None:
+    """Return the limits before the soft one was raised, for a child that sets its own; None where it was not raised."""
+    return _given
+
+
 def give_back(pid: int) -> None:
     """Have a child that was just started, and all that it starts later, go by the limit that llmux was given.
 
-    Nothing in Python sets it between fork and exec that is safe where there are threads. A sandbox's init starts nothing before it is told.
+    Nothing in Python sets it between fork and exec that is safe where there are threads. So what the child starts at once may still
+    have llmux's limit; a sandbox's init, which forks at once, is told its limit (`given`).
     """
     if _given is not None:
         with suppress(ProcessLookupError, PermissionError):  # it has ended, or has become another user

@@ -34,6 +34,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from llmux.server import _open_files
 from llmux.server._attachment import Attachment
 from llmux.server._berth import Berth
 from llmux.server._effect_errors import DOCKER_OPTIONS, NotStarted, SandboxEnded, SandboxRefused, TookTooLong
@@ -144,6 +145,7 @@ class Sandbox:
         """
         sandbox = cls(berth)
         plan = asdict(isolation) | {"keep": [str(path) for path in keep]}
+        plan |= {"open_files": _open_files.given()}
         fds = berth.fds if berth else ()
         if fds:
             plan |= {"linger": linger, "listener": fds[0], "berth": fds[1]}

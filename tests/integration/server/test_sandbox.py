@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from llmux.server import _open_files
 from llmux.server._effect_errors import NotStarted, SandboxEnded, TookTooLong
 from llmux.server._process import Conversation
 from llmux.server._sandbox import INIT, Child, Command, Isolation, Sandbox
@@ -47,6 +48,16 @@ async def start(sandbox: Sandbox, log: Path, code: str, **env: str) -> Child:
     return await sandbox.start_engine(
         Command((sys.executable, "-c", code), {"PATH": os.defpath, **env}, "/", log)
     )
+
+
+async def test_engines_have_the_limit_of_open_files_that_llmux_was_given(
+    monkeypatch: pytest.MonkeyPatch, log: Path
+) -> None:
+    monkeypatch.setattr(_open_files, "_given", (700, 800))
+    monkeypatch.setattr(_open_files, "give_back", lambda _pid: None)  # as where llmux comes to that too late
+    async with await Sandbox.create(Isolation()) as sandbox:
+        assert await sandbox.run(("sh", "-c", "ulimit -Sn; ulimit -Hn"), log=log, timeout=10) == 0
+    assert log.read_text().split() == ["700", "800"]
 
 
 async def told(sandbox: Sandbox, log: Path, code: str) -> list[str]:
