@@ -40,9 +40,9 @@ def event(path: str, problem: Problem) -> bytes:
     return _routing.error_event(problem)
 
 
-def realtime_event(problem: Problem) -> str:
-    """Return the message that tells a realtime client of an error."""
-    return json.dumps({"type": "error", **_routing.error_body(problem, "server_error")})
+def realtime_event(event_id: str, problem: Problem, kind: str) -> str:
+    """Return the message that tells a realtime client of an error; `kind` is its type in OpenAI's form."""
+    return json.dumps({"event_id": event_id, "type": "error", **_routing.error_body(problem, kind)})
 
 
 def closing_reason(problem: Problem) -> bytes:

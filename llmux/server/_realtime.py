@@ -8,6 +8,7 @@ anew, 1011 for one that broke off; and 1008 where its key is for the model no lo
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -201,8 +202,9 @@ class _Conversation:
     async def _break_off(self, client: web.WebSocketResponse, why: Problem, code: int) -> None:
         self._journey.broken_off(why)
         self._journey.over(client)
+        kind = "permission_error" if code == WSCloseCode.POLICY_VIOLATION else "server_error"
         try:
-            await client.send_str(_api_errors.realtime_event(why))
+            await client.send_str(_api_errors.realtime_event(f"event_{secrets.token_hex(12)}", why, kind))
         except aiohttp.ClientConnectionResetError:
             return
         await client.close(code=code, message=_api_errors.closing_reason(why))

@@ -54,4 +54,9 @@ def test_a_websocket_is_told_as_much_as_its_closing_frame_carries():
     assert reason.startswith(b"engine_gone: ")
     assert len(reason) <= 123
     assert reason.decode()
-    assert json.loads(_api_errors.realtime_event(PROBLEM))["error"]["code"] == "queue_full"
+
+
+def test_a_realtime_client_is_told_in_an_event_with_an_id():
+    told = json.loads(_api_errors.realtime_event("event_1", PROBLEM, "server_error"))
+    assert (told["event_id"], told["type"]) == ("event_1", "error")
+    assert (told["error"]["type"], told["error"]["code"]) == ("server_error", "queue_full")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 
 import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
+from openai.types.realtime import RealtimeErrorEvent
 
 from llmux.server import _app, _realtime
 from llmux.server._gate import GATE
@@ -83,14 +83,18 @@ async def finished(client):
 
 
 async def last_words(socket):
-    """Read to the end; return the error that was told, if there was one, and the closing frame."""
+    """Read to the end; return the error that was told as OpenAI's clients know it, if there was one, and the closing frame."""
     error = None
     async with asyncio.timeout(5):
         while True:
             message = await socket.receive()
             if message.type is not WSMsgType.TEXT:
                 return error, message.data, message.extra
-            error = json.loads(message.data)["error"]["code"]
+            told = RealtimeErrorEvent.model_validate_json(message.data)
+            assert told.error.type == (
+                "permission_error" if told.error.code == "permission_denied" else "server_error"
+            )
+            error = told.error.code
 
 
 async def test_messages_pass_both_ways_and_count_as_one_request(client, upstream):
