@@ -8,6 +8,7 @@ anew, 1011 for one that broke off; and 1008 where its key is for the model no lo
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -25,9 +26,11 @@ from llmux.server._gate import answers_page, caller_of, engine_headers, may_stil
 from llmux.server._journey import journey_of
 from llmux.server._names import Target
 from llmux.server._queue import Admission
-from llmux.server._web import ADAPTERS, DRIVER
+from llmux.server._web import ADAPTERS, DRIVER, UNFORESEEN
 from llmux.server.access.usage import UsageCount
 from llmux.server.errors import EngineLacks, ModelUnavailable, OriginRefused, Problem
+
+log = logging.getLogger(__name__)
 
 _LARGEST_MESSAGE = 16 << 20
 """Bytes; audio travels as text in messages of up to 15 MiB."""
@@ -113,7 +116,7 @@ class _Conversation:
         client = self._client(engine.protocol)
         try:
             await client.prepare(self._request)
-            return client, await self._between(client, engine)
+            return client, await self._conversed(client, engine)
         finally:  # a client that is quick to go cancels this before its own code has been passed on
             code = client.close_code
             if code not in _NEVER_SENT:
@@ -169,6 +172,16 @@ class _Conversation:
             usage.read(message.data.encode())
             self._journey.heard_message(usage)
             spend(self._request, usage.said())
+
+    async def _conversed(
+        self, client: web.WebSocketResponse, engine: aiohttp.ClientWebSocketResponse
+    ) -> bool:
+        try:
+            return await self._between(client, engine)
+        except Exception:  # there is no answering otherwise any more
+            log.exception("%s %s failed unforeseen", self._request.method, self._request.path)
+            await self._break_off(client, UNFORESEEN, WSCloseCode.INTERNAL_ERROR)
+            return False
 
     async def _between(self, client: web.WebSocketResponse, engine: aiohttp.ClientWebSocketResponse) -> bool:
         cut = self._admission.cut

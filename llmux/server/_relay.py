@@ -33,6 +33,7 @@ from llmux.server._journey import journey_of
 from llmux.server._model import CutInFlight
 from llmux.server._queue import Admission
 from llmux.server._record import Model
+from llmux.server._web import UNFORESEEN, has_begun
 from llmux.server.errors import EngineLacks, Problem, RequestTimedOut
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,11 @@ class Relay:
             return await self._ended_by_engine(str(error) or type(error).__name__)
         except TimeoutError:
             return await self._ended_by_time()
+        except Exception:
+            if self._response is None or not has_begun(self._request):
+                raise
+            log.exception("%s %s failed unforeseen", self._request.method, self._request.path)
+            return await self._break_off(self._response, UNFORESEEN)
 
     @asynccontextmanager
     async def _cuttable(self) -> AsyncIterator[asyncio.Timeout]:

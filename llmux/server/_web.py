@@ -89,6 +89,8 @@ _STATUSES: dict[type[ServerError], HTTPStatus] = {
     RequestTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
 }
 
+UNFORESEEN = Problem("internal_error", "llmux failed unforeseen", "See llmux's log")
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -108,9 +110,17 @@ async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamR
         return _of(problem, web.json_response(body, status=error.status, headers=headers))
     except Exception:
         log.exception("%s %s failed unforeseen", request.method, request.path)
-        problem = Problem("internal_error", "llmux failed unforeseen", "See llmux's log")
-        body = _api_errors.body(request.path, HTTPStatus.INTERNAL_SERVER_ERROR, problem, "server_error")
-        return _of(problem, web.json_response(body, status=HTTPStatus.INTERNAL_SERVER_ERROR))
+        if has_begun(
+            request
+        ):  # a second answer would be read as a part of the first; the server closes the connection
+            raise
+        body = _api_errors.body(request.path, HTTPStatus.INTERNAL_SERVER_ERROR, UNFORESEEN, "server_error")
+        return _of(UNFORESEEN, web.json_response(body, status=HTTPStatus.INTERNAL_SERVER_ERROR))
+
+
+def has_begun(request: web.Request) -> bool:
+    """Say whether any of an answer has been sent."""
+    return request.writer.output_size > 0
 
 
 def error_response(error: ServerError, status: HTTPStatus | None = None, path: str = "") -> web.Response:

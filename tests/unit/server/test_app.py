@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from llmux.server import _app, _web
 from llmux.server._model import NotStarted
@@ -37,6 +38,22 @@ async def test_a_failure_that_nobody_foresaw_is_an_error_in_openais_form_and_in_
         assert response.status == 500
         assert (await response.json())["error"]["code"] == "internal_error"
     assert "GET /control/status failed unforeseen" in caplog.text
+
+
+async def test_one_amid_an_answer_is_its_end(serve, make_driver, make_hands, caplog):
+    async def begin(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"so far")
+        raise RuntimeError("so far and no further")
+
+    app = _app.build(make_driver({"m": make_hands()}))
+    app.router.add_get("/v1", begin)
+    async with aiohttp.ClientSession(await serve(app)) as session, session.get("/v1") as response:
+        assert await response.content.readany() == b"so far"
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+    assert "GET /v1 failed unforeseen" in caplog.text
 
 
 async def test_its_end_closes_the_driver(serve, make_driver, make_hands):

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from llmux.server import _app, _relay
+from llmux.server import _app, _journey, _relay
 from llmux.server._model import Failed, Running
 from llmux.server._rules import AfterDrain
 from llmux.server.scheduling.snapshot import Wake
@@ -52,6 +52,7 @@ class Upstream:
         await response.prepare(request)
         await response.write(b"the first ha")
         await self.go_on.wait()
+        await response.write(b"lf")
         return response
 
     async def flood(self, request: web.Request) -> web.StreamResponse:
@@ -290,6 +291,19 @@ async def test_a_stream_that_its_engine_breaks_off_ends_with_an_error_event(open
         error = await told_by_event(response)
     assert error["code"] == "engine_gone"
     assert error["message"].startswith("the engine broke off its answer: ")
+
+
+async def test_a_fault_of_llmux_amid_an_answer_is_no_second_answer_within_it(
+    open_client, upstream, monkeypatch
+):
+    client = await open_client()
+    async with ask(client, "/v1/stream") as stream, ask(client, "/v1/bytes") as half:
+        assert await half.content.readany() == b"the first ha"
+        monkeypatch.setattr(_journey.UsageCount, "read", None)
+        upstream.go_on.set()
+        assert (await told_by_event(stream))["code"] == "internal_error"
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await half.read()
 
 
 @pytest.mark.parametrize(("deaf", "state"), [(False, Running), (True, Failed)])
