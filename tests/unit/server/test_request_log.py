@@ -12,7 +12,10 @@ import pytest
 from aiohttp import web
 
 from llmux.server import _app, _request_log, _web
+from llmux.server._gate import GATE
 from llmux.server._logs import LogFormat, formatter
+from llmux.server.access.keys import Key, digest
+from llmux.server.access.policy import Access
 from llmux.server.simulate import access_log
 
 CHAT = "/v1/chat/completions"
@@ -168,6 +171,32 @@ async def test_nothing_that_was_said_is_logged(client, lines):
         assert response.status == 404
     assert len(told(lines)) == 3
     assert SECRET not in json.dumps(lines())
+
+
+async def test_no_key_is_logged_whichever_way_it_comes_and_whether_it_holds(client, lines):
+    client.app_[GATE].take(Access.of([Key("team", digest(SECRET))]))
+
+    async def ask_by(key, **headers):
+        async with client.post(
+            f"/v1/completions?key={key}", json={"model": "m"}, headers=headers
+        ) as response:
+            return response.status
+
+    async def talk_by(key):
+        protocols = ("realtime", f"openai-insecure-api-key.{key}")
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await client.ws_connect("/v1/realtime?model=m", protocols=protocols)
+        return caught.value.status
+
+    refused = f"{SECRET}-refused"
+    for key, asked, talked in ((SECRET, 200, 503), (refused, 401, 401)):
+        assert await ask_by(key, Authorization=f"Bearer {key}") == asked
+        assert await ask_by(key, **{"x-api-key": key}) == asked
+        assert await talk_by(key) == talked
+    assert await ask_by(refused, Authorization=refused, Cookie=refused) == 401
+    assert [line["status"] for line in told(lines)] == [200, 200, 503, 401, 401, 401, 401]
+    assert SECRET not in json.dumps(lines())
+    assert digest(SECRET).hex() not in json.dumps(lines())
 
 
 def test_an_id_of_another_request_is_left_behind():
