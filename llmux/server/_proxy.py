@@ -47,14 +47,14 @@ def routes() -> list[web.RouteDef]:
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """List every configured model, asleep or not, its aliases and adapters: any of these names that who asks may use answers a request."""
+    """List every configured model, asleep or not, its aliases and adapters. Any of these names that who asks may use answers a request."""
     may_use = caller_of(request).may_use
     cards = (card for card in _names.cards(request.app[DRIVER].served.values()) if may_use(card.name))
     return web.json_response(_routing.models_body(cards, request.app[STARTED]))
 
 
 async def show_model(request: web.Request) -> web.Response:
-    """Show one of them."""
+    """Show one name that clients may ask for."""
     name = request.match_info["name"]
     caller_of(request).check_model(name)
     card = _names.card_of(request.app[DRIVER].served, name)

@@ -22,6 +22,7 @@ from llmux.server.control import (
     _events,
     _logs,
     _looking,
+    _named,
     _openapi,
     _operations,
     _ruling,
@@ -57,7 +58,7 @@ def add_to(app: web.Application) -> None:
     if RELOADER in app:
         app[STORE] = CheckpointStore(app[RELOADER].settings.checkpoint.images_dir)
     served = calls(reloadable=RELOADER in app)
-    app[_OPENAPI] = json.dumps(_openapi.document(served, _whoami.VERSION))
+    app[_OPENAPI] = json.dumps(_openapi.document((*served, *_named.CALLS), _whoami.VERSION))
     app.add_routes(
         web.route(call.method, call.path, call.handle, expect_handler=ask_nothing_yet) for call in served
     )

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the control API, made of its calls and of the types that they take and answer. Pure.
+"""The OpenAPI 3.1 document of the control API and of what llmux itself answers below /v1, made of the calls and of the types that they take and answer. Pure.
 
 Source: the OpenAPI Specification 3.1.1, whose schemas are JSON Schema 2020-12, as pydantic writes it.
 """
@@ -22,7 +22,7 @@ _REFERENCE = "#/components/schemas/{model}"
 _ABOUT = "llmux: which model runs, and what makes it so. docs/control.md has an example of each call."
 _PASSED_ON = {
     "description": (
-        "Every path below /v1 is passed on to the engine of the model that the request names in its JSON body, "
+        "Every other path below /v1 is passed on to the engine of the model that the request names in its JSON body, "
         "form or query, after that model was woken where need be; what it answers is the engine's."
     ),
     "parameters": [{"name": "path", "in": "path", "required": True, "schema": {"type": "string"}}],
