@@ -87,6 +87,10 @@ def read(path: str, content_type: str, body: bytes, *, named_in_query: bool) -> 
 
 def addressee(models: Mapping[str, Model], homes: Homes, call: Call) -> Addressee:
     """Find whom a request is for. Raises RequestInvalid, UnknownModel and UnknownItem."""
+    if None not in (call.said.model, call.model) and call.said.model != call.model:
+        raise RequestInvalid(
+            "the body and the query name different models", "model"
+        )  # engines differ in which they take
     item = _homes.item_of(call.path)
     _ownership.check(homes, call.by, item, call.said.fields, call.body)
     home = homes.find(item) if item else None

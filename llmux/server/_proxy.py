@@ -91,6 +91,8 @@ def _in_query(request: web.Request) -> str | None:
     names = request.query.getall("model", [])
     if len(names) > 1:  # engines differ in which they take
         raise RequestInvalid('the query has more than one "model"', "model")
+    if "" in names:
+        raise RequestInvalid('"model" in the query is empty', "model", hint="GET /v1/models lists the names")
     return names[0] if names else None
 
 

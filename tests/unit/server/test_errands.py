@@ -178,6 +178,15 @@ async def test_a_query_that_names_two_models_is_not_passed_on(client, upstreams)
     assert upstreams["m"].asked == []
 
 
+async def test_nor_is_a_body_that_names_another_than_its_query_nor_a_query_that_names_none(client, upstreams):
+    for query, body in (("adapter", {"model": "m"}), ("", {"model": "m"}), ("", {})):
+        told = json.loads(await ask(client, f"{CHAT}?model={query}", 400, json=body))
+        assert told["error"]["param"] == "model"
+    await ask(client, "/v1/responses/x?model=", 400, method="GET")
+    assert upstreams["m"].asked == []
+    await ask(client, f"{CHAT}?model=m", json={"model": "m"})
+
+
 async def test_a_body_that_names_two_models_is_not_passed_on_by_its_query(client, upstreams):
     body = b'{"model": "adapter", "model": "m"}'
     told = json.loads(await ask(client, "/v1/embeddings?model=m", 400, data=body))
