@@ -21,7 +21,8 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from llmux.server import _routing
+from llmux.server import _api_errors
+from llmux.server._web import UNFORESEEN
 from llmux.server.config import Config, ListenConfig
 from llmux.server.errors import AddressTaken, Problem
 
@@ -266,16 +267,16 @@ class _Connection(web.RequestHandler):
             raise ConnectionError("the answer has begun")
         if isinstance(exc, LineTooLong):
             status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        words = HTTPStatus(status).phrase
-        code = words.lower().replace(" ", "_")
-        problem = Problem(code, f"the request cannot be read: {words}", _HINTS.get(status, ""))
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("an answer failed unforeseen", exc_info=exc)
-            kind = "server_error"
+            problem, kind = UNFORESEEN, "server_error"
         else:  # its words are not told: what could not be read may hold a key
             log.debug("a client sent what is no HTTP request: %s", type(exc).__name__)
+            words = HTTPStatus(status).phrase
+            code = words.lower().replace(" ", "_")
+            problem = Problem(code, f"the request cannot be read: {words}", _HINTS.get(status, ""))
             kind = "invalid_request_error"
-        answer = web.json_response(_routing.error_body(problem, kind), status=status)
+        answer = web.json_response(_api_errors.body(request.path, status, problem, kind), status=status)
         answer.force_close()
         return answer
 

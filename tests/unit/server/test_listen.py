@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from llmux.server import _app, _listen, config
+from llmux.server import _app, _listen, _request_log, config
 from llmux.server._gate import Gate
 from llmux.server._patience import Patience
 from llmux.server.access.keys import Key, digest
@@ -128,6 +128,17 @@ def error_in(answer):
 
 CLOSE = b"Connection: close"
 LENGTH = b"Content-Length: %d" % len(CHAT)
+
+
+@pytest.mark.parametrize(("path", "kind"), [(b"/v1/messages", "api_error"), (b"/v1/x", "server_error")])
+async def test_a_fault_outside_of_all_handlers_is_a_500_in_its_paths_form(opened, monkeypatch, path, kind):
+    monkeypatch.setattr(_request_log, "_tell", None)
+    answer = await talk(await opened(), post(b"{}", b"Content-Length: 2", path=path))
+    assert statuses(answer) == [500]
+    error = error_in(answer)
+    assert (error["type"], error["message"]) == (kind, "llmux failed unforeseen. See llmux's log")
+
+
 SECOND = b"GET /v1/smuggled?model=m HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(CHAT), CHAT)
 
