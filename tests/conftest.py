@@ -13,7 +13,6 @@ from proof.traces import Traces
 
 _BEFORE = pytest.StashKey[Traces]()
 _INTEGRATION = Path(__file__).parent / "integration"
-_ON_THE_MACHINE = tuple(_INTEGRATION / name for name in ("server", "storms", "tiny_engine"))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -71,6 +70,8 @@ def pytest_make_collect_report():
 
 def _group(item: pytest.Item) -> str:
     """Return the name of what runs in one process: tests that share what is dear to make, or what a machine has once."""
-    if item.get_closest_marker("root") or any(item.path.is_relative_to(each) for each in _ON_THE_MACHINE):
+    within = item.path.is_relative_to
+    in_containers = item.get_closest_marker("docker") and not within(_INTEGRATION / "storms")
+    if item.get_closest_marker("root") or (within(_INTEGRATION) and not in_containers):
         return "machine"
-    return "containers" if item.path.is_relative_to(_INTEGRATION) else str(item.path)
+    return "containers" if in_containers else str(item.path)

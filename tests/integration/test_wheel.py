@@ -112,7 +112,7 @@ def test_the_doctor_looks_at_a_machine_without_a_configuration(binaries):
 def test_it_has_the_page_to_show(binaries):
     program = (
         "from aiohttp import web; import asyncio; from llmux.server import _page; "
-        "app = web.Application(); _page.add_to(app); asyncio.run(app.startup()); "
+        "app = web.Application(); _page.add_to(app); asyncio.run(web.AppRunner(app).setup()); "
         "print(sorted(app[_page.PAGE].files)[:3], app[_page.PAGE].files['index.html'].content_type)"
     )
     assert succeed(binaries / "python", "-c", program).endswith("] text/html\n")

@@ -43,7 +43,7 @@ class Engine:
 
     @contextmanager
     def open(
-        self, method: str, path: str, body: object = None, nonce: str = "", timeout: float = 20
+        self, method: str, path: str, body: object = None, nonce: str = "", timeout: float = 60
     ) -> Iterator[HTTPResponse]:
         headers = {"x-nonce": nonce} if nonce else {}
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=timeout)) as connection:
