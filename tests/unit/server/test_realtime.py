@@ -150,7 +150,7 @@ async def test_an_engine_that_dies_ends_it(client):
 
 
 async def test_a_fault_of_llmux_ends_it_as_an_error_ends_it(client, monkeypatch):
-    monkeypatch.setattr(_realtime, "heard_message", None)
+    monkeypatch.setattr(_realtime, "spend", None)
     async with client.ws_connect(f"{REALTIME}?model=m") as socket:
         await socket.send_str("hello")
         error, code, _ = await last_words(socket)
