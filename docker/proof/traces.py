@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from proof.containers import PREFIX, left_behind, started_ids
@@ -18,10 +18,8 @@ class Traces:
     containers: frozenset[str] = frozenset()
     processes: frozenset[str] = frozenset()
     mounts: frozenset[str] = frozenset()
-    directories: frozenset[str] = frozenset()
     shared_memory: frozenset[str] = frozenset()
-    runtime: frozenset[str] = frozenset()
-    """What lies in llmux's own directory in /run."""
+    directories: frozenset[str] = frozenset()
 
     @classmethod
     def seen(cls) -> Traces:
@@ -30,15 +28,9 @@ class Traces:
             containers=frozenset(left_behind()),
             processes=frozenset(f"{pid} {line}" for pid, line in processes().items()),
             mounts=frozenset(line for line in _lines(Path("/proc/self/mountinfo")) if PREFIX in line),
-            directories=frozenset(map(str, Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))),
             shared_memory=frozenset(_unused_shared_memory()),
-            runtime=frozenset(map(str, Path("/run/llmux").glob("*"))),
+            directories=frozenset(map(str, _directories())),
         )
-
-    @property
-    def own(self) -> Traces:
-        """What bears this run's name; the rest may be of another run at the same time."""
-        return replace(self, shared_memory=frozenset(), runtime=frozenset())
 
     def __bool__(self) -> bool:
         return self != Traces()
@@ -48,9 +40,8 @@ class Traces:
             self.containers - before.containers,
             self.processes - before.processes,
             self.mounts - before.mounts,
-            self.directories - before.directories,
             self.shared_memory - before.shared_memory,
-            self.runtime - before.runtime,
+            self.directories - before.directories,
         )
 
 
@@ -68,6 +59,11 @@ def _processes() -> Iterator[tuple[int, str]]:
             cgroup = (process / "cgroup").read_text()
             if any(container in cgroup for container in started_ids):
                 yield int(process.name), (process / "cmdline").read_text(errors="replace").replace("\0", " ")
+
+
+def _directories() -> Iterator[Path]:
+    yield from Path(tempfile.gettempdir()).glob(f"{PREFIX}*")
+    yield from Path("/run/llmux").glob("*")
 
 
 def _unused_shared_memory() -> Iterator[str]:

@@ -25,12 +25,12 @@ AsleepOn = Callable[[Bench, Settings], Sleeper]
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """Fail the session if its containers, networks, processes, mounts or directories outlive it."""
+    """Fail the session if its containers, networks, processes, mounts, shared memory or directories outlive it."""
     # A session that is told to end cleans up, as it does on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     before = Traces.seen()
     yield
-    assert not (Traces.seen() - before).own
+    assert not Traces.seen() - before
 
 
 @pytest.fixture(scope="session")
