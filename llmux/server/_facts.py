@@ -65,12 +65,23 @@ class Name:
 
 
 def names_of(init_pid: int) -> tuple[Name, ...]:
-    """Return the names of unix sockets that processes of a sandbox have bound, as far as they are seen from here too."""
+    """Return the names of unix sockets that processes of a sandbox have bound, as far as they are seen from here too.
+
+    None where what is looked at is no sandbox, with a PID namespace and a /proc of its own: there they may be anybody's, and llmux
+    removes those of an engine that has ended.
+    """
+    if not _is_apart(init_pid):
+        return ()
     held = {link.removeprefix("socket:[").rstrip("]") for link in _descriptors(_proc_of(init_pid))}
     table = Path("/proc/net/unix").read_text("utf-8", "surrogateescape")
     found = (name_of(Path(path)) for path in named_sockets(table, held))
     inside = Path(f"/proc/{init_pid}/root")
     return tuple(name for name in found if name and name.inode == _inode(inside, name))
+
+
+def _is_apart(init_pid: int) -> bool:
+    own, inside = _link(Path(f"/proc/{init_pid}/ns/pid")), _link(_proc_of(init_pid) / "1/ns/pid")
+    return own == inside != _link(Path("/proc/self/ns/pid"))
 
 
 def remove(owner: str, left: Iterable[Name]) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess  # noqa: TID251 - a process to look at
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -99,9 +100,32 @@ def test_a_socket_is_removed_unless_another_has_its_name_by_then(tmp_path):
     assert name.remove() is False
 
 
-def test_sockets_that_this_process_has_bound_are_seen(tmp_path):
-    path = tmp_path / "s"
+def test_what_is_no_sandbox_has_no_sockets_that_are_an_engines_alone(tmp_path):
     with socket.socket(socket.AF_UNIX) as bound:
-        bound.bind(str(path))
-        assert path in {name.path for name in _facts.names_of(os.getpid())}
-    assert path not in {name.path for name in _facts.names_of(os.getpid())}
+        bound.bind(str(tmp_path / "s"))
+        assert _facts.names_of(os.getpid()) == ()
+
+
+def test_sockets_that_a_sandbox_has_bound_are_seen_while_they_are_bound(tmp_path):
+    path = tmp_path / "s"
+    bind = (
+        f"import socket; s = socket.socket(socket.AF_UNIX); s.bind({str(path)!r}); print(flush=True); input()"
+    )
+    argv = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        sys.executable,
+        "-c",
+        bind,
+    ]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as unshared:
+        unshared.stdout.readline()
+        children = Path(f"/proc/{unshared.pid}/task/{unshared.pid}/children").read_text("ascii")
+        init = int(children.split()[0])
+        assert path in {name.path for name in _facts.names_of(init)}
+        unshared.communicate("\n")
+    assert _facts.names_of(init) == ()
