@@ -117,9 +117,8 @@ class Container:
         """Return how to reach this container's ports from here."""
         if self.network == "host":
             return to_address("127.0.0.1")
-        if self.network == "none":
-            return into_namespace_of(self.pid)
-        return to_address(self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"))
+        # From its own loopback address: without a key llmux lets nobody else control it.
+        return into_namespace_of(self.pid)
 
     def logs(self) -> str:
         """Return all that the container's first process wrote to standard output and error."""
