@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess  # noqa: TID251 - the tiny engine's command that makes a model
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,3 +17,12 @@ def llmux(tmp_path_factory) -> Iterator[Served]:
     """Give a llmux with two models; tokens take their time, so that a cancelled request can be seen to end."""
     with running(tmp_path_factory.mktemp("llmux")) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """Give a model for tiny engines, which nobody changes."""
+    directory = tmp_path_factory.mktemp("model")
+    train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
+    subprocess.run(train, check=True, capture_output=True)
+    return directory

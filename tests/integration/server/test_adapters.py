@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.server.test_serving import CHAT, NAME, QUESTION, configuration, serving, trained
-
-__all__ = ["trained"]
+from tests.integration.server.test_serving import CHAT, NAME, QUESTION, configuration, serving
 
 pytestmark = pytest.mark.root
 

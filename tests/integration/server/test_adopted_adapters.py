@@ -8,9 +8,9 @@ import urllib.request
 import pytest
 
 from tests.integration.server.test_adapters import adapters
-from tests.integration.server.test_adoption import NAME, nothing_is_left, running, trained
+from tests.integration.server.test_adoption import NAME, nothing_is_left, running
 
-__all__ = ["adapters", "nothing_is_left", "trained"]
+__all__ = ["adapters", "nothing_is_left"]
 
 pytestmark = pytest.mark.root
 

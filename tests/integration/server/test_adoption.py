@@ -26,14 +26,6 @@ KEPT = {"weights": "discard", "process": "keep_running"}
 ROOT = _berth.root_of(CriuSettings().run_dir)
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
-    subprocess.run(train, check=True, capture_output=True)
-    return directory
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """Remove the sockets in /tmp of engines that are killed, as every sandbox's end does; nothing else may be left."""

@@ -9,7 +9,6 @@ import socket
 import subprocess  # noqa: TID251 - the command line is tested as processes
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,14 +16,6 @@ pytestmark = pytest.mark.root
 
 LLMUX = (sys.executable, "-m", "llmux.server")
 NAME, OTHER = "lighthouse", "harbour"
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
-    subprocess.run(train, check=True, capture_output=True)
-    return directory
 
 
 def free_port() -> int:

@@ -29,14 +29,6 @@ VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.0.0  a stand-in\n
 HIDE = 'mount --bind "$1" /proc/driver && shift && exec "$@"'
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
-    subprocess.run(train, check=True, capture_output=True)
-    return directory
-
-
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess  # noqa: TID251 - the tiny engine's training
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,14 +19,6 @@ from llmux.server._work import make_hands
 pytestmark = pytest.mark.root
 
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
-    subprocess.run(train, check=True, capture_output=True)
-    return directory
 
 
 @asynccontextmanager

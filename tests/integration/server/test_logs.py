@@ -11,7 +11,6 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -32,14 +31,6 @@ BOTH = {"Authorization": f"Bearer {KEY}", "X-Api-Key": KEY}
 
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
-    subprocess.run(train, check=True, capture_output=True)
-    return directory
 
 
 def free_port() -> int:

@@ -6,8 +6,6 @@ import asyncio
 import json
 import signal
 import socket
-import subprocess  # noqa: TID251 - the engine's training, before llmux
-import sys
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -26,14 +24,6 @@ pytestmark = pytest.mark.root
 
 CHAT = "/v1/chat/completions"
 SLOW = ["--token-delay", "0.02"]
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
-    subprocess.run(train, check=True, capture_output=True)
-    return directory
 
 
 def free_ports(count):

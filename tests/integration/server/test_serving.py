@@ -35,14 +35,6 @@ QUESTION = {
 CHAT = "/v1/chat/completions"
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
-    subprocess.run(train, check=True, capture_output=True)
-    return directory
-
-
 @pytest.fixture(autouse=True)
 def sockets_of_the_killed() -> Iterator[None]:
     """Remove the sockets in /tmp of engines that are killed together with their llmux: nobody else is left to."""
