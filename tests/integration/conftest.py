@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from proof.bench import Bench, Settings, bench
 from proof.containers import check_image
@@ -18,6 +20,13 @@ from proof.traces import Traces
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "llmux:tiny"
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 MakeBench = Callable[[], Bench]
 AsleepOn = Callable[[Bench, Settings], Sleeper]
@@ -87,3 +96,14 @@ def asleep_on(larder: Callable[[Settings], tuple[Bench, Sleeper]]) -> AsleepOn:
         return sleeper
 
     return copy
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Give a browser that asks nobody for anything by itself."""
+    path = shutil.which("chromium")
+    assert path, "no chromium: run `make setup`, or install Debian's package chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()

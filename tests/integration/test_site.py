@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess  # noqa: TID251 - mkdocs is a program
 import sys
 import threading
@@ -13,11 +12,10 @@ from pathlib import Path
 
 import pytest
 from blocks import ROOT
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 pytestmark = pytest.mark.timeout(600)
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 WINDOWS = (("light", 1280), ("dark", 390))
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 BROKEN = "[...document.images].filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
@@ -47,16 +45,6 @@ def origin(site) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    assert path, "no chromium: run `make setup`, or install Debian's package chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 def watched(page: Page, origin: str) -> list[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, expect
 
 from proof.bench import Model, Node, Settings
 
@@ -21,13 +20,6 @@ SECONDS = 60_000  # ms; a busy machine is slow
 PICTURES = os.environ.get("LLMUX_PICTURES")
 """A directory for two pictures of the page, as docs/ has them."""
 VIEWS = ("overview", "playground", "requests", "checkpoints", "logs")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 def free_port() -> int:
@@ -42,16 +34,6 @@ def node(desk) -> Iterator[Node]:
     settings = Settings(models=models, port=free_port(), checkpoint={"reuse": False}, fields={"max_awake": 1})
     with desk.node("page", settings, network="host") as node:
         yield node
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    assert path, "no chromium: run `make setup`, or install Debian's package chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 class Visit:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess  # noqa: TID251 - llmux as its users start it
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from llmux.server.access.keys import hash_of
 from llmux.tiny_engine._train import CORPUS, train
@@ -23,7 +22,6 @@ from llmux.tiny_engine._train import CORPUS, train
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 SECONDS = 60_000  # ms; a busy machine is slow
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 ROLES = ("use", "observe", "control", "admin")
 VIEWS = {
@@ -107,16 +105,6 @@ def llmux(tmp_path_factory) -> Iterator[Llmux]:
         yield running
     finally:
         running.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    assert path, "no chromium: run `make setup`, or install Debian's package chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
