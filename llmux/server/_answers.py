@@ -11,6 +11,8 @@ from typing import Protocol
 
 _LONGEST_LOOKED_AT = 4 << 20
 """Bytes of an answer that is kept to look for its id."""
+_LONGEST_HELD = 1 << 20
+"""Bytes of an event that is waited for whole."""
 _EVENT_ENDS = (b"\r\n\r\n", b"\n\n", b"\r\r")
 _NESTED = ("response", "message")
 """Where an event has the answer that it is about: OpenAI's Responses, Anthropic's Messages."""
@@ -41,20 +43,33 @@ class RenamedJson:
         return _renamed(bytes(self._whole), self._served, self._asked)
 
 
-class RenamedEvents:
-    """The same of a stream of events."""
+class WholeEvents:
+    """A stream of events, each sent when it is whole, so that one of llmux's own can follow wherever the stream breaks off."""
 
-    def __init__(self, served: str, asked: str) -> None:
-        self._served, self._asked = served, asked
-        self._quoted = json.dumps(served).encode()
+    def __init__(self) -> None:
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
+        if not self._held and chunk.endswith(_EVENT_ENDS):
+            return self._events(chunk)
         whole, self._held = _until_last_event(self._held + chunk)
+        if len(self._held) > _LONGEST_HELD:
+            whole, self._held = whole + self._held, b""
         return self._events(whole)
 
     def end(self) -> bytes:
         return self._events(self._held)
+
+    def _events(self, events: bytes) -> bytes:
+        return events
+
+
+class RenamedEvents(WholeEvents):
+    """The same, in which the client finds the name that it has asked by."""
+
+    def __init__(self, served: str, asked: str) -> None:
+        super().__init__()
+        self._served, self._asked = served, asked
 
     def _events(self, events: bytes) -> bytes:
         if b'"model"' not in events:

@@ -12,7 +12,7 @@ from functools import partial
 from http import HTTPStatus
 
 from llmux.server import _apis, _edits, _homes, _names, _ownership, _routing
-from llmux.server._answers import ObjectSeen, OnlySome, RenamedEvents, RenamedJson, Stage
+from llmux.server._answers import ObjectSeen, OnlySome, RenamedEvents, RenamedJson, Stage, WholeEvents
 from llmux.server._homes import Home, Homes, Item
 from llmux.server._names import Target
 from llmux.server._ownership import Owner
@@ -123,8 +123,8 @@ def errand(call: Call, to: Addressee, homes: Homes) -> Errand:
             chosen.append(ObjectSeen(partial(_note, call, homes, Home(target.asked, replica)), events=events))
         if lists and status < HTTPStatus.BAD_REQUEST:
             chosen.append(OnlySome(lambda id_: call.by.reaches(homes.find(Item(lists, id_)))))
-        if shown and events:
-            chosen.append(RenamedEvents(target.served, shown))
+        if events:
+            chosen.append(RenamedEvents(target.served, shown) if shown else WholeEvents())
         elif shown and content_type == _JSON:
             chosen.append(RenamedJson(target.served, shown))
         return tuple(chosen)

@@ -123,8 +123,10 @@ async def _answer(request: web.Request, errand: Errand, to: Addressee) -> web.St
             journey.admitted(admission)
             suspect = partial(driver.suspect, admission)
             adapter = request.app[ADAPTERS].hold(target.model, target.served, admission)
-            outcome = await Relay(request, errand, target.model, admission, suspect).run(adapter)
+            relay = Relay(request, errand, target.model, admission, suspect)
+            outcome = await relay.run(adapter)
         if not isinstance(outcome, Unanswered):
+            await relay.part()
             return outcome
         tries_left -= 1
         if not tries_left:

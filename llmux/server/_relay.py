@@ -40,6 +40,10 @@ log = logging.getLogger(__name__)
 
 _SECOND_LOOK = 1.0
 """Seconds for bytes that came while llmux itself stood still, when it finds that an engine's time is over."""
+_LAST_WORD = 1.0
+"""Seconds for a client to take what it has been sent, and again to read why no more comes."""
+_LOOK = 0.01
+"""Seconds between two looks at what is left of that."""
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _LONGEST_END = max(map(len, _EVENT_ENDS))
 _RESET = struct.pack("ii", 1, 0)
@@ -84,6 +88,7 @@ class Relay:
         self._admission = admission
         self._suspect = suspect
         self._response: web.StreamResponse | None = None
+        self._broken_off: Problem | None = None
         self._sent = b""
         """The end of what has been sent."""
         self._stages: tuple[Stage, ...] = ()
@@ -110,7 +115,7 @@ class Relay:
             if self._response is None or not has_begun(self._request):
                 raise
             log.exception("%s %s failed unforeseen", self._request.method, self._request.path)
-            return await self._break_off(self._response, UNFORESEEN)
+            return self._break_off(self._response, UNFORESEEN)
 
     @asynccontextmanager
     async def _cuttable(self) -> AsyncIterator[asyncio.Timeout]:
@@ -224,7 +229,7 @@ class Relay:
     async def _ended_by_engine(self, why: str) -> web.StreamResponse | Unanswered:
         examination = self._suspect(silent=False)
         if self._response:
-            return await self._break_off(self._response, _gone(f"the engine broke off its answer: {why}"))
+            return self._break_off(self._response, _gone(f"the engine broke off its answer: {why}"))
         if examination:
             await asyncio.wait((examination,))
         return Unanswered(_gone(f"the engine did not answer: {why}"), engine_failed=True)
@@ -233,33 +238,46 @@ class Relay:
         if self._admission.cut.done():
             cut = self._admission.cut.result()
             if self._response:
-                return await self._break_off(self._response, cut.problem)
+                return self._break_off(self._response, cut.problem)
             if cut.cancelled:
                 raise RequestCancelled(self._model.name, hint=cut.problem.hint)
             return Unanswered(cut.problem, cut.engine_lost)
         self._suspect(silent=True)
         if self._response:
-            return await self._break_off(self._response, _stalled(self._model.rules.stall or 0.0))
+            return self._break_off(self._response, _stalled(self._model.rules.stall or 0.0))
         hint = "Raise timeouts.request, or ask for a stream: only its first piece has to come in this time"
         seconds = self._model.rules.request_timeout
         raise RequestTimedOut(self._model.name, seconds, "answering", hint=hint)
 
-    async def _break_off(self, response: web.StreamResponse, why: Problem) -> web.StreamResponse:
-        """End an answer that has begun so that the client can tell, and can read why where it is a stream of events."""
+    def _break_off(self, response: web.StreamResponse, why: Problem) -> web.StreamResponse:
         log.warning("%s %s: broken off: %s", self._request.method, self._request.path, why)
         self._journey.broken_off(why)
         response.force_close()
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
-            return response
-        if transport.get_write_buffer_size():  # it does not read: there is no telling it anything
-            transport.abort()
-        elif response.content_type == "text/event-stream" and self._sent.endswith(_EVENT_ENDS):
-            await _to_client(response.write(_api_errors.event(self._request.path, why)))
-            transport.close()
-        else:
-            self._close_without_end(transport, response)
+        self._broken_off = why
         return response
+
+    async def part(self) -> None:
+        """End an answer that was broken off so that the client can tell, and can read why where it is a stream of events.
+
+        Clients may drop what they have not read yet when a connection breaks, so it stays open until they have had time to.
+        """
+        transport, response = self._request.transport, self._response
+        if self._broken_off is None or response is None or transport is None or transport.is_closing():
+            return
+        try:
+            async with asyncio.timeout(_LAST_WORD):
+                while transport.get_write_buffer_size():  # noqa: ASYNC110 - aiohttp's own wait may have been cancelled, for good
+                    await asyncio.sleep(_LOOK)
+            if response.content_type == "text/event-stream" and self._sent.endswith(_EVENT_ENDS):
+                await response.write(_api_errors.event(self._request.path, self._broken_off))
+                await asyncio.sleep(_LAST_WORD)
+            self._close_without_end(transport, response)
+        except (aiohttp.ClientConnectionResetError, TimeoutError):  # there is no telling it anything
+            transport.abort()
+        except asyncio.CancelledError:
+            if not transport.is_closing():
+                raise
+            # The client has heard enough: its handler was cancelled for that.
 
     def _close_without_end(self, transport: asyncio.Transport, response: web.StreamResponse) -> None:
         by_its_end_only = self._request.version < HttpVersion11 and response.content_length is None

@@ -33,12 +33,13 @@ export function Playground({ status, chosen }) {
     say({});
     setPrompt("");
     setBegun(performance.now());
-    running.current = new AbortController();
+    const own = (running.current = new AbortController());
     try {
-      for await (const more of answered(bodyOf(model, chat, options), running.current.signal)) {
+      for await (const more of answered(bodyOf(model, chat, options), own.signal)) {
         say({ ...more, content: answer.content + (more.content ?? ""), thought: answer.thought + (more.thought ?? "") });
       }
     } catch (error) {
+      own.abort(); // llmux, having said why an answer breaks off, waits for the connection's end
       say({ problem: error.name === "AbortError" ? "Stopped." : `${error.message} ${error.hint ?? ""}` });
     }
     setBegun(null);

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmux.server._answers import ObjectSeen, OnlySome, RenamedEvents, RenamedJson
+from llmux.server._answers import ObjectSeen, OnlySome, RenamedEvents, RenamedJson, WholeEvents
 
 
 def through(stage, data: bytes, cuts=()) -> bytes:
@@ -53,6 +53,24 @@ def test_so_does_each_event_of_a_stream(cuts):
     assert data[1]["choices"] == [{"text": '"model": "m"'}]
     assert b": a comment" in lines
     assert lines[-2] == b"data: [DONE]"
+
+
+@given(st.lists(st.integers(min_value=0)))
+def test_events_are_sent_when_they_are_whole(cuts):
+    stage, sent = WholeEvents(), b""
+    ends = sorted({0, len(EVENTS), *(cut % (len(EVENTS) + 1) for cut in cuts)})
+    for start, end in pairwise(ends):
+        sent += stage.feed(EVENTS[start:end])
+        assert sent == EVENTS[: len(sent)]
+        assert sent == b"" or sent.endswith((b"\n\n", b"\r\n\r\n"))
+    assert sent == EVENTS
+
+
+def test_an_event_is_not_waited_for_that_is_too_long():
+    stage, piece = WholeEvents(), b"x" * 65_536
+    sent = b"".join(stage.feed(piece) for _ in range(40))
+    assert len(sent) >= len(piece) * 24
+    assert sent + stage.end() == piece * 40
 
 
 @given(st.lists(st.integers(min_value=0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -31,6 +32,7 @@ class Upstream:
         app = web.Application()
         app.router.add_post("/v1/stream", self.stream)
         app.router.add_post("/v1/bytes", self.half)
+        app.router.add_post("/v1/amid", self.amid)
         app.router.add_post("/v1/flood", self.flood)
         app.router.add_post("/v1/error", self.error)
         app.router.add_route("*", "/v1/late", self.late)
@@ -53,6 +55,14 @@ class Upstream:
         await response.write(b"the first ha")
         await self.go_on.wait()
         await response.write(b"lf")
+        return response
+
+    async def amid(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b'data: {"n": 1}\n\ndata: {"n": ')
+        await self.go_on.wait()
+        await response.write(b"2}\n\n")
         return response
 
     async def flood(self, request: web.Request) -> web.StreamResponse:
@@ -86,6 +96,7 @@ async def upstream():
 async def open_client(upstream, serve, make_driver, make_hands, monkeypatch):
     """Give a function that serves the model `m` by these rules; `drain` in seconds, as many replicas as said."""
     monkeypatch.setattr(_relay, "_SECOND_LOOK", 0.01)
+    monkeypatch.setattr(_relay, "_LAST_WORD", 0.1)
     sessions = []
 
     async def start(drain=5.0, replicas=1, **rules):
@@ -184,6 +195,39 @@ async def test_a_client_that_does_not_read_holds_no_sleep_up(open_client):
         await until(lambda: client.replica_.flights)
         async with asyncio.timeout(5):
             await client.driver_.sleep("m")
+
+
+@pytest.mark.parametrize(("waits", "told"), [(0.2, True), (1.0, False)])
+async def test_a_client_that_is_slow_has_a_moment_to_take_what_it_was_sent(
+    waits, told, open_client, monkeypatch
+):
+    monkeypatch.setattr(_relay, "_LAST_WORD", 0.5)
+    client = await open_client(drain=0.02, then=AfterDrain.END)
+    base = client._base_url
+    reader, writer = await asyncio.open_connection(base.host, base.port, limit=1)
+    writer.write(
+        b"POST /v1/flood HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n"
+        b'{"model": "m"}'
+    )
+    await until(lambda: client.replica_.flights)
+    await asyncio.sleep(0.1)  # until all buffers are full
+    await client.driver_.sleep("m")
+    await asyncio.sleep(waits)
+    seen = b""
+    with suppress(ConnectionResetError):
+        while chunk := await reader.read(65_536):
+            seen = (seen + chunk)[-1024:]
+    writer.close()
+    assert (b"drain_timeout" in seen) is told
+    assert not seen.endswith(b"\r\n0\r\n\r\n")
+
+
+async def test_a_stream_that_ends_amid_an_event_has_the_error_event_after_the_one_before(open_client):
+    client = await open_client(drain=0.02, then=AfterDrain.END)
+    async with ask(client, "/v1/amid") as response:
+        telling = soon(told_by_event(response))
+        await client.driver_.sleep("m")
+        assert (await telling)["code"] == "drain_timeout"
 
 
 async def test_an_answer_that_has_not_begun_is_given_after_the_next_wake(open_client, upstream):
