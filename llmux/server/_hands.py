@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from llmux.server._model import Eviction, Weights
+from llmux.server._wire import Asking
 from llmux.server.errors import Problem
 
 
@@ -36,7 +38,10 @@ class Life(Protocol):
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """What requests go to it through."""
+        """What llmux's own requests and WebSockets go to it through."""
+
+    def ask(self, method: str, target: str, headers: CIMultiDict[str], body: bytes) -> Asking:
+        """Ask it what a client asks: `target` is the path and query as they are written."""
 
     @property
     def pid(self) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from llmux.server import _criu, _memory, engines
@@ -26,6 +27,7 @@ from llmux.server._model import Weights
 from llmux.server._phases import phase, took
 from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
+from llmux.server._wire import Asking, Wire
 from llmux.server.cuda.errors import CudaDriverMissing, NoCudaState
 from llmux.server.cuda.suspend import CudaSettings, resume, suspend, users
 from llmux.server.engines import Engine
@@ -43,7 +45,7 @@ _DISCONNECT = 2.0
 """Seconds for the engine to close its ends of connections that are over."""
 
 
-_KEPT = 1.0
+KEPT = 1.0
 """Seconds that a connection is kept for the next request: less than any server that keeps them is known to wait (uvicorn 5 s),
 so that none is closed by the engine in the moment that a request is sent over it."""
 
@@ -51,7 +53,7 @@ so that none is closed by the engine in the moment that a request is sent over i
 def open_proxy_session(*, keeps: bool) -> aiohttp.ClientSession:
     """Return a session that adds nothing to what a client sends, and keeps connections where the engine does."""
     connector = (
-        aiohttp.TCPConnector(keepalive_timeout=_KEPT, limit=0)
+        aiohttp.TCPConnector(keepalive_timeout=KEPT, limit=0)
         if keeps
         else aiohttp.TCPConnector(force_close=True, limit=0)
     )
@@ -80,7 +82,9 @@ class EngineLife:
     restored_from: int | None = None
     """The generation of the checkpoint that it was restored from."""
     session: aiohttp.ClientSession = field(init=False)
-    """What requests go through; another one after each sleep."""
+    """What llmux's own requests and WebSockets go through; another one after each sleep."""
+    wire: Wire = field(init=False)
+    """What clients' requests go through; another one after each sleep."""
     control: aiohttp.ClientSession = field(default_factory=engines.open_session)
     cuda: CudaSettings = field(default_factory=CudaSettings)
     suspended: bool = False
@@ -91,7 +95,15 @@ class EngineLife:
     """The names that its processes have bound, as far as they were seen: one that is killed leaves them."""
 
     def __post_init__(self) -> None:
-        self.session = open_proxy_session(keeps=self.engine.keeps_connections)
+        self._connect()
+
+    def _connect(self) -> None:
+        keeps = self.engine.keeps_connections
+        self.session = open_proxy_session(keeps=keeps)
+        self.wire = Wire(self.url, self.session, KEPT if keeps else 0.0)
+
+    def ask(self, method: str, target: str, headers: CIMultiDict[str], body: bytes) -> Asking:
+        return self.wire.ask(method, target, headers, body)
 
     @property
     def url(self) -> URL:
@@ -251,8 +263,10 @@ class EngineLife:
 
     async def _disconnect(self) -> None:
         """Close the connections that are kept: none outlives a sleep, nor is in a dump."""
-        kept, self.session = self.session, open_proxy_session(keeps=self.engine.keeps_connections)
-        await kept.close()
+        session, wire = self.session, self.wire
+        self._connect()
+        await wire.close()
+        await session.close()
 
     async def _dump(self, directory: Path) -> None:
         await self._disconnect()
@@ -279,6 +293,7 @@ class EngineLife:
         return await asyncio.to_thread(_memory.of_tree, self.init_pid)
 
     async def close(self) -> None:
+        await self.wire.close()
         await self.session.close()
         await self.control.close()
         if not self.ended:

@@ -8,7 +8,6 @@ stream of events by an error event in its API's form, and every answer without i
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import socket
 import struct
@@ -22,7 +21,6 @@ from typing import Protocol
 import aiohttp
 from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
-from yarl import URL
 
 from llmux.server import _api_errors, _lacking, _request_log, _routing, _trace_context
 from llmux.server._answers import Stage
@@ -34,6 +32,7 @@ from llmux.server._model import CutInFlight
 from llmux.server._queue import Admission
 from llmux.server._record import Model
 from llmux.server._web import UNFORESEEN, has_begun
+from llmux.server._wire import Answer, Asking
 from llmux.server.errors import EngineLacks, Problem, RequestTimedOut
 
 log = logging.getLogger(__name__)
@@ -136,7 +135,7 @@ class Relay:
                 inside = False
                 cut.remove_done_callback(end)
 
-    def _asked(self) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    def _asked(self) -> Asking:
         # Left by an exception or a cancellation, this closes the connection: that is how the engine learns of it.
         request, errand, life = self._request, self._errand, self._admission.life
         headers = CIMultiDict(_routing.request_headers(engine_headers(request)))
@@ -144,15 +143,9 @@ class Relay:
         _trace_context.pass_on(request, headers)
         if errand.whole:
             headers.popall("Accept-Encoding", None)
-        return life.session.request(
-            request.method,
-            URL(f"{life.url.origin()}{errand.target}", encoded=True),
-            headers=headers,
-            data=io.BytesIO(errand.body) if errand.body else None,
-            allow_redirects=False,
-        )
+        return life.ask(request.method, errand.target, headers, errand.body)
 
-    async def _pass_back(self, answer: aiohttp.ClientResponse, bound: asyncio.Timeout) -> web.StreamResponse:
+    async def _pass_back(self, answer: Answer, bound: asyncio.Timeout) -> web.StreamResponse:
         chunk = await answer.content.readany()
         self._admission.heard()
         self._journey.heard()
@@ -194,7 +187,7 @@ class Relay:
             rest = (stage.feed(rest) if rest else b"") + stage.end()
         return rest
 
-    async def _all_of_refusal(self, answer: aiohttp.ClientResponse, chunk: bytes) -> bytes:
+    async def _all_of_refusal(self, answer: Answer, chunk: bytes) -> bytes:
         """Return what the engine refuses the request with. Raises EngineLacks where it does not have the call at all."""
         while len(chunk) <= _lacking.LONGEST and (more := await self._next(answer)):
             chunk += more
@@ -205,7 +198,7 @@ class Relay:
             raise EngineLacks(self._model.name, rules.engine, call, words, hint=hint)
         return chunk
 
-    def _headers(self, answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
+    def _headers(self, answer: Answer) -> CIMultiDict[str]:
         headers = CIMultiDict(_routing.response_headers(answer.headers.items()))
         if self._stages:
             headers.popall("Content-Length", None)
@@ -213,7 +206,7 @@ class Relay:
         headers.update(_routing.way_headers(self._admission.queued, self._admission.wake, replica))
         return headers
 
-    async def _next(self, answer: aiohttp.ClientResponse) -> bytes:
+    async def _next(self, answer: Answer) -> bytes:
         """Return what the engine sends next, nothing at the end. Raises TimeoutError where it stalls."""
         if answer.content.at_eof():
             return b""

@@ -22,10 +22,12 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from multidict import CIMultiDict
 from yarl import URL
 
 from llmux.server._hands import Life, Stored
 from llmux.server._model import Eviction, Weights
+from llmux.server._wire import Asking, by_session
 from llmux.server.config import Config, ModelConfig, RemoteConfig, eviction_fault
 from llmux.server.errors import EvictionRefused, NoCheckpoint, Problem, StartRefused
 
@@ -161,6 +163,10 @@ class RemoteLife:
     @property
     def url(self) -> URL:
         return URL(self.access.remote.url)
+
+    def ask(self, method: str, target: str, headers: CIMultiDict[str], body: bytes) -> Asking:
+        url = URL(f"{self.url.origin()}{target}", encoded=True)
+        return by_session(self.session, url, method, headers, body)
 
     @property
     def ended(self) -> bool:

@@ -21,6 +21,7 @@ from llmux.server._life import open_proxy_session
 from llmux.server._model import Eviction, NotStarted, Process, Weights
 from llmux.server._record import Model, Replica
 from llmux.server._rules import Drain, Rules, Sizes
+from llmux.server._wire import Wire
 from llmux.server.errors import Problem, StartRefused
 from llmux.server.scheduling.fifo import Fifo
 from stand_in_driver import StandIn
@@ -49,6 +50,12 @@ class FakeLife:
     deaf: bool = False
     """It answers nothing, /health neither."""
     _exit: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.wire = Wire(self.url, self.session, 1.0)
+
+    def ask(self, method, target, headers, body):
+        return self.wire.ask(method, target, headers, body)
 
     @property
     def ended(self) -> bool:
@@ -93,6 +100,7 @@ class FakeLife:
     async def close(self) -> None:
         self.closed = True
         self._exit.set()
+        await self.wire.close()
         await self.session.close()
         await self.hands.step("close")
 
