@@ -27,10 +27,13 @@ _HOP_BY_HOP = frozenset(
     }
 )
 # The body travels on as it was decoded, and its length is set anew.
-_NOT_ASKED_ON = frozenset({"host", "content-length", "content-encoding", "expect"})
+_NOT_ASKED_ON = _HOP_BY_HOP | {"host", "content-length", "content-encoding", "expect"}
+
+_INERT = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
+"""An answer that a browser is led to is at the address of llmux's page, and no script in it may speak for that."""
 
 # What an engine says of its own address and account: clients are at llmux's.
-_NOT_TOLD_ON = frozenset(
+_NOT_TOLD_ON = _HOP_BY_HOP.union(
     {
         "alt-svc",
         "clear-site-data",
@@ -38,10 +41,9 @@ _NOT_TOLD_ON = frozenset(
         "openai-project",
         "set-cookie",
         "strict-transport-security",
-    }
+    },
+    _INERT,
 )
-_INERT = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
-"""An answer that a browser is led to is at the address of llmux's page, and no script in it may speak for that."""
 
 _MODEL = "model"
 _ESCAPED_LETTER = re.compile(rb"\\u00[67]")
@@ -111,13 +113,12 @@ def _model_in_form(content_type: str, body: bytes) -> str | None:
 
 def request_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     """Return the headers of a client's request that its engine gets; the body's length is set anew."""
-    return [(name, value) for name, value in _end_to_end(headers) if name.lower() not in _NOT_ASKED_ON]
+    return _without(_NOT_ASKED_ON, headers)
 
 
 def response_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     """Return the headers of an engine's answer that the client gets."""
-    dropped = _NOT_TOLD_ON | _INERT.keys()
-    return [pair for pair in _end_to_end(headers) if pair[0].lower() not in dropped] + [*_INERT.items()]
+    return [*_without(_NOT_TOLD_ON, headers), *_INERT.items()]
 
 
 def way_headers(queued: float, wake: str, replica: str | None) -> Headers:
@@ -126,11 +127,17 @@ def way_headers(queued: float, wake: str, replica: str | None) -> Headers:
     return told if replica is None else [*told, ("x-llmux-replica", replica)]
 
 
-def _end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
-    pairs = [(name.lower(), name, value) for name, value in headers]
-    named = [value for lower, _, value in pairs if lower == "connection"]
-    dropped = _HOP_BY_HOP.union(token.strip().lower() for value in named for token in value.split(","))
-    return [(name, value) for lower, name, value in pairs if lower not in dropped]
+def _without(dropped: frozenset[str], headers: Iterable[tuple[str, str]]) -> Headers:
+    """Leave out those that are not end to end too, and those that Connection names."""
+    kept, named = [], ""
+    for name, value in headers:
+        lower = name.lower()
+        if lower == "connection":
+            named += f",{value}"
+        elif lower not in dropped:
+            kept.append((name, value))
+    tokens = {token.strip().lower() for token in named.split(",")}
+    return [pair for pair in kept if pair[0].lower() not in tokens] if named else kept
 
 
 def error_body(problem: Problem, kind: str, param: str | None = None) -> dict[str, object]:

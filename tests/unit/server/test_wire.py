@@ -1,0 +1,162 @@
+"""Requests to an engine over kept connections, before real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from llmux.server._wire import Wire
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=x\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Engine:
+    """Answers each request on a connection with the next of `answers`; counts connections, and sees them end."""
+
+    def __init__(self) -> None:
+        self.answers = [OK]
+        self.connections = 0
+        self.heads = []
+        self.ended = asyncio.Event()
+
+    async def serve(self, reader, writer):
+        self.connections += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self.heads.append(head)
+                length = next(
+                    (int(line[15:]) for line in head.splitlines() if line.startswith(b"Content-Length:")), 0
+                )
+                await reader.readexactly(length)
+                writer.write(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
+        except asyncio.IncompleteReadError:
+            self.ended.set()
+        writer.close()
+
+
+@pytest.fixture
+async def engine():
+    return Engine()
+
+
+@pytest.fixture
+async def wire(engine):
+    """Give a wire to the engine; it is closed in the end."""
+    async with opened(engine, 5.0) as wire:
+        yield wire
+
+
+@asynccontextmanager
+async def opened(engine, keep):
+    server = await asyncio.start_server(engine.serve, "127.0.0.1", 0)
+    url = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with server, aiohttp.ClientSession() as session:
+        wire = Wire(url, session, keep)
+        yield wire
+        await wire.close()
+
+
+async def asked(wire, method="POST", body=b"{}"):
+    async with wire.ask(method, "/v1/x?y=%2F", CIMultiDict({"X-Mine": "1"}), body) as answer:
+        return answer, await answer.content.read()
+
+
+async def test_an_answer_is_as_it_was_sent(engine, wire):
+    answer, body = await asked(wire)
+    assert (answer.status, answer.reason, answer.content_type, body) == (200, "OK", "text/plain", b"ok")
+    assert engine.heads[0].splitlines()[0] == b"POST /v1/x?y=%2F HTTP/1.1"
+    assert {b"X-Mine: 1", b"Content-Length: 2"} < set(engine.heads[0].splitlines())
+
+
+async def test_a_connection_serves_one_request_after_another(engine, wire):
+    for _ in range(3):
+        await asked(wire)
+    assert engine.connections == 1
+
+
+async def test_requests_at_a_time_have_a_connection_each(engine, wire):
+    async with wire.ask("GET", "/", CIMultiDict(), b"") as answer:
+        await asked(wire)
+        assert await answer.content.read() == b"ok"
+    assert engine.connections == 2
+
+
+async def test_it_is_closed_where_the_engine_keeps_none(engine):
+    async with opened(engine, 0.0) as wire:
+        await asked(wire)
+        await engine.ended.wait()
+    assert b"Connection: close" in engine.heads[0].splitlines()
+
+
+async def test_it_is_kept_for_a_while_only(engine):
+    async with opened(engine, 0.05) as wire:
+        await asked(wire)
+        async with asyncio.timeout(2):
+            await engine.ended.wait()
+        await asked(wire)
+    assert engine.connections == 2
+
+
+async def test_whoever_leaves_before_the_end_closes_it(engine, wire):
+    engine.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok"]
+    async with wire.ask("POST", "/", CIMultiDict(), b"") as answer:
+        assert await answer.content.readany() == b"ok"
+    async with asyncio.timeout(2):
+        await engine.ended.wait()
+
+
+async def test_none_is_left_open_when_it_is_closed(engine, wire):
+    await asked(wire)
+    await wire.close()
+    async with asyncio.timeout(2):
+        await engine.ended.wait()
+
+
+async def test_interim_answers_are_passed_over(engine, wire):
+    engine.answers = [b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK]
+    assert (await asked(wire))[1] == b"ok"
+
+
+async def test_the_answer_to_head_has_no_body_and_leaves_the_connection(engine, wire):
+    engine.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", OK]
+    assert (await asked(wire, "HEAD", b""))[1] == b""
+    assert (await asked(wire))[1] == b"ok"
+    assert engine.connections == 1
+
+
+async def test_what_is_no_answer_is_an_error_of_the_engines(engine, wire):
+    engine.answers = [b"220 smtp ready\r\n\r\n"]
+    with pytest.raises(aiohttp.ClientError, match="no HTTP"):
+        await asked(wire)
+
+
+async def test_whoever_is_cancelled_before_the_answer_closes_it(engine, wire):
+    engine.answers = [b""]
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asked(wire), 0.2)
+    async with asyncio.timeout(2):
+        await engine.ended.wait()
+
+
+async def test_where_nobody_listens_that_is_an_error_that_names_the_place():
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientOSError, match=r"127\.0\.0\.1:1: "):
+            await asked(Wire(URL("http://127.0.0.1:1"), session, 1.0))
+
+
+async def test_a_large_body_whose_answer_comes_early_is_answered(serve):
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.Response(status=413, text="too long")
+
+    app = web.Application()
+    app.router.add_post("/v1/x", refuse)
+    url = await serve(app)
+    async with aiohttp.ClientSession() as session:
+        answer, body = await asked(Wire(url, session, 1.0), body=bytes(32 << 20))
+    assert (answer.status, body) == (413, b"too long")
