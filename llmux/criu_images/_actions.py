@@ -125,7 +125,7 @@ class Conflict:
     """Why a restore here and now would fail, or go wrong without a word."""
 
     subject: str
-    """The path (escaped), `id 4711`, `port 8001`, `abstract socket NAME`, or `processor`."""
+    """The path (escaped), `id 4711`, `port 8001`, `abstract socket NAME`, `processor`, `NVIDIA driver` or `GPU KIND`."""
     found: str
     criu_says: str | None
     """The message of a restore that runs into it; None where CRIU would not notice."""

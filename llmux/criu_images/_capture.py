@@ -23,7 +23,9 @@ from llmux.criu_images._capture_entries import (
     host_entry,
     lock_entries,
     mount_entries,
+    nvidia_entry,
     port_entries,
+    sizes_without_digest,
     socket_entries,
 )
 from llmux.criu_images._checkpoint import (
@@ -50,6 +52,7 @@ from llmux.criu_images._dump import read_dump
 from llmux.criu_images._gather import GatheredFile, Gathering, Place
 from llmux.criu_images._identify import Identified, identify
 from llmux.criu_images._inventory import Inventory, take_inventory
+from llmux.criu_images._observe_nvidia import read_driver
 from llmux.criu_images._origin import ContainerStart
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._policy import DEFAULT, Policy
@@ -177,7 +180,7 @@ def survey_place(tree: Tree, container_started_ns: int | None, process: int | No
         start = observe.find_container_start(root, mounts[root.mount])
     else:
         start = ContainerStart(container_started_ns, "told by the caller")
-    return Place(tree, mounts, root.mount, start)
+    return Place(tree, mounts, root.mount, start, nvidia=read_driver(tree))
 
 
 def capture_subject(
@@ -201,6 +204,7 @@ def capture_subject(
             container_started_ns=place.start.ns,
             container_started_by=place.start.known_by,
             host=host_entry(criu_version),
+            nvidia=nvidia_entry(place.nvidia, subject.inventory),
             directories=gathering.directories,
             files=files,
             fifos=gathering.fifos,
@@ -387,6 +391,6 @@ def _warnings(root_task: Pid, gathered: tuple[GatheredFile, ...]) -> Iterator[st
         elsewhere = file.inode.links - len(file.entry.names)
         if file.carry and elsewhere > 0:
             yield f"{escape(file.entry.names[0])} has {counted(elsewhere, 'more hard link')} out of reach, which a restore does not join"
-    undigested = [file.entry.size for file in gathered if not file.carry and file.entry.digest is None]
+    undigested = sizes_without_digest(file.entry for file in gathered if not file.carry)
     if undigested:
         yield f"{counted(len(undigested), 'file')} of {counted(sum(undigested), 'byte')} that are not carried have no digest: what differs in content alone is not found there"

@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from llmux.criu_images import _observe as observe
@@ -16,6 +17,8 @@ from llmux.criu_images._facts import MountPoint
 from llmux.criu_images._ids import NamespaceId
 from llmux.criu_images._inventory import Inventory, PortReference, SocketReference
 from llmux.criu_images._metadata import read_metadata
+from llmux.criu_images._needs import NeedKind
+from llmux.criu_images._nvidia import CUDA_PLUGIN, NvidiaDriver, is_cuda, is_made_by_driver, library_version
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._records import Pid
 from llmux.criu_images._safefs import Tree
@@ -45,6 +48,18 @@ def host_entry(criu_version: str | None) -> Host:
         criu=criu_version,
         llmux=_own_version(),
     )
+
+
+def nvidia_entry(driver: NvidiaDriver | None, inventory: Inventory) -> NvidiaDriver | None:
+    """Return what is recorded of the node's driver: nothing where the dump has nothing of it, and no GPUs where no process had loaded CUDA."""
+    if driver is None:
+        return None
+    paths = {reference.path for reference in inventory.paths}
+    by_plugin = any((need.kind, need.what) == (NeedKind.PLUGIN, CUDA_PLUGIN) for need in inventory.needs)
+    if by_plugin or any(map(is_cuda, paths)):
+        return driver
+    used = any(is_made_by_driver(path) or library_version(path) == driver.version for path in paths)
+    return replace(driver, gpus=()) if used else None
 
 
 def _own_version() -> str:
@@ -156,3 +171,8 @@ def mount_entries(mounts: Iterable[MountPoint], files: tuple[FileEntry, ...]) ->
         )
         for mount in mounts
     )
+
+
+def sizes_without_digest(files: Iterable[FileEntry]) -> list[int]:
+    """Return the sizes of those that only a digest would tell apart: a library of the driver's is known by its version."""
+    return [file.size for file in files if file.digest is None and file.origin is not Origin.NODE]

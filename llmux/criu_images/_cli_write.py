@@ -178,6 +178,8 @@ def _tell_manifest(manifest: Manifest, *found_now: str, as_json: bool) -> None:
     click.echo(
         f"{len(carried)} of {counted(len(manifest.files), 'file')} carried, {counted(len(manifest.images), 'image')}"
     )
+    if manifest.nvidia is not None:
+        click.echo(f"NVIDIA driver {manifest.nvidia}: of the node, neither carried nor rebuilt")
     if manifest.cost is not None:
         click.echo(_told_cost(manifest.cost))
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from llmux.criu_images._counted import counted
 from llmux.criu_images._facts import Inode, Seen
 from llmux.criu_images._paths import RawPath, escape
-from llmux.criu_images.manifest import FileEntry
+from llmux.criu_images.manifest import FileEntry, Origin
 
 
 class Likeness(enum.Enum):
@@ -113,6 +113,8 @@ def _digested(entry: FileEntry, inode: Inode, seen: Seen) -> tuple[Likeness, str
 def _undigested(entry: FileEntry, inode: Inode, seen: Seen) -> tuple[Likeness, str]:
     if entry.build_id is not None and seen.build_id is None:
         return Likeness.OTHER_CONTENT, "has no build-id, and the dump's has one"
+    if entry.origin is Origin.NODE:
+        return Likeness.SAME, "of the same version of NVIDIA's driver"
     if inode.mtime_ns == entry.metadata.mtime_ns:
         return Likeness.SAME, "of the same size, mode and time"
     build = ", mode and build-id" if entry.build_id else " and mode"

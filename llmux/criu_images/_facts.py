@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from llmux.criu_images._nvidia import NvidiaDriver
 from llmux.criu_images._paths import RawPath
 
 
@@ -172,6 +173,7 @@ class Facts:
     """What is this restore's, which is not over: an earlier rebuild has made it."""
     claimed: Mapping[Claim, str] = field(default_factory=dict)
     """What is another restore's that is not over, with its journal's name."""
+    nvidia: NvidiaDriver | None = None
     private_mounts: bool = False
     """This mount namespace is not the container's main one, so a mount made here is seen by the restored tree alone."""
 

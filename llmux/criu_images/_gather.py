@@ -13,6 +13,7 @@ from llmux.criu_images._facts import Inode, MountPoint
 from llmux.criu_images._inventory import PathKind, PathReference
 from llmux.criu_images._links import LinkSearch
 from llmux.criu_images._metadata import read_metadata
+from llmux.criu_images._nvidia import NvidiaDriver, is_made_by_driver, library_version
 from llmux.criu_images._origin import ContainerStart, Verdict, is_kernel_made, judge
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._policy import DEFAULT, Candidate, Depth, Policy, Rule, Verb
@@ -26,6 +27,7 @@ from llmux.criu_images.manifest import (
     FreeName,
     Metadata,
     NodeEntry,
+    Origin,
     SymlinkEntry,
 )
 
@@ -45,6 +47,7 @@ _FREE = {
 }
 # CRIU makes a deleted socket's directories itself.
 _NOT_OURS = frozenset({PathKind.DELETED_SOCKET})
+_NODES_OF_DRIVER = frozenset({PathKind.DEVICE, PathKind.DIRECTORY, PathKind.PROC})
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -59,6 +62,8 @@ class Place:
     start: ContainerStart
     root: Path = Path("/")
     """The tree's."""
+    nvidia: NvidiaDriver | None = None
+    """The node's driver, as the tree sees it."""
 
     @property
     def layer_mount(self) -> int | None:
@@ -138,6 +143,8 @@ class Gathering:
         kind = reference.kind
         if kind in _FREE:
             self._add_free(reference, *_FREE[kind])
+        elif kind in _NODES_OF_DRIVER and is_made_by_driver(reference.path):
+            self._add_node(reference, "NVIDIA's driver makes it")
         elif kind in _FORMATS:
             self._add_existing(reference, self._must_exist(reference, _FORMATS[kind]))
         elif kind is PathKind.WATCHED:
@@ -320,7 +327,11 @@ class Gathering:
         return GatheredFile(entry, uses.inode, verdict.carried, depth)
 
     def _decide(self, path: RawPath, uses: _Uses) -> tuple[Verdict, Depth]:
-        """Judge a file, and ask the policy; a link remap is always carried, because nobody but CRIU has it."""
+        """Judge a file, and ask the policy; a link remap is always carried, because nobody but CRIU has it, and the driver's library never."""
+        driver = self._place.nvidia
+        if driver is not None and library_version(path) == driver.version and not uses.consumed:
+            reason = f"of NVIDIA's driver {driver.version}, which is the node's"
+            return Verdict(Origin.NODE, False, reason), Depth.NONE
         verdict = self._judge(path, uses.inode, written=uses.written)
         file = Candidate(tuple(sorted(uses.names)), verdict.origin, uses.inode.size, uses.written)
         rule = None if uses.consumed else self._policy.at_capture(file)

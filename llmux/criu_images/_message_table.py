@@ -129,6 +129,7 @@ DEMANDS: Mapping[str, str] = {
     "cgroups": "cgroups",
     "lsm": "LSM profile",
     "cpu": "CPU features",
+    "nvidia": "NVIDIA's driver, its libraries and its GPUs",
     "kernel": "kernel version",
     "hugetlb": "mapping of huge pages",
     "vdso": "vdso",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmux.criu_images._inventory import Inventory, PathKind, PathReference
+from llmux.criu_images._nvidia import is_made_by_driver, library_version
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._safefs import Tree
 from llmux.criu_images.errors import UnsafeLink
@@ -15,6 +16,17 @@ from llmux.criu_images.manifest import Manifest, Origin
 
 _MADE_BY_CRIU = frozenset({PathKind.LINKED_NAME, PathKind.GHOST_NAME, PathKind.DELETED_SOCKET})
 """CRIU makes missing directories of these itself (`make_parent_dirs_if_need`)."""
+_BY_CAPTURE = "capture, before the dump is moved"
+_BY_NOBODY = "nobody: it is not in the manifest"
+_VOLUME = "the volume that the dump was made with"
+_DRIVER = "the container's start, with the GPUs of a node that has the dump's NVIDIA driver"
+_SOURCES = {
+    Origin.IMAGE: "the image that the dump was made with",
+    Origin.VOLUME: _VOLUME,
+    Origin.RUN_TIME: _VOLUME,
+    Origin.NODE: _DRIVER,
+}
+"""Who brings a file that is not carried."""
 _OF_A_PROCESS = re.compile(rb"/proc/(self|[0-9]+)(/|\Z)")
 
 
@@ -37,14 +49,18 @@ def find_missing(inventory: Inventory, manifest: Manifest | None, root: Path) ->
     mended = {} if manifest is None else dict(_recorded(manifest))
     for path, (kind, _) in mended.items():
         wanted.setdefault(path, kind)
-    unknown = "capture, before the dump is moved" if manifest is None else "nobody: it is not in the manifest"
+    unknown = _BY_CAPTURE if manifest is None else _BY_NOBODY
     with Tree(root) as tree:
         looked = ((path, kind, _look(tree, path)) for path, kind in sorted(wanted.items()))
         return tuple(
-            Missing(path, kind, found, mended.get(path, (kind, unknown))[1])
+            Missing(path, kind, found, mended.get(path, (kind, _DRIVER if _of_driver(path) else unknown))[1])
             for path, kind, found in looked
             if found is not None
         )
+
+
+def _of_driver(path: RawPath) -> bool:
+    return is_made_by_driver(path) or library_version(path) is not None
 
 
 def _wanted(inventory: Inventory) -> Iterator[tuple[RawPath, str]]:
@@ -66,8 +82,7 @@ def _parent(path: RawPath) -> RawPath:
 def _recorded(manifest: Manifest) -> Iterator[tuple[RawPath, tuple[str, str]]]:
     """Yield what capture has recorded besides: hard links, directories and links on the way, with who brings each."""
     for file in manifest.files:
-        source = "the image" if file.origin is Origin.IMAGE else "the volume"
-        by = f"{source} that the dump was made with" if file.carried is None else "rebuild"
+        by = _SOURCES[file.origin] if file.carried is None else "rebuild"
         yield from ((name, (PathKind.REGULAR.value, by)) for name in file.names)
     for directory in manifest.directories:
         yield directory.path, (PathKind.DIRECTORY.value, "rebuild")
@@ -76,7 +91,12 @@ def _recorded(manifest: Manifest) -> Iterator[tuple[RawPath, tuple[str, str]]]:
     for fifo in manifest.fifos:
         yield fifo.path, (PathKind.FIFO.value, "rebuild")
     for node in manifest.nodes:
-        yield node.path, (PathKind.DEVICE.value, "the container's start, with this device or kernel file")
+        by = (
+            _DRIVER
+            if is_made_by_driver(node.path)
+            else "the container's start, with this device or kernel file"
+        )
+        yield node.path, (PathKind.DEVICE.value, by)
     for socket in manifest.sockets:
         if socket.external and socket.name.startswith(b"/"):
             yield socket.name, (PathKind.EXTERNAL_SOCKET.value, "the program that serves it")

@@ -19,6 +19,7 @@ from llmux.criu_images._enums import (
     TerminalType,
 )
 from llmux.criu_images._ids import NamespaceId, Pid
+from llmux.criu_images._nvidia import CUDA_PLUGIN, is_cuda, library_version
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._records import (
     Dump,
@@ -78,6 +79,10 @@ class NeedKind(enum.Enum):
     """The mount's daemon, in the dump or outside it."""
     BINARY_FORMAT = "binary format"
     """binfmt_misc, where CRIU registers this interpreter."""
+    NVIDIA_DRIVER = "NVIDIA driver"
+    """The node's must be of this version: its libraries are mapped, and the container's runtime brings the node's own."""
+    GPU = "GPU"
+    """Of the kinds that the dump's node had: a process has CUDA loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,7 @@ def find_needs(dump: Dump, users: Users) -> Iterator[Need]:
     for lock in dump.locks:
         yield Need(NeedKind.FILE_LOCK, _lock_text(lock), (User(lock.pid, Role.FD, lock.fd),))
     yield from _needs_of_tasks(dump)
+    yield from _needs_of_driver(dump, users)
     for namespace_kind, what in _needs_of_namespaces(dump):
         yield Need(namespace_kind, what, ())
 
@@ -267,6 +273,21 @@ def _control_groups(dump: Dump) -> list[str]:
             for member in found.members
         }
     )
+
+
+def _needs_of_driver(dump: Dump, users: Users) -> Iterator[Need]:
+    """Tell NVIDIA's driver by the libraries that are open or mapped, and CUDA by its own library or CRIU's plugin."""
+    libraries = defaultdict[str, dict[User, None]](dict)
+    cuda: dict[User, None] = {}
+    for file in dump.files.values():
+        if isinstance(file, RegularFile) and (version := library_version(file.name)):
+            held_by = dict.fromkeys(users.get(file.id, ()))
+            libraries[version].update(held_by)
+            cuda.update(held_by if is_cuda(file.name) else {})
+    for version, held_by in sorted(libraries.items(), key=lambda item: item[0]):
+        yield Need(NeedKind.NVIDIA_DRIVER, version, tuple(held_by))
+    if cuda or CUDA_PLUGIN in dump.plugins:
+        yield Need(NeedKind.GPU, "of the kind that the dump's processes had", tuple(cuda))
 
 
 def _needs_of_namespaces(dump: Dump) -> Iterator[tuple[NeedKind, str]]:

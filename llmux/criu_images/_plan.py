@@ -23,11 +23,13 @@ from llmux.criu_images._counted import counted
 from llmux.criu_images._facts import Facts, Inode, Seen
 from llmux.criu_images._messages_files import FIFO_OTHER, FILE_MISSING, FILE_NOT_DIRECTORY, FILE_OTHER, MODE
 from llmux.criu_images._messages_sockets import BIND_TAKEN
+from llmux.criu_images._nvidia import is_made_by_driver
 from llmux.criu_images._paths import RawPath, escape
 from llmux.criu_images._plan_files import Step, claimed, plan_file
 from llmux.criu_images._plan_locks import lock_conflicts
 from llmux.criu_images._plan_machine import machine_conflicts, machine_warnings
 from llmux.criu_images._plan_metadata import fit_metadata
+from llmux.criu_images._plan_nvidia import driver_conflicts, without_driver
 from llmux.criu_images._plan_peers import peer_warnings, plan_peers
 from llmux.criu_images._policy import DEFAULT, Policy
 from llmux.criu_images.manifest import (
@@ -47,14 +49,20 @@ _MISSING = Seen()
 
 def make_plan(manifest: Manifest, facts: Facts, policy: Policy = DEFAULT) -> Plan:
     """Work out what to do before a restore of `manifest`'s dump in the place that `facts` describe."""
-    steps = list(_steps(manifest, facts, policy))
+    driver = tuple(driver_conflicts(manifest, facts))
+    steps = list(_steps(without_driver(manifest) if driver else manifest, facts, policy))
     actions = [step for step in steps if not isinstance(step, Conflict | Comparison)]
     compared = tuple(step for step in steps if isinstance(step, Comparison))
     conflicts = [step for step in steps if isinstance(step, Conflict)]
     # What is stale goes first, because its name may be needed; the sort keeps the order of the rest.
     actions.sort(key=lambda action: not isinstance(action, RemoveStale))
     actions, unfit, lost = fit_metadata(actions, facts)
-    conflicts += (*unfit, *lock_conflicts(manifest, facts, actions), *machine_conflicts(manifest, facts))
+    conflicts += (
+        *driver,
+        *unfit,
+        *lock_conflicts(manifest, facts, actions),
+        *machine_conflicts(manifest, facts),
+    )
     shared = () if conflicts else _shared_memory(manifest, facts)
     return Plan(
         tuple(actions),
@@ -210,9 +218,11 @@ def _plan_node(entry: NodeEntry, seen: Seen) -> Iterator[Step]:
             entry.path,
             "missing",
             FILE_MISSING.say(path="{}"),
-            "Start the container with this device or kernel file.",
+            "Give the container the node's GPUs (docker run --gpus all)."
+            if is_made_by_driver(entry.path)
+            else "Start the container with this device or kernel file.",
         )
-    elif stat.S_IFMT(inode.mode) != stat.S_IFMT(entry.mode) or inode.rdev != entry.rdev:
+    elif stat.S_IFMT(inode.mode) != stat.S_IFMT(entry.mode) or _is_other_device(entry, inode):
         yield path_conflict(
             entry.path,
             f"another node ({inode.kind})",
@@ -221,6 +231,11 @@ def _plan_node(entry: NodeEntry, seen: Seen) -> Iterator[Step]:
         )
     else:
         yield from _mode_conflict(entry.path, inode, entry.demanded_mode)
+
+
+def _is_other_device(entry: NodeEntry, inode: Inode) -> bool:
+    """Compare the numbers, but for NVIDIA's: each node gives nvidia-uvm and nvidia-caps a major number of its own, and CRIU compares none."""
+    return inode.rdev != entry.rdev and not is_made_by_driver(entry.path)
 
 
 def _plan_files(manifest: Manifest, facts: Facts, policy: Policy) -> Iterator[Step]:

@@ -82,6 +82,7 @@ def _left_in_memory(entry: FileEntry, present: _Present, facts: Facts) -> list[R
 _SOURCES = {
     Origin.IMAGE: "Start the container with the image that the dump was made with.",
     Origin.VOLUME: "Start the container with the volume that the dump was made with.",
+    Origin.NODE: "The node's driver is of the right version: give the container its libraries (docker run --gpus all, NVIDIA_DRIVER_CAPABILITIES=all).",
     Origin.RUN_TIME: "The capture's policy left it: put the dump's file here.",
 }
 

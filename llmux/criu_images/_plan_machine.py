@@ -1,4 +1,4 @@
-"""What of the machine stands in a restore's way: ids, ports, abstract names, the processor."""
+"""What of the machine stands in a restore's way: ids, ports, abstract names, the processor, GPUs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from llmux.criu_images._facts import Facts, Port
 from llmux.criu_images._messages_sockets import BIND_TAKEN, PORT_TAKEN
 from llmux.criu_images._messages_tasks import PID_TAKEN, TID_TAKEN
 from llmux.criu_images._paths import escape
+from llmux.criu_images._plan_nvidia import gpu_conflicts, gpu_warnings
 from llmux.criu_images.manifest import Manifest, PortEntry
 
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
@@ -17,11 +18,12 @@ _INET6 = 10
 
 
 def machine_conflicts(manifest: Manifest, facts: Facts) -> Iterator[Conflict]:
-    """Yield a conflict for each thing that only one tree can have, and for a lesser processor."""
+    """Yield a conflict for each thing that only one tree can have, for a lesser processor, and for GPUs of another kind."""
     yield from _ids(manifest, facts)
     yield from _ports(manifest, facts)
     yield from _abstract_names(manifest, facts)
     yield from _processor(manifest, facts)
+    yield from gpu_conflicts(manifest, facts)
 
 
 def machine_warnings(manifest: Manifest, facts: Facts) -> Iterator[str]:
@@ -33,6 +35,7 @@ def machine_warnings(manifest: Manifest, facts: Facts) -> Iterator[str]:
             "the dump's processor has AMX, and CRIU does not restore the permission to use it:"
             " a process that computed with it dies of SIGILL (keep oneDNN off it with float32)"
         )
+    yield from gpu_warnings(manifest, facts)
 
 
 def _ids(manifest: Manifest, facts: Facts) -> Iterator[Conflict]:

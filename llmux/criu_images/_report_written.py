@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from llmux.criu_images._actions import Plan, verb_of
 from llmux.criu_images._paths import escape
@@ -24,6 +25,7 @@ def render_manifest_json(manifest: Manifest, warnings: Iterable[str]) -> str:
         "images": len(manifest.images),
         "policy": list(manifest.policy),
         "cost": None if manifest.cost is None else _cost(manifest.cost),
+        "nvidia": None if manifest.nvidia is None else asdict(manifest.nvidia),
         "warnings": list(warnings),
     }
     return json.dumps(facts, indent=2)

@@ -18,6 +18,7 @@ from llmux.criu_images._keep import find_kept
 from llmux.criu_images._ledger import read_made
 from llmux.criu_images._locks import find_holders
 from llmux.criu_images._metadata import find_unheld
+from llmux.criu_images._observe_nvidia import read_driver
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images._plan import leftovers_of
 from llmux.criu_images._progress import Advance, Listener, Meter, Phase, ignore
@@ -59,6 +60,7 @@ def survey(  # noqa: PLR0913 - each is the caller's own choice
         peers=_probe_peers(manifest, tree, paths),
         kept=find_kept(manifest, tree),
         locked=find_holders(manifest, tree),
+        nvidia=None if manifest.nvidia is None else read_driver(tree),
         private_mounts=task is None and observe.has_private_mounts(),
     )
 

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
 
+from llmux.criu_images._nvidia import NvidiaDriver
 from llmux.criu_images._paths import RawPath, escape, unescape
 from llmux.criu_images.errors import ManifestInvalid, ManifestVersion
 
@@ -69,6 +70,8 @@ class Origin(enum.Enum):
     """On a mount that a fresh container is expected to get too."""
     RUN_TIME = "run-time"
     """Made since the container started; a fresh one lacks it."""
+    NODE = "node"
+    """Of the node's NVIDIA driver: the container's runtime brings the node's own."""
 
 
 class Xattr(_Frozen):
@@ -307,6 +310,8 @@ class Manifest(_Frozen):
     container_started_by: str
     """How the container's start was found out."""
     host: Host
+    nvidia: NvidiaDriver | None = None
+    """The dump's node's, where the dump has anything of it; with the GPUs that the container saw, where a process had loaded CUDA."""
     directories: tuple[DirectoryEntry, ...]
     """Sorted by path, so that a parent comes before its children."""
     files: tuple[FileEntry, ...]

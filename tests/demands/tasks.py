@@ -141,6 +141,16 @@ STATE = Section(
             "a lesser processor is a conflict",
         ),
         Demand(
+            "nvidia",
+            "NVIDIA's driver, its libraries and its GPUs",
+            "a library has the driver's version in its name and is checked as a file; an open device can't be dumped; nothing asks for the kind of GPU",
+            "dump_unsupp_fd, plugins/cuda",
+            "version, models and UUIDs, of the node",
+            "",
+            "/proc/driver/nvidia",
+            "another driver, and a kind of GPU that is not here, are conflicts; another GPU of the kind is a warning",
+        ),
+        Demand(
             "amx",
             "AMX tile permission",
             "nothing: it is lost, and the first tile instruction is SIGILL",

@@ -130,6 +130,8 @@ def test_a_text_of_two_lines_is_known_by_the_first():
     ("text", "demand", "word"),
     [
         ("Unknown shit 600 (anon_inode:[io_uring])", "io-uring", "seccomp"),
+        ("Can't dump file 17 of that type [20666] (chr 195:255)", "nvidia", "cuda-checkpoint"),
+        ("Can't dump file 17 of that type [20666] (chr 506:0)", "device", "--libdir"),
         ("Can't fork for 25069: File exists", "pid", "ns_last_pid"),
         ("Unable to create a thread: -17", "tid", "ns_last_pid"),
         ("inet: Can't bind inet socket (id 5): Address already in use", "tcp-listen", "ss -lntup"),

@@ -224,6 +224,7 @@ def test_what_else_a_restore_has_to_be_given(maker, inventory):
         (NeedKind.TERMINAL, "tty 0x5"),
         (NeedKind.FILE_TYPE, "EXT"),
         (NeedKind.FILE_LOCK, "flock, the whole file"),
+        (NeedKind.GPU, "of the kind that the dump's processes had"),
     ]
 
 
