@@ -10,6 +10,7 @@ import pytest
 from nodes import H100, OPEN, lay_driver, lay_library
 
 from llmux.criu_images import capture, parse_policy, read_dump, read_manifest, take_inventory
+from llmux.criu_images._cli import main
 from llmux.criu_images._missing import find_missing
 from llmux.criu_images._needs import NeedKind
 from llmux.criu_images._nvidia import (
@@ -239,6 +240,16 @@ class TestBuiltDump:
             "version": "580.65.06",
             "gpus": [{"model": H100, "uuid": "GPU-aaa"}],
         }
+
+    def test_verify_tells_people_and_needs_no_gpu(self, maker, root, capfd, monkeypatch):
+        self.build(maker, CUDA)
+        self.capture(maker, root)
+        monkeypatch.setattr("sys.argv", ["llmux-criu-images", "verify", str(maker.directory)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+        said = f"NVIDIA driver 580.65.06, {H100} (GPU-aaa): of the node, neither carried nor rebuilt\n"
+        assert said in capfd.readouterr().out
 
     @pytest.mark.parametrize("captured", [False, True])
     def test_missing_says_that_a_node_brings_it(self, maker, root, tmp_path, captured):
