@@ -118,7 +118,7 @@ with all faults) and `reload` in `/control/status`, which tells of the last one.
 | --- | --- |
 | a model | It is there at once, asleep if it has a checkpoint. |
 | a model is gone | Who waits for it, or asks, gets 404 and is told of the reload. Answers in flight go on for as long as its `drain` lets them (`give_up` ends them); then its engine ends. Its checkpoint stays on disk. |
-| `model_path`, `engine`, `vllm_command`, `program`, `command`, `calls`, `remote`, `extra_args`, `env`, `isolation`, `max_adapters`, a port, GPUs, the first or last adapter | A start, wake or sleep under way is let finish, answers are drained as above, and the engine ends. Requests are held meanwhile, and the next one starts it as configured now: its old checkpoint is of another start, and is not used. |
+| `model_path`, `engine`, `vllm_command`, `program`, `command`, `calls`, `remote`, `extra_args`, `env`, `isolation`, `max_adapters`, a port, GPUs, the first or last adapter; on several GPUs an `eviction` or `nccl` that wants another start | A start, wake or sleep under way is let finish, answers are drained as above, and the engine ends. Requests are held meanwhile, and the next one starts it as configured now: its old checkpoint is of another start, and is not used. |
 | `replicas` | Further ones are there at once; those too many are drained and end. |
 | anything else of a model | It holds from now on. The engine is not touched; the timeouts of its own steps hold from its next start or wake. |
 | `access`, `policy`, `resources`, `max_awake`, `exclusive`, `queue`, `shutdown_timeout`, `engines_at_exit` | It holds from now on. |

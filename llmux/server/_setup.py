@@ -6,16 +6,26 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from llmux.server import _capacity
 from llmux.server._capacity import Found
+from llmux.server._depth import deepened
 from llmux.server._driver import Driver
 from llmux.server._hands import Hands
 from llmux.server._meter import Meter
-from llmux.server._model import NotStarted
+from llmux.server._model import NotStarted, Process
 from llmux.server._record import Model, Replica
-from llmux.server._rules import AfterDrain, Drain, Restart, Rules, Sizes
-from llmux.server.config import Config, ModelConfig, PolicyConfig, RestartConfig, replica_names
+from llmux.server._rules import AfterDrain, Drain, Restart, Rules, Rung, Sizes
+from llmux.server.config import (
+    NVIDIA_DRIVER,
+    Config,
+    ModelConfig,
+    PolicyConfig,
+    RestartConfig,
+    ranks_fault,
+    replica_names,
+)
 from llmux.server.scheduling.policies import PolicySettings, PolicyType, make_policy
 from llmux.server.scheduling.snapshot import Policy
 
@@ -70,13 +80,19 @@ def _restart(said: RestartConfig) -> Restart:
     return Restart(said.limit, said.backoff, said.backoff_max, said.window)
 
 
-def make_rules(model: ModelConfig, *, is_default: bool = False) -> Rules:
+def _rungs(model: ModelConfig, driver: Path) -> tuple[Rung, ...]:
+    """Return how deep a model may go by itself: not to disk where its engine was started so that it cannot."""
+    to_disk = deepened(model.eviction.eviction(), Process.CHECKPOINT)
+    return model.rungs(checkpoints=not ranks_fault(to_disk, model, driver))
+
+
+def make_rules(model: ModelConfig, *, is_default: bool = False, driver: Path = NVIDIA_DRIVER) -> Rules:
     """Return a model's rules as it is configured; `is_default`: requests that name no model are for it."""
     drain = Drain(model.drain.seconds, AfterDrain(model.drain.then))
     return Rules(
         eviction=model.eviction.eviction(),
         escalation=model.eviction.escalations(),
-        rungs=model.rungs(),
+        rungs=_rungs(model, driver),
         drain=drain,
         restart=_restart(model.restart) if model.runs_here else _ALWAYS_AGAIN,
         request_timeout=model.timeouts.request,

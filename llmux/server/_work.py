@@ -24,7 +24,7 @@ from llmux.server._model import Eviction, Process
 from llmux.server._phases import phase, took
 from llmux.server._ports import until_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
-from llmux.server.config import Config, ModelConfig, eviction_fault, replica_names
+from llmux.server.config import Config, ModelConfig, eviction_fault, rank_settings, replica_names
 from llmux.server.cuda.suspend import CudaSettings, program_of
 from llmux.server.engines import LOOPBACK, remote
 from llmux.server.engines.remote import RemoteHands
@@ -78,7 +78,7 @@ class EngineHands:
         command = self._engine.command({})
         self._log = command.log
         # The model's own variables, not the inherited ones: those differ between containers (HOSTNAME).
-        self._fingerprint = fingerprint(command.argv, self._model.env)
+        self._fingerprint = fingerprint(command.argv, {**rank_settings(self._model).env, **self._model.env})
 
     def refusal(self, eviction: Eviction) -> str:
         if eviction.process is Process.CHECKPOINT and self._criu.lack:

@@ -5,6 +5,7 @@
     render(value, suffix)                          the text of what `parse` reads
     schema()                                       the JSON Schema, for editors
     remarks(config)                                what is allowed but worth saying
+    rank_settings(model)                           what an engine on several GPUs is started with besides
     exposure(config)                               who may do what
     eviction_faults(config)                        what this machine cannot do of it
     changes(before, after)                         what a reload is to do
@@ -19,7 +20,7 @@ from llmux.server.config._calls import CallConfig, CallsConfig, RemoteConfig
 from llmux.server.config._changes import Changes, ModelChange, changes
 from llmux.server.config._eviction import EvictionConfig, LadderConfig
 from llmux.server.config._hooks import HookConfig
-from llmux.server.config._machine import NVIDIA_DRIVER, eviction_fault, eviction_faults
+from llmux.server.config._machine import NVIDIA_DRIVER, eviction_fault, eviction_faults, ranks_fault
 from llmux.server.config._models import (
     AdapterConfig,
     DrainConfig,
@@ -32,6 +33,7 @@ from llmux.server.config._models import (
     Timeouts,
     replica_names,
 )
+from llmux.server.config._ranks import RankSettings, rank_settings
 from llmux.server.config._read import HOME, find, load, parse
 from llmux.server.config._remarks import exposure, remarks
 from llmux.server.config._requests import RequestCaps
@@ -64,6 +66,7 @@ __all__ = [
     "NodeResources",
     "PolicyConfig",
     "QueueConfig",
+    "RankSettings",
     "RemoteConfig",
     "RequestCaps",
     "RestartConfig",
@@ -79,6 +82,8 @@ __all__ = [
     "find",
     "load",
     "parse",
+    "rank_settings",
+    "ranks_fault",
     "remarks",
     "render",
     "replica_names",

@@ -34,6 +34,18 @@ def gpu_memory_fraction(extra_args: Sequence[str]) -> float | None:
     return fraction if 0 < fraction <= 1 else None
 
 
+def switch(extra_args: Sequence[str], name: str) -> bool | None:
+    """Return whether the arguments say this switch or its negation, the last one counting; None: neither."""
+    meant = {name: True, negated(name): False}
+    said = (meant.get(word.replace("_", "-")) for word in extra_args)
+    return next((each for each in reversed(tuple(said)) if each is not None), None)
+
+
+def negated(name: str) -> str:
+    """Return how vLLM takes the contrary of a switch: --no-name for --name."""
+    return f"--no-{name.removeprefix('--')}"
+
+
 def _count(value: str | None) -> int | None:
     return int(value) if value and value.isascii() and value.isdigit() and int(value) else None
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmux.server.config._models import ModelConfig
+from llmux.server.config._ranks import rank_settings
 from llmux.server.config._top import Config
 from llmux.server.config._types import Section
 
@@ -34,6 +35,7 @@ PLACE_FIELDS = frozenset({"port", "ports", "replicas", "resources"})
 
 LIVE_FIELDS = frozenset(
     {
+        "nccl",
         "eviction",
         "sleep_level",
         "ladder",
@@ -56,7 +58,7 @@ LIVE_FIELDS = frozenset(
         "timeouts",
     }
 )
-"""What takes effect at once, the engine none the wiser."""
+"""What takes effect at once, the engine none the wiser; but for one on several GPUs that is to be started otherwise for it."""
 
 LLMUX_FIELDS = frozenset(
     {
@@ -176,9 +178,12 @@ def _model_change(name: str, before: ModelConfig, after: ModelConfig) -> ModelCh
 def _starts_anew(before: ModelConfig, after: ModelConfig, number: int) -> bool:
     """Say whether a replica's engine would be started otherwise; that its GPUs change, only the node's placement knows."""
     old, new = before.of_replica(number), after.of_replica(number)
-    return any(getattr(old, name) != getattr(new, name) for name in (*ENGINE_FIELDS, "port")) or bool(
-        old.adapters
-    ) != bool(new.adapters)  # an engine is started with or without adapters; which, it learns as it runs
+    return (
+        any(getattr(old, name) != getattr(new, name) for name in (*ENGINE_FIELDS, "port"))
+        or rank_settings(old) != rank_settings(new)
+        # An engine is started with or without adapters; which, it learns as it runs.
+        or bool(old.adapters) != bool(new.adapters)
+    )
 
 
 def _differing(before: Section, after: Section, path: str = "") -> Iterator[str]:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal
 
 from llmux.server._model import Weights
 
 EngineName = Literal["vllm", "tiny", "sglang", "llama.cpp", "command", "remote"]
+
+
+class Ranks(StrEnum):
+    """Whether it is known how an engine on several GPUs has to be started so that its ranks can leave them."""
+
+    UNUSED = "unused"  # none that talk to one another by NCCL
+    UNKNOWN = "unknown"
+    SETTLED = "settled"
 
 
 @dataclass(frozen=True)
@@ -25,17 +34,24 @@ class Abilities:
     """It has vLLM's calls for LoRA adapters, or may have."""
     takes_gpus: bool = False
     """It runs on GPUs wherever there are some, one at least."""
+    ranks: Ranks = Ranks.UNUSED
+    """What is known of its processes on several GPUs."""
 
 
 _ALL = {Weights.RETAIN: "", Weights.OFFLOAD: "", Weights.DISCARD: ""}
 
 ABILITIES: Mapping[EngineName, Abilities] = {
-    "vllm": Abilities("vLLM", _ALL, adapters=True, takes_gpus=True),
+    "vllm": Abilities("vLLM", _ALL, adapters=True, takes_gpus=True, ranks=Ranks.SETTLED),
     "tiny": Abilities("the tiny engine", _ALL, adapters=True),
-    "sglang": Abilities("SGLang", {**_ALL, Weights.OFFLOAD: "--enable-weights-cpu-backup"}, takes_gpus=True),
+    "sglang": Abilities(
+        "SGLang",
+        {**_ALL, Weights.OFFLOAD: "--enable-weights-cpu-backup"},
+        takes_gpus=True,
+        ranks=Ranks.UNKNOWN,
+    ),
     "llama.cpp": Abilities("llama.cpp", {Weights.RETAIN: ""}),
     # What it cannot do it answers with 404, and then its weights stay.
-    "command": Abilities("a command", _ALL, adapters=True),
+    "command": Abilities("a command", _ALL, adapters=True, ranks=Ranks.UNKNOWN),
     "remote": Abilities("a remote model", runs_here=False),
 }
 
@@ -55,7 +71,7 @@ REQUIRED: Mapping[EngineName, tuple[str, str]] = {
 """The field that an engine cannot be without, and what that is."""
 
 _OF_A_LIFE = (
-    *("port", "ports", "replicas", "vllm_command", "extra_args", "env", "isolation", "restart"),
+    *("port", "ports", "replicas", "vllm_command", "extra_args", "env", "nccl", "isolation", "restart"),
     *("eviction", "sleep_level", "ladder", "checkpoint_path", "resources", "ttl", "schedule"),
     *("adapters", "max_adapters"),
 )

@@ -9,6 +9,7 @@ from llmux.server._model import Eviction
 from llmux.server.config import _matrix
 from llmux.server.config._matrix import Need
 from llmux.server.config._models import ModelConfig
+from llmux.server.config._ranks import unprepared
 from llmux.server.config._top import Config
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -31,7 +32,14 @@ def eviction_faults(config: Config, driver: Path = NVIDIA_DRIVER) -> tuple[str, 
 def eviction_fault(eviction: Eviction, model: ModelConfig, driver: Path = NVIDIA_DRIVER) -> str:
     """Return why `model` cannot sleep so on this machine, CRIU apart; or an empty text."""
     unable = _matrix.unable(eviction, model.engine, model.extra_args)
-    return unable or _matrix.lack(eviction, _missing_cuda(driver) | _missing_sleep_mode(model, driver))
+    lack = unable or _matrix.lack(eviction, _missing_cuda(driver) | _missing_sleep_mode(model, driver))
+    return lack or ranks_fault(eviction, model, driver)
+
+
+def ranks_fault(eviction: Eviction, model: ModelConfig, driver: Path = NVIDIA_DRIVER) -> str:
+    """Return why an engine's ranks cannot leave the GPUs of this machine as it was started; or an empty text."""
+    fault = unprepared(eviction, model)
+    return fault if fault and driver.exists() else ""
 
 
 def _evictions(model: ModelConfig) -> tuple[tuple[str, Eviction], ...]:

@@ -212,6 +212,8 @@ class ModelConfig(Section):
     """Further arguments of the engine."""
     env: dict[Variable, Argument] = Field(default_factory=dict)
     """Further environment of the engine."""
+    nccl: Literal["safe", "as_is"] = "safe"
+    """For several GPUs that `eviction` takes an engine off: `safe` starts it so that this may work (docs/gpu.md), `as_is` as `env` and `extra_args` say."""
     eviction: EvictionConfig = EvictionConfig()
     """How deep it sleeps; `policy.eviction` where it is not said."""
     sleep_level: SleepLevel | None = None
@@ -306,7 +308,7 @@ class ModelConfig(Section):
             raise ValueError(
                 f"resources.tensor_parallel_size is {said}, and extra_args say {stated}; leave it out of resources"
             )
-        gpus, together = self.resources.gpus, self._parallel()
+        gpus, together = self.resources.gpus, self.ranks
         count = len(gpus) if isinstance(gpus, tuple) else gpus
         if count and count % together:
             raise ValueError(
@@ -315,8 +317,9 @@ class ModelConfig(Section):
             )
         return self
 
-    def _parallel(self) -> int:
-        """Return how many GPUs one engine is spread over."""
+    @property
+    def ranks(self) -> int:
+        """How many GPUs one engine is spread over, where it runs on them."""
         tensor = self.resources.tensor_parallel_size or _arguments.tensor_parallel_size(self.extra_args) or 1
         return tensor * _arguments.copies_and_stages(self.extra_args)
 
@@ -324,7 +327,7 @@ class ModelConfig(Section):
         """Return how many GPUs one replica takes; `present` says whether the node has any."""
         match self.resources.gpus:
             case None:
-                return self._parallel() if ABILITIES[self.engine].takes_gpus and present else 0
+                return self.ranks if ABILITIES[self.engine].takes_gpus and present else 0
             case int(count):
                 return count
             case tuple():
@@ -340,7 +343,7 @@ class ModelConfig(Section):
         listed = self.resources.gpus
         if not isinstance(listed, tuple):
             return ()
-        each = self._parallel()
+        each = self.ranks
         dealt = len(listed) == each * self.replicas
         return listed[number * each : (number + 1) * each] if dealt else listed
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from llmux.server.config._calls import RemoteConfig
 from llmux.server.config._models import ModelConfig
+from llmux.server.config._ranks import rank_settings
 from llmux.server.config._top import Config
 
 
@@ -45,6 +46,11 @@ def _of_remote(name: str, remote: RemoteConfig) -> Iterator[str]:
 def _of_model(name: str, model: ModelConfig, config: Config) -> Iterator[str]:
     if model.remote:
         yield from _of_remote(name, model.remote)
+    if added := str(rank_settings(model)):
+        yield (
+            f"models.{name}.nccl: where there are GPUs its {model.ranks} ranks are started with {added}, so that they can leave them; "
+            "nobody has tried this with llmux, and answers are slower for it (docs/gpu.md)"
+        )
     published = config.checkpoint.images_dir / name / "images"
     if model.checkpoint_path and model.checkpoint_path != published:
         yield (

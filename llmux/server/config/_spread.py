@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmux.server.config import _matrix
 from llmux.server.config._eviction import EvictionConfig, of_level
 from llmux.server.config._models import DrainConfig, ModelConfig, Timeouts
+from llmux.server.config._ranks import stay_unasked
 from llmux.server.config._top import Config
 
 
@@ -43,6 +44,9 @@ def _fitting(default: EvictionConfig, model: ModelConfig) -> EvictionConfig:
     """Return what holds for all as this model's engine can do it: one that cannot let go of its weights keeps them."""
     if not model.runs_here:
         return EvictionConfig(weights="discard", process="stop")
+    if stay_unasked(model) and default.process != "stop":
+        deeper = tuple(each for each in default.escalate if each == "stop")
+        default = default.model_copy(update={"process": "keep_running", "escalate": deeper})
     if _matrix.unable(default.eviction(), model.engine, model.extra_args):
         return default.model_copy(update={"weights": "retain"})
     return default

@@ -14,6 +14,7 @@ import aiohttp
 
 from llmux.server._effect_errors import EngineRefused
 from llmux.server._model import Weights
+from llmux.server.config import RankSettings, rank_settings
 from llmux.server.engines import _http, _lora
 from llmux.server.engines._http import LOOPBACK, ON_ONE_NODE, HttpEngine
 
@@ -76,7 +77,11 @@ class VllmEngine(HttpEngine):
         # vLLM refuses sleep mode where there is no accelerator; there its /sleep pauses the scheduler alone.
         sleep_mode = ("--enable-sleep-mode",) if _http.NVIDIA_CONTROL.exists() else ()
         program = (*self.model.vllm_command, "serve", self.model.model_path)
-        return (*program, *self._address(), *sleep_mode, *self._lora(), *self.model.extra_args)
+        ranks = self._ranks().arguments
+        return (*program, *self._address(), *sleep_mode, *ranks, *self._lora(), *self.model.extra_args)
+
+    def _ranks(self) -> RankSettings:
+        return rank_settings(self.model) if _http.NVIDIA_CONTROL.exists() else RankSettings()
 
     def _address(self) -> tuple[str, ...]:
         return ("--host", LOOPBACK, "--port", str(self.model.port), "--served-model-name", self.name)
@@ -87,7 +92,7 @@ class VllmEngine(HttpEngine):
         return ("--enable-lora", "--max-loras", str(self.model.max_adapters))
 
     def _environment(self) -> Mapping[str, str]:
-        return {**_VLLM, **self._lora_environment()}
+        return {**_VLLM, **self._ranks().env, **self._lora_environment()}
 
     def _lora_environment(self) -> Mapping[str, str]:
         return _lora.ALLOWED_BY if self.model.adapters else {}

@@ -69,6 +69,22 @@ def test_the_rules_are_as_configured():
     assert (rules.max_waiting, rules.weight, rules.ttl, rules.pinned) == (3, 2, 60, False)
 
 
+def test_an_engine_on_several_gpus_goes_to_disk_by_itself_only_if_it_was_started_for_it(tmp_path):
+    warm = {"weights": "discard", "process": "keep_running"}
+    driver = tmp_path / "version"
+    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15\n")
+    for fields, expected in (
+        ({}, ["keep_running", "stop"]),
+        ({"ladder": {"deepen_after": 60}}, ["keep_running", "checkpoint", "stop"]),
+        ({"nccl": "as_is"}, ["keep_running", "checkpoint", "stop"]),
+    ):
+        two = parsed(m={"engine": "vllm", "extra_args": ["-tp", "2"], "eviction": warm} | fields).models["m"]
+        found = make_rules(two, driver=driver).rungs
+        assert [str(rung.eviction.process) for rung in found] == expected
+        without = make_rules(two, driver=tmp_path / "none").rungs
+        assert [str(rung.eviction.process) for rung in without] == ["keep_running", "checkpoint", "stop"]
+
+
 def test_a_remote_model_is_always_awake_and_started_again_without_end():
     upstream = {"engine": "remote", "remote": {"url": "https://x/v1"}}
     stated = config.parse(json.dumps({"models": {"m": {"model_path": "gpt-x", **upstream}}}))

@@ -49,6 +49,22 @@ def test_the_part_of_the_memory(words, fraction):
     assert _arguments.gpu_memory_fraction(words.split()) == fraction
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", None),
+        ("--enforce-eager", True),
+        ("--enforce_eager", True),
+        ("--no-enforce-eager", False),
+        ("--no-enforce-eager --enforce-eager", True),
+        ("--enforce-eager --no_enforce_eager -tp 2", False),
+        ("--enforce-eagerly", None),
+    ],
+)
+def test_a_switch_or_its_contrary(words, said):
+    assert _arguments.switch(words.split(), "--enforce-eager") is said
+
+
 def test_sglangs_options_are_known_and_its_copies_may_share_gpus():
     assert _arguments.tensor_parallel_size(("--tp-size", "4")) == 4
     assert _arguments.tensor_parallel_size(("--tp=2",)) == 2

@@ -57,6 +57,16 @@ def test_what_an_engine_was_started_with_starts_it_anew(after):
     assert change.restarts == (0,)
 
 
+def test_an_engine_on_several_gpus_is_started_anew_where_it_is_to_leave_them_and_was_not_before():
+    two, warm = ["-tp", "2"], {"weights": "discard", "process": "keep_running"}
+    (change,) = between({"extra_args": two, "eviction": warm}, {"extra_args": two}).changed
+    assert change.restarts == (0,)
+    (change,) = between({"extra_args": two, "nccl": "as_is"}, {"extra_args": two}).changed
+    assert change.restarts == (0,)
+    (change,) = between({"nccl": "as_is"}, {}).changed
+    assert change.restarts == ()
+
+
 def test_adapters_come_and_go_while_the_engine_runs():
     (change,) = between({"adapters": {"a": "/lora"}}, {"adapters": {"b": "/lora"}}).changed
     assert change == _changes.ModelChange("m", ("adapters",))

@@ -6,6 +6,7 @@ import pytest
 from samples import loaded, model
 
 from llmux.server import config
+from llmux.server._model import Eviction, Process, Weights
 
 SUSPEND = {"weights": "retain", "process": "cuda_suspend"}
 OFFLOAD = {"weights": "offload", "process": "keep_running"}
@@ -54,6 +55,14 @@ def test_other_engines_offload_as_they_can(tmp_path):
 def test_vllm_without_its_sleep_mode_keeps_its_weights(tmp_path):
     (fault,) = refused(tmp_path, driver(tmp_path), eviction=OFFLOAD, extra_args=["--no-enable-sleep-mode"])
     assert "no sleep mode with --no-enable-sleep-mode in extra_args; use weights 'retain'" in fault
+
+
+def test_ranks_that_were_not_started_for_it_do_not_leave_their_gpus_where_there_are_some(tmp_path):
+    warm = {"weights": "discard", "process": "keep_running"}
+    asked = Eviction(Weights.DISCARD, Process.CHECKPOINT)
+    two = loaded(models={"m": model(extra_args=["-tp", "2"], eviction=warm)}).models["m"]
+    assert "its 2 ranks were not started" in config.eviction_fault(asked, two, driver(tmp_path))
+    assert config.eviction_fault(asked, two, tmp_path / "none") == ""
 
 
 def test_what_a_failure_would_escalate_to_is_looked_at_too(tmp_path):

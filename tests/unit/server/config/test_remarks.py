@@ -41,3 +41,13 @@ def test_a_secret_is_not_shown():
 def test_a_key_that_goes_over_the_net_in_the_clear_is_worth_saying(remote, said):
     found = config.remarks(loaded(models={"m": {"model_path": "x", "engine": "remote", "remote": remote}}))
     assert any("models.m.remote.url" in each and "without TLS" in each for each in found) == said
+
+
+def test_what_ranks_are_started_with_is_told():
+    two = model(extra_args=["-tp", "2", "--enforce-eager"], env={"NCCL_CUMEM_HOST_ENABLE": "0"})
+    (remark,) = config.remarks(loaded(models={"m": two}))
+    assert remark.startswith(
+        "models.m.nccl: where there are GPUs its 2 ranks are started with NCCL_P2P_DISABLE=1 NCCL_NVLS_ENABLE=0 "
+        "VLLM_ALLREDUCE_USE_SYMM_MEM=0 --disable-custom-all-reduce, so that they can leave them"
+    )
+    assert config.remarks(loaded(models={"m": model(extra_args=["-tp", "2"], nccl="as_is")})) == ()

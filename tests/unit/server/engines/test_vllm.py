@@ -94,6 +94,36 @@ def test_sleep_mode_is_for_accelerators(monkeypatch):
     assert "--enable-sleep-mode" in engine().command({}).argv
 
 
+def test_ranks_that_are_to_leave_their_gpus_are_started_for_it_where_there_are_some(monkeypatch):
+    monkeypatch.setattr(_http, "NVIDIA_CONTROL", Path("/dev/null"))
+    two = engine(extra_args=("-tp", "2"), env={"NCCL_DEBUG": "INFO"}).command({"NCCL_P2P_DISABLE": "0"})
+    assert " ".join(two.argv).endswith(
+        "--enable-sleep-mode --disable-custom-all-reduce --enforce-eager -tp 2"
+    )
+    assert (
+        two.env.items()
+        >= {
+            "NCCL_P2P_DISABLE": "1",
+            "NCCL_NVLS_ENABLE": "0",
+            "NCCL_SHM_DISABLE": "1",
+            "VLLM_ALLREDUCE_USE_SYMM_MEM": "0",
+            "NCCL_DEBUG": "INFO",
+        }.items()
+    )
+    monkeypatch.setattr(_http, "NVIDIA_CONTROL", Path("/no/such/device"))
+    without = engine(extra_args=("-tp", "2")).command({})
+    assert "--enforce-eager" not in without.argv
+    assert "NCCL_P2P_DISABLE" not in without.env
+
+
+def test_ranks_that_stay_or_that_the_user_sees_to_are_started_as_ever(monkeypatch):
+    monkeypatch.setattr(_http, "NVIDIA_CONTROL", Path("/dev/null"))
+    for fields in ({"nccl": "as_is"}, {"eviction": {"process": "stop"}}):
+        command = engine(extra_args=("-tp", "2"), **fields).command({})
+        assert command.argv[-3:] == ("--enable-sleep-mode", "-tp", "2")
+        assert not [name for name in command.env if name.startswith("NCCL")]
+
+
 def test_another_vllm_can_be_named():
     assert engine(vllm_command=("/opt/vllm/bin/python", "-m", "vllm")).command({}).argv[:4] == (
         "/opt/vllm/bin/python",
