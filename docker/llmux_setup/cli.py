@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--engine", choices=images.VARIANTS, default="tiny", help="what the image serves with"
             )
+        if name == "image":
+            _add_gpu_base(command)
         if name in {"all", "run"}:
             command.add_argument(
                 "--programs",
@@ -66,6 +68,19 @@ def _parser() -> argparse.ArgumentParser:
         if name == "run":
             command.add_argument("argv", nargs="+", metavar="COMMAND")
     return parser
+
+
+def _add_gpu_base(command: argparse.ArgumentParser) -> None:
+    for_gpus = command.add_argument_group("for --engine vllm-gpu")
+    for_gpus.add_argument(
+        "--base", default=images.OFFICIAL_VLLM, metavar="IMAGE", help="an image that has vLLM (%(default)s)"
+    )
+    for_gpus.add_argument(
+        "--criu-source", default="", metavar="URL", help="a tar of CRIU's release; its own on GitHub, 4.2"
+    )
+    for_gpus.add_argument(
+        "--criu-sha256", default="", metavar="DIGITS", help="that tar's checksum, required with --criu-source"
+    )
 
 
 def _dev(_options: argparse.Namespace) -> int:
@@ -95,9 +110,14 @@ def _fill(engine: engines.Engine, options: argparse.Namespace) -> None:
 
 
 def _image(options: argparse.Namespace) -> int:
+    gpu_base = images.GpuBase(options.base, options.criu_source, options.criu_sha256)
+    if options.engine != "vllm-gpu" and gpu_base != images.GpuBase():
+        raise SetupError(
+            "--base, --criu-source and --criu-sha256 are for --engine vllm-gpu", hint="say it too"
+        )
     with engines.engine() as engine, exclusively(_LOCK):
         python.make_venv()
-        images.build(engine, options.engine)
+        images.build(engine, options.engine, gpu_base)
     return 0
 
 

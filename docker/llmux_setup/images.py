@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import debian, python
@@ -20,7 +20,7 @@ _TRIXIE = "llmux-base:trixie"
 _PROGRAMS = "llmux-base:programs"
 _VLLM = "llmux-base:vllm"
 _VLLM_GPU = "llmux-base:vllm-gpu"
-_OFFICIAL_VLLM = "vllm/vllm-openai:latest"
+OFFICIAL_VLLM = "vllm/vllm-openai:latest"
 
 _MODEL = "Qwen/Qwen3-0.6B"
 VLLM_MODELS = {_MODEL: 0, "llmux/random-1": 1, "llmux/random-2": 2}
@@ -39,16 +39,42 @@ _CONTEXTS = CACHE / "context"
 
 @dataclass(frozen=True)
 class _Recipe:
-    """An image `name` on `base`; `inputs` are all files that go into it, `context` lays them out for docker build."""
+    """An image `name` on `base`; `inputs` are all files that go into it, `context` lays them out for docker build.
+
+    `arguments` are further build arguments.
+    """
 
     name: str
     base: str
     dockerfile: Path
     inputs: tuple[Path, ...]
     context: Callable[[], Path]
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
 
-def build(engine: Engine, variant: str) -> str:
+@dataclass(frozen=True)
+class GpuBase:
+    """What the image for GPU nodes is made of: an image that has vLLM, and CRIU's release, by default that of its Dockerfile."""
+
+    vllm: str = OFFICIAL_VLLM
+    criu_source: str = ""
+    criu_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.criu_source) != bool(self.criu_sha256):
+            raise SetupError(
+                "CRIU's release and its checksum go together",
+                hint="give both --criu-source and --criu-sha256, or neither",
+            )
+
+    @property
+    def arguments(self) -> Mapping[str, str]:
+        """What the build of CRIU is told."""
+        given = {"CRIU_SOURCE": self.criu_source, "CRIU_SHA256": self.criu_sha256}
+        return {name: value for name, value in given.items() if value}
+
+
+def build(engine: Engine, variant: str, gpu_base: GpuBase | None = None) -> str:
     """Build `llmux:VARIANT` and all it stands on, leave alone what is current, and return its name."""
     if variant == "tiny":
         base = _trixie(engine)
@@ -57,7 +83,7 @@ def build(engine: Engine, variant: str) -> str:
     elif variant == "programs":
         base = _programs(engine)
     else:
-        base = _criu(engine, _OFFICIAL_VLLM, _VLLM_GPU)
+        base = _criu_from_source(engine, gpu_base or GpuBase())
     return _llmux(engine, base, f"llmux:{variant}")
 
 
@@ -164,6 +190,13 @@ def _criu(engine: Engine, base: str, name: str) -> str:
     )
 
 
+def _criu_from_source(engine: Engine, base: GpuBase) -> str:
+    folder = _DOCKER / "criu"
+    inputs = tuple(folder / name for name in ("build-criu", "fetch_source.py", "pycriu_modules.py"))
+    dockerfile = folder / "from-source.Dockerfile"
+    return _build(engine, _Recipe(_VLLM_GPU, base.vllm, dockerfile, inputs, lambda: folder, base.arguments))
+
+
 def _programs(engine: Engine) -> str:
     folder = _DOCKER / "programs"
     return _build(engine, _Recipe(_PROGRAMS, _trixie(engine), folder / "Dockerfile", (), lambda: folder))
@@ -215,7 +248,10 @@ def _wheels(lock: Path, python_version: str, target: Path) -> None:
 
 def _build(engine: Engine, recipe: _Recipe) -> str:
     """Build an image unless it was built from these very files, and return its name."""
-    wanted = f"{_image_id(engine, recipe.base)} {python.digest(recipe.dockerfile, *recipe.inputs)}"
+    given = tuple(f"{name}={value}" for name, value in recipe.arguments.items())
+    wanted = " ".join(
+        (_image_id(engine, recipe.base), python.digest(recipe.dockerfile, *recipe.inputs), *given)
+    )
     if _label(engine, recipe.name) == wanted:
         skip(f"image {recipe.name}")
         return recipe.name
@@ -224,6 +260,7 @@ def _build(engine: Engine, recipe: _Recipe) -> str:
         run(
             # The host's network: a private engine has no other, and it reaches what the host reaches.
             *("docker", "build", "--network=host", f"--build-arg=BASE={recipe.base}"),
+            *(f"--build-arg={argument}" for argument in given),
             *(f"--label={_LABEL}={wanted}", f"--tag={recipe.name}", "--file", recipe.dockerfile, context),
             env=engine.env,
         )

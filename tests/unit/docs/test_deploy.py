@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shlex
 import shutil
 import subprocess  # noqa: TID251 - systemd and Docker judge their own files
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from blocks import ROOT, blocks
 
+from llmux.server import config
 from llmux.server.config import Config
 from proof.containers import RIGHTS
 
@@ -25,25 +27,54 @@ FILES = {
 }
 
 
+RUNS = [shlex.split(block.text) for block in PAGE if block.text.startswith("docker run")]
+
+
 def typed() -> list[str]:
-    (command,) = [block.text for block in PAGE if block.text.startswith("docker run")]
-    return shlex.split(command)
+    (command,) = [words for words in RUNS if "--gpus=all" not in words]
+    return command
 
 
-def test_a_container_is_given_what_the_proofs_have():
-    assert set(RIGHTS) <= set(typed())
-    (stop,) = [option for option in typed() if option.startswith("--stop-timeout=")]
+@pytest.mark.parametrize("words", RUNS)
+def test_a_container_is_given_what_the_proofs_have(words):
+    assert set(RIGHTS) <= set(words)
+    (stop,) = [option for option in words if option.startswith("--stop-timeout=")]
     assert int(stop.partition("=")[2]) > LONGEST
+
+
+def test_a_container_with_gpus_is_given_these_besides_and_nothing_else():
+    (command,) = [words for words in RUNS if "--gpus=all" in words]
+    assert [word for word in command if word not in typed()] == ["--gpus=all", "llmux:vllm-gpu"]
+    assert [word for word in typed() if word not in command] == ["llmux:vllm"]
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_compose_file_gives_the_same(name):
     service = yaml.safe_load(FILES[name])["services"]["llmux"]
     rights = {f"--cap-add={each}" for each in service["cap_add"]}
+    rights |= {f"--cap-drop={each}" for each in service["cap_drop"]}
     rights |= {f"--security-opt={each}" for each in service["security_opt"]}
-    assert rights >= {right for right in RIGHTS if not right.startswith("--cap-drop")}
+    assert rights == set(RIGHTS)
+    assert "privileged" not in service
     assert int(service["stop_grace_period"].removesuffix("s")) > LONGEST
     assert service["network_mode"] == "host"
+
+
+def test_the_compose_file_for_gpus_has_all_of_them_and_the_image_for_them():
+    service = yaml.safe_load(FILES["docker/compose.gpu.yaml"])["services"]["llmux"]
+    assert service["image"] in next(words for words in RUNS if "--gpus=all" in words)
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+
+
+def test_the_compose_file_for_gpus_mounts_what_its_configuration_names():
+    stated = config.load(ROOT / "docker/config.json")
+    volumes = yaml.safe_load(FILES["docker/compose.gpu.yaml"])["services"]["llmux"]["volumes"]
+    sources, places = zip(
+        *(re.fullmatch(r"\$\{\w+:-(.+?)\}:(/[^:]+)(?::ro)?", each).groups() for each in volumes), strict=True
+    )
+    assert sources[0] == "./config.json"
+    assert places == ("/etc/llmux/config.json", str(stated.checkpoint.images_dir), "/root/.cache/huggingface")
 
 
 def test_the_pages_compose_file_mounts_what_its_command_does():
