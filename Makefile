@@ -23,7 +23,7 @@ demo: ## a model falls asleep in one container and wakes in another, with a tabl
 	$(SETUP) run --engine $(ENGINE) -- $(BIN)/python docker/success_test.py --engine $(ENGINE)
 
 test: lint site ## what CI runs: lint, types, import rules, the documentation's links, then unit, property and integration tests
-	$(SETUP) run --programs -- $(PYTEST)
+	$(SETUP) run --programs -- $(BIN)/python tests/side_by_side.py
 
 fmt: ## format the code
 	$(SETUP) dev
