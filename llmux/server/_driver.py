@@ -21,6 +21,7 @@ from llmux.server._bus import Bus
 from llmux.server._depth import deeper_than
 from llmux.server._drains import Drains
 from llmux.server._finding import adopt, look
+from llmux.server._grounding import Grounding
 from llmux.server._hands import Life
 from llmux.server._machine import step
 from llmux.server._meter import Meter
@@ -98,7 +99,10 @@ class Driver:
         self.orders = self._scheduler.orders
         self._admissions = Admissions(self.models, self._scheduler, self._feed, max_waiting)
         self.meter = meter or Meter()
-        self._operations = Operations(self._feed, self._watch, self.meter, self.bus.publish)
+        self.grounding = Grounding(self.models, self._feed, self.spawn)
+        self._operations = Operations(
+            self._feed, self._watch, self.meter, self.bus.publish, self.grounding.why
+        )
         self._vigil = Vigil(self.models, self._feed, self.spawn)
         self._drains = Drains(self.models, self._feed, lambda: self._stopping)
         self._renewals = Renewals(self.models, self._feed, self.spawn, self.changed)

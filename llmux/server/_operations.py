@@ -40,9 +40,9 @@ from llmux.server._model import (
     WakeKind,
 )
 from llmux.server._phases import Phases, phase, recorded
-from llmux.server._record import Replica, Step
+from llmux.server._record import Replica, Step, until_idle
 from llmux.server._takes import sleep_of, wake_of
-from llmux.server.errors import EngineGone, EvictionRefused, Problem, ServerError
+from llmux.server.errors import EngineGone, EvictionRefused, Problem, ServerError, StartRefused
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +61,13 @@ class Operations:
         watch: Callable[[Replica, Life], None],
         meter: Meter,
         tell: Callable[[Happening], None],
+        grounded: Callable[[Replica], Problem | None] = lambda _: None,
     ) -> None:
         """`feed` takes the outcome; `watch` has `until_lost` run for an engine that has come to serve.
 
-        `tell` tells those who look on how it went.
+        `tell` tells those who look on how it went; `grounded` says why a replica's engine cannot run at all.
         """
+        self._grounded = grounded
         self._tell = tell
         self._meter = meter
         self._feed = feed
@@ -98,9 +100,10 @@ class Operations:
         began = time.monotonic()
         try:
             await self.end(replica)
+            self._check_gpus(replica)
             life = await replica.hands.cold_start()
         except Exception as error:  # noqa: BLE001 - a task's boundary
-            problem = _problem(replica, "cold start", error)
+            problem = self._problem(replica, "cold start", error)
             self._tell(_outcomes.wake_failed(replica, WakeKind.COLD_START, began, problem))
             self._feed(replica, StartFailed(problem))
         else:
@@ -112,6 +115,7 @@ class Operations:
         began = time.monotonic()
         kind = WakeKind.WARM if replica.life else WakeKind.RESTORED
         try:
+            self._check_gpus(replica)
             if replica.life:
                 with phase("wake"):
                     await replica.life.resume(eviction.weights)
@@ -122,7 +126,7 @@ class Operations:
                 return
             life, replica.stored = await replica.hands.restore()
         except Exception as error:  # noqa: BLE001 - a task's boundary
-            problem = _problem(replica, "wake", error)
+            problem = self._problem(replica, "wake", error)
             self._tell(_outcomes.wake_failed(replica, kind, began, problem))
             self._feed(replica, WakeFailed(problem))
         else:
@@ -177,8 +181,7 @@ class Operations:
     async def until_lost(self, replica: Replica, life: Life) -> None:
         """Tell the machine if this engine ends while no operation is at work on it."""
         why = await _ending(replica, life)
-        while replica.operation and not replica.operation.done():
-            await asyncio.wait((replica.operation,))
+        await until_idle(replica)
         kept = isinstance(replica.state, Asleep) and replica.state.eviction.process in KEPT
         if replica.life is life and (kept or isinstance(replica.state, Running | Draining)):
             log.warning("%s: %s", replica.name, why)
@@ -198,6 +201,16 @@ class Operations:
         self._meter.moved(replica, move, time.monotonic() - began, phases)
         self._meter.weighed(replica, awake=await _memory_of(replica, life))
         await self._meter.keep()
+
+    def _check_gpus(self, replica: Replica) -> None:
+        """Raise the reason why its engine cannot run: to try would take until its time is over, and say less."""
+        if why := self._grounded(replica):
+            raise StartRefused(why.message, hint=why.hint)
+
+    def _problem(self, replica: Replica, doing: str, error: Exception) -> Problem:
+        """Return what went wrong: where a GPU of it is lost, that."""
+        problem = _problem(replica, doing, error)
+        return self._grounded(replica) or problem
 
     async def _let_go(self, replica: Replica, life: Life, eviction: Eviction) -> bool:
         """Return whether a checkpoint that was there serves again."""

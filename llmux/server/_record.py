@@ -123,6 +123,12 @@ class Replica:
         return f"{self.name} ({name_of(self.state)})"
 
 
+async def until_idle(replica: Replica) -> None:
+    """Return once no operation is at work on a replica."""
+    while replica.operation and not replica.operation.done():
+        await asyncio.wait((replica.operation,))
+
+
 @dataclass(eq=False)
 class Model:
     """One model, as clients know it."""

@@ -1,0 +1,13 @@
+"""What NVML tells while llmux runs: memory of each GPU and engine, and GPUs that are hurt or lost.
+
+attach(app, indexes)        these GPUs are watched as long as the application lives; app[GPUS] is then what to ask
+await app[GPUS].seen()      how they are: not older than some seconds, unless NVML does not answer
+
+Nothing here blocks the event loop, and nothing waits for NVML without an end: each of its calls is made in a thread of its own.
+"""
+
+from __future__ import annotations
+
+from llmux.server.gpus._gpus import GPUS, Gpus, attach
+
+__all__ = ["GPUS", "Gpus", "attach"]
