@@ -46,6 +46,7 @@ TITLES = {
     "llmux_engine_losses": "What goes wrong, and what is decided",
     "llmux_checkpoint_bytes": "Checkpoints",
     "llmux_budget_capacity": "The node",
+    "llmux_gpu_memory_bytes": "GPUs",
     "llmux_config_last_reload_successful": "llmux itself",
 }
 """The sections, by the first figure of each."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from llmux.server import _app, _capacity, _listen, _node, _open_files, config, metrics, tracing
+from llmux.server import _app, _capacity, _listen, _node, _open_files, config, gpus, metrics, tracing
 from llmux.server._certificates import Certificates
 from llmux.server._cli_bench import bench_command
 from llmux.server._cli_checkpoints import checkpoints_command
@@ -142,6 +142,7 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
     remake = partial(make_hands, starting=False)
     reloader = Reloader(driver, file, settings, node, remake, others=door.prepares)
     app = _app.build(driver, reloader, door.gate, settings.listen.largest_body)
+    gpus.attach(app, node.gpus)
     metrics.listen(app, settings.host, settings.metrics_port)
     await tracing.attach(app, settings.tracing)
     runner = web.AppRunner(

@@ -15,7 +15,7 @@ from rich.text import Text
 from llmux.server._capacity import size
 from llmux.server._cli_client import asks_llmux, console, print_json, run, table
 from llmux.server._client import Client, NotReached, Target
-from llmux.server._client_answers import Model, Replica, Status, read
+from llmux.server._client_answers import Gpu, Model, Replica, Status, read
 from llmux.server._printable import printable
 
 _COLUMNS = (
@@ -74,7 +74,8 @@ async def _watch(client: Client, interval: float, *, as_json: bool) -> None:
 
 def _told(status: Status, now: datetime) -> RenderableType:
     rows = [row for name, model in status.models.items() for row in _rows(name, model, now)]
-    return Group(table(_COLUMNS, rows), Text(), Text(printable(_node(status))))
+    lines = (_node(status), *(_gpu(gpu, status) for gpu in status.node.gpus))
+    return Group(table(_COLUMNS, rows), Text(), *(Text(printable(line)) for line in lines))
 
 
 def _rows(name: str, model: Model, now: datetime) -> list[list[str | Text]]:
@@ -113,6 +114,18 @@ def _node(status: Status) -> str:
         if not what.startswith("exclusive"):
             parts.append(f"{what.replace('_', ' ')} {amounts}")
     return "; ".join(parts)
+
+
+def _gpu(gpu: Gpu, status: Status) -> str:
+    if gpu.problem:
+        return gpu.problem.message
+    if gpu.used is None or gpu.memory is None:
+        return f"GPU {gpu.index}: NVML does not tell"
+    shares = {name: (model.gpu_memory or {}).get(str(gpu.index)) for name, model in status.models.items()}
+    users = [f"{name} {size(share)}" for name, share in (*shares.items(), ("others", gpu.others)) if share]
+    return f"GPU {gpu.index}: {size(gpu.used)} of {size(gpu.memory)} used; {', '.join(users)}".removesuffix(
+        "; "
+    )
 
 
 def _ago(seconds: float) -> str:

@@ -69,6 +69,7 @@ class Replica(_Read):
     problem: Problem | None = None
     checkpoint_problem: Problem | None = None
     phase: str | None = None
+    gpu_memory: dict[str, int] | None = None
 
 
 class Model(Replica):
@@ -78,12 +79,23 @@ class Model(Replica):
     replicas: dict[str, Replica] = {}
 
 
+class Gpu(_Read):
+    """A GPU as NVML tells."""
+
+    index: int
+    memory: int | None = None
+    used: int | None = None
+    others: int | None = None
+    problem: Problem | None = None
+
+
 class Node(_Read):
     """What the node has for models, and what of it is taken."""
 
     policy: str
     capacity: dict[str, int]
     held: dict[str, int]
+    gpus: tuple[Gpu, ...] = ()
 
 
 class Status(_Read):

@@ -116,10 +116,12 @@ class ReplicaStatus(Answer):
     """What failed last."""
     phase: str | None
     """What its move is at, as an operation tells it."""
+    gpu_memory: dict[str, Bytes] | None
+    """What its processes have on each GPU, by its index, as NVML tells; null: it does not."""
 
 
 class ModelStatus(ReplicaStatus):
-    """One model: as its foremost replica is, and each replica."""
+    """One model: as its foremost replica is, and each replica; `in_flight` and `gpu_memory` are of all."""
 
     held: Count
     """The requests that wait for it."""
@@ -130,6 +132,32 @@ class ModelStatus(ReplicaStatus):
     replicas: dict[str, ReplicaStatus]
     """By name; the first has the model's."""
     adapters: dict[str, AdapterTold]
+
+
+class XidTold(Answer):
+    """A critical error of a GPU, as the driver has told of it."""
+
+    number: int
+    """NVIDIA's Xid."""
+    meaning: str
+    """The number, and what it stands for where llmux knows that."""
+    at: Instant
+
+
+class GpuTold(Answer):
+    """A GPU that models may use, as NVML tells; null is what it does not."""
+
+    index: Count
+    uuid: str | None
+    name: str | None
+    memory: Bytes | None
+    used: Bytes | None
+    others: Bytes | None
+    """What processes have that are no engines of this llmux."""
+    last_error: XidTold | None
+    """Since llmux has been started."""
+    problem: ProblemTold | None
+    """Why it is lost: no engine is started on it."""
 
 
 class NodeTold(Answer):
@@ -145,6 +173,10 @@ class NodeTold(Answer):
     capacity: dict[str, int]
     held: dict[str, int]
     """What replicas have of it, awake and asleep."""
+    gpus: tuple[GpuTold, ...]
+    """Empty where NVML finds none."""
+    gpus_at: Instant | None
+    """When NVML was last asked for these; null: it has not answered yet."""
 
 
 class ReloadTold(Answer):

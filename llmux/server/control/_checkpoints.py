@@ -31,7 +31,8 @@ from llmux.server.control._form import Call, Form, Media, answer, body_of
 from llmux.server.control._jobs import Kind
 from llmux.server.control._operations import HEADERS, STORE, Operation, WaitForWork, perform
 from llmux.server.control._reckoning import Pace, Tally
-from llmux.server.control._told import eviction_told, iso, problem_told
+from llmux.server.control._told import eviction_told
+from llmux.server.control._told_parts import iso, problem_told
 
 _READ_IN = 300.0
 """Seconds for the library's report on a checkpoint."""

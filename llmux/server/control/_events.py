@@ -18,7 +18,7 @@ from llmux.server._happenings import Entry
 from llmux.server._web import DRIVER
 from llmux.server.control._form import Call, Media, Query, query_of
 from llmux.server.control._streaming import FEEDS, Feed, stream
-from llmux.server.control._told import iso
+from llmux.server.control._told_parts import iso
 from llmux.server.errors import RequestInvalid
 
 _HEADERS = {

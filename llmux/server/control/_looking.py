@@ -15,6 +15,7 @@ from llmux.server._web import ADAPTERS, DRIVER
 from llmux.server.control._answers import Cancelled, Models, NamedModel, Requests, RequestTold
 from llmux.server.control._form import Call, Query, answer, query_of
 from llmux.server.control._told import model_told, moment
+from llmux.server.control._told_gpus import Shares, seen, shares_of
 
 
 class OfModel(Query):
@@ -27,12 +28,14 @@ class OfModel(Query):
 async def list_models(request: web.Request) -> web.Response:
     """List every model as it is now, those that depart included."""
     driver = request.app[DRIVER]
-    return answer(Models(models=tuple(_named(request, each) for each in driver.models.values())))
+    shares = shares_of(await seen(request.app))
+    return answer(Models(models=tuple(_named(request, each, shares) for each in driver.models.values())))
 
 
 async def show_model(request: web.Request) -> web.Response:
     """Show one model as it is now, by its name or by that of one of its adapters."""
-    return answer(_named(request, target_of(request.app[DRIVER].served, request.match_info["model"]).model))
+    model = target_of(request.app[DRIVER].served, request.match_info["model"]).model
+    return answer(_named(request, model, shares_of(await seen(request.app))))
 
 
 async def list_requests(request: web.Request) -> web.Response:
@@ -49,8 +52,8 @@ async def cancel_request(request: web.Request) -> web.Response:
     return answer(Cancelled(id=name, model=request.app[DRIVER].cancel(name).name))
 
 
-def _named(request: web.Request, model: Model) -> NamedModel:
-    return NamedModel(**dict(model_told(model, request.app[ADAPTERS])), name=model.name)
+def _named(request: web.Request, model: Model, shares: Shares) -> NamedModel:
+    return NamedModel(**dict(model_told(model, request.app[ADAPTERS], shares)), name=model.name)
 
 
 def _requests(model: Model) -> Iterator[RequestTold]:

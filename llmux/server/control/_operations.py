@@ -16,7 +16,7 @@ from llmux.server.control._form import Answer, Call, Form, Query, answer, query_
 from llmux.server.control._jobs import Job, Jobs, Kind, Work
 from llmux.server.control._progress import progress
 from llmux.server.control._reckoning import HowFar, Progress
-from llmux.server.control._told import iso, problem_told
+from llmux.server.control._told_parts import iso, problem_told
 from llmux.server.errors import RequestInvalid
 
 JOBS = web.AppKey("jobs", Jobs)

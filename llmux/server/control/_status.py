@@ -10,6 +10,7 @@ from llmux.server._web import ADAPTERS, DRIVER, RELOADER, error_response
 from llmux.server.control._answers import ReloadTold, Status
 from llmux.server.control._form import Call, answer
 from llmux.server.control._told import model_told, node_told, reload_told
+from llmux.server.control._told_gpus import seen, shares_of
 from llmux.server.errors import ServerError
 
 
@@ -18,10 +19,12 @@ async def status(request: web.Request) -> web.Response:
     driver, adapters = request.app[DRIVER], request.app[ADAPTERS]
     reloader = request.app.get(RELOADER)
     last = reloader.last if reloader else None
+    gpus = await seen(request.app)
+    shares = shares_of(gpus)
     return answer(
         Status(
-            models={name: model_told(model, adapters) for name, model in driver.models.items()},
-            node=node_told(driver.node, driver.orders),
+            models={name: model_told(model, adapters, shares) for name, model in driver.models.items()},
+            node=node_told(driver.node, driver.orders, gpus),
             reload=reload_told(last) if last else None,
         )
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Literal, assert_never
 
 from llmux.server._adapters import Adapters
@@ -33,25 +32,29 @@ from llmux.server.control._answers import (
     ModelStatus,
     MoveTold,
     NodeTold,
-    ProblemTold,
     ReloadTold,
     ReplicaStatus,
     StateName,
     WakeTold,
 )
+from llmux.server.control._told_gpus import Seen, Shares, gpu_memory_told, gpus_told
+from llmux.server.control._told_parts import iso, problem_told
 from llmux.server.errors import Problem
 
 
-def model_told(model: Model, adapters: Adapters) -> ModelStatus:
+def model_told(model: Model, adapters: Adapters, shares: Shares) -> ModelStatus:
     """Return one model as its foremost replica is, and each of its replicas."""
-    first = replica_told(foremost(model), model)
-    in_flight = sum(len(each.flights) for each in model.replicas)
+    first = replica_told(foremost(model), model, shares)
+    of_all = {
+        "in_flight": sum(len(each.flights) for each in model.replicas),
+        "gpu_memory": gpu_memory_told(model.replicas, shares),
+    }
     return ModelStatus(
-        **{**dict(first), "in_flight": in_flight},
+        **{**dict(first), **of_all},
         held=len(model.queue),
         pinned=model.rules.pinned,
         draining=model.draining,
-        replicas={each.name: replica_told(each, model) for each in model.replicas},
+        replicas={each.name: replica_told(each, model, shares) for each in model.replicas},
         adapters=_adapters(model, adapters),
     )
 
@@ -63,7 +66,7 @@ def foremost(model: Model) -> Replica:
     return min(model.replicas, key=lambda each: ranks.get(type(each.state), len(order)))
 
 
-def replica_told(replica: Replica, model: Model) -> ReplicaStatus:
+def replica_told(replica: Replica, model: Model, shares: Shares) -> ReplicaStatus:
     """Return one engine of a model."""
     state = replica.state
     return ReplicaStatus(
@@ -79,10 +82,11 @@ def replica_told(replica: Replica, model: Model) -> ReplicaStatus:
         last_move=_move(replica.last_move),
         problem=problem_told(_problem_of(state)),
         phase=replica.step and replica.step.phase,
+        gpu_memory=gpu_memory_told((replica,), shares),
     )
 
 
-def node_told(node: NodeStatus, orders: Orders) -> NodeTold:
+def node_told(node: NodeStatus, orders: Orders, gpus: Seen | None) -> NodeTold:
     """Return what the node has."""
     return NodeTold(
         policy=node.policy,
@@ -91,6 +95,8 @@ def node_told(node: NodeStatus, orders: Orders) -> NodeTold:
         longest_wait_seconds=node.bound and round(node.bound, 3),
         capacity=dict(node.capacity),
         held=dict(node.held),
+        gpus=gpus_told(gpus) if gpus else (),
+        gpus_at=iso(gpus.sight.at) if gpus and gpus.sight.at else None,
     )
 
 
@@ -154,23 +160,9 @@ def eviction_told(eviction: Eviction) -> EvictionTold:
     return EvictionTold(weights=eviction.weights, process=eviction.process)
 
 
-def problem_told(problem: Problem | None) -> ProblemTold | None:
-    """Return why something did not work, where it did not."""
-    return (
-        None
-        if problem is None
-        else ProblemTold(code=problem.code, message=problem.message, hint=problem.hint)
-    )
-
-
 def moment(monotonic: float) -> str:
     """Return a time of the monotonic clock for people."""
     return iso(time.time() - (time.monotonic() - monotonic))
-
-
-def iso(seconds: float) -> str:
-    """Return a time in seconds since the epoch as text."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _move(moved: Moved | None) -> MoveTold | None:

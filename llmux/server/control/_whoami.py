@@ -15,7 +15,7 @@ from llmux.server.access.limits import Bucket, Standing
 from llmux.server.access.roles import Right, Role, rights
 from llmux.server.control._answers import Count, Instant, Seconds
 from llmux.server.control._form import Answer, Call, answer
-from llmux.server.control._told import iso
+from llmux.server.control._told_parts import iso
 
 VERSION = version("llmux")  # now: it is read from files
 

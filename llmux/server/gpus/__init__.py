@@ -9,5 +9,6 @@ Nothing here blocks the event loop, and nothing waits for NVML without an end: e
 from __future__ import annotations
 
 from llmux.server.gpus._gpus import GPUS, Gpus, attach
+from llmux.server.gpus._seen import Sight
 
-__all__ = ["GPUS", "Gpus", "attach"]
+__all__ = ["GPUS", "Gpus", "Sight", "attach"]

@@ -57,6 +57,7 @@ LABELS = {
     "who": "the policy's name, or `control` where somebody asked by hand",
     "event": "`made`, `reused` or `removed`",
     "resource": "`host_memory`, `disk`, `gpu_memory:0` and so on in bytes; `awake`, `exclusive:GROUP` in replicas",
+    "gpu": "a GPU's index, counted by PCI bus as in `resources.gpus`",
     "version": "llmux's",
 }
 """What each label holds."""
@@ -162,6 +163,20 @@ LONGEST_WAIT = _gauge(
     "The wait for a model's turn that the policy promises not to exceed, where it does",
 )
 
+GPU_MEMORY = _gauge("llmux_gpu_memory_bytes", "The memory that a GPU has, as NVML tells", "gpu")
+GPU_USED = _gauge("llmux_gpu_memory_used_bytes", "What of it is taken, by whomever", "gpu")
+GPU_OTHERS = _gauge(
+    "llmux_gpu_memory_of_others_bytes", "What processes have of it that are no engines of this llmux", "gpu"
+)
+GPU_OF_REPLICA = _gauge(
+    "llmux_replica_gpu_memory_bytes",
+    "What the engine's processes have of it, where NVML tells",
+    "model",
+    "replica",
+    "gpu",
+)
+GPU_LOST = _gauge("llmux_gpu_lost", "1 where the GPU is lost, so that no engine starts on it", "gpu")
+
 RELOADED = _gauge(
     "llmux_config_last_reload_successful", "1 unless the last reload of the configuration was refused"
 )
@@ -185,6 +200,7 @@ FAMILIES = (
     *(LOSSES, RESTARTS, FAILURES, DECISIONS),
     *(CHECKPOINT, CHECKPOINT_PROBLEM, CHECKPOINTS),
     *(CAPACITY, HELD, LONGEST_WAIT),
+    *(GPU_MEMORY, GPU_USED, GPU_OTHERS, GPU_OF_REPLICA, GPU_LOST),
     *(RELOADED, RELOADED_AT, RELOADS, STOPPING, BUILD, ENGINE_UP),
 )
 """All of them, in the order of docs/metrics.md."""

@@ -13,14 +13,15 @@ from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCol
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from llmux.server._driver import Driver
 from llmux.server._web import DRIVER
 from llmux.server.errors import AddressTaken
+from llmux.server.gpus import GPUS
 from llmux.server.metrics import _catalogue as of
 from llmux.server.metrics._counted import Counted
 from llmux.server.metrics._engines import Engines, Scraped
 from llmux.server.metrics._joined import joined, read, without_created
 from llmux.server.metrics._looked_at import gauge, gauges
+from llmux.server.metrics._of_gpus import gpu_gauges
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ log = logging.getLogger(__name__)
 class Metrics:
     """All figures of one llmux."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+        self._driver = app[DRIVER]
         self._registry = CollectorRegistry()
         self._counted = Counted(self._registry)
         self._engines = Engines()
@@ -45,9 +47,13 @@ class Metrics:
         """Return everything in Prometheus's text format."""
         scraped = await self._engines.scraped(self._driver.replicas)
         self._counted.know(self._driver.models)
-        now = (*gauges(self._driver), *self._reloads())
+        now = (*gauges(self._driver), *await self._gpus(), *self._reloads())
         # Reads /proc, and may have much to parse.
         return await asyncio.to_thread(_exposition, self._registry, now, scraped)
+
+    async def _gpus(self) -> tuple[Metric, ...]:
+        gpus = self._app.get(GPUS)
+        return tuple(gpu_gauges(self._driver, gpus, await gpus.seen())) if gpus else ()
 
     def _reloads(self) -> tuple[Metric, ...]:
         last, at = self._counted.reloaded, self._counted.reloaded_at
@@ -63,7 +69,7 @@ _METRICS = web.AppKey("metrics", Metrics)
 
 def attach(app: web.Application) -> None:
     """Count what the application's driver does, and show it at /metrics."""
-    app[_METRICS] = Metrics(app[DRIVER])
+    app[_METRICS] = Metrics(app)
     app.router.add_get("/metrics", _show)
     app.cleanup_ctx.append(app[_METRICS].observe)
 

@@ -2,7 +2,7 @@
 import { ask } from "./api.js";
 import { html } from "./html.js";
 import { may } from "./llmux.js";
-import { amount, seconds } from "./words.js";
+import { amount, bytes, seconds } from "./words.js";
 
 export function Budgets({ me, node, models, report }) {
   const other = node.mode === "auto" ? "manual" : "auto";
@@ -14,6 +14,7 @@ export function Budgets({ me, node, models, report }) {
     <div class="tiles">
       <div class="tile"><span class="quiet">requests</span><span><strong>${flying}</strong> answered, <strong>${waiting}</strong> waiting</span></div>
       ${Object.keys(node.capacity).map((each) => html`<${Budget} key=${each} name=${each} held=${node.held[each] ?? 0} there=${node.capacity[each]} />`)}
+      ${node.gpus.map((each) => html`<${Gpu} key=${each.index} gpu=${each} models=${models} />`)}
     </div>
     <p class="line quiet"><span>${
       node.mode === "auto" ? html`The policy <strong>${node.policy}</strong> decides who is awake` : html`<strong>Manual</strong>: models wake and sleep by hand only`}${
@@ -30,5 +31,20 @@ function Budget({ name, held, there }) {
     <label class="quiet" for=${id}>${title}</label>
     <span><strong>${amount(name, held)}</strong> of ${amount(name, there)}</span>
     <meter id=${id} min="0" max=${Math.max(there, 1)} value=${held}></meter>
+  </div>`;
+}
+
+/** What is on a GPU now, whoever has it, as NVML tells; a budget is what models are to have. */
+function Gpu({ gpu, models }) {
+  const id = `g-${gpu.index}`;
+  const shares = Object.entries(models).map(([name, model]) => [name, model.gpu_memory?.[gpu.index]]);
+  const users = [...shares, ["others", gpu.others]].filter(([, share]) => share);
+  return html`<div class="tile" data-gpu=${gpu.index}>
+    <label class="quiet" for=${id}>on GPU ${gpu.index} now</label>
+    <span><strong>${bytes(gpu.used)}</strong> of ${bytes(gpu.memory)}</span>
+    ${users.length > 0 && html`<span class="quiet">${users.map(([name, share]) => `${name} ${bytes(share)}`).join(", ")}</span>`}
+    ${gpu.problem && html`<p class="problem" role="note">${gpu.problem.message}</p>`}
+    ${gpu.last_error && !gpu.problem && html`<span class="quiet">last error: ${gpu.last_error.meaning}</span>`}
+    <meter id=${id} min="0" max=${Math.max(gpu.memory ?? 1, 1)} value=${gpu.used ?? 0}></meter>
   </div>`;
 }

@@ -24,7 +24,7 @@ from llmux.server._rules import Drain, Rules, Sizes
 from llmux.server._wire import Wire
 from llmux.server.errors import Problem, StartRefused
 from llmux.server.scheduling.fifo import Fifo
-from stand_in_driver import StandIn
+from stand_in_driver import StandIn, nvml
 
 DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
 WARM = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
@@ -217,6 +217,15 @@ def driver(tmp_path, monkeypatch):
     driver = StandIn(directory, monkeypatch.setenv)
     yield driver
     driver.close()
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Give a machine with two GPUs, as the stand-in for NVML tells of it in this process."""
+    said = nvml.StandInNvml(tmp_path / "nvml", gpus=2)
+    monkeypatch.setenv(nvml.SAID, str(said.said))
+    nvml.load(monkeypatch)
+    return said
 
 
 @pytest.fixture

@@ -14,10 +14,12 @@ from contextlib import suppress
 import pytest
 from click.testing import CliRunner
 
-from llmux.server import _app
+from llmux.server import _app, gpus
 from llmux.server._cli_status import status_command
 from llmux.server._cli_switch import sleep_command, wake_command
 from llmux.server._model import Eviction, Process, Weights
+from llmux.server.gpus import GPUS
+from llmux.server.gpus._nvml import Xid
 
 COMMANDS = {"status": status_command, "sleep": sleep_command, "wake": wake_command}
 LLMUX = [sys.executable, "-m", "llmux.server"]
@@ -37,6 +39,21 @@ async def llmux(name, *argv, url):
     """Run a command to its end, in a thread with a loop of its own."""
     env = {"LLMUX_HOST": url, "LLMUX_TOKEN": None}
     return await asyncio.to_thread(CliRunner().invoke, COMMANDS[name], argv, env=env)
+
+
+async def test_the_gpus_are_told_below_the_table(serve, make_driver, make_hands, machine):
+    machine.say(f"process 0 {os.getpid()} {5 << 30}", f"process 0 {os.getppid()} {1 << 30}", "lost 1")
+    app = _app.build(make_driver({"m": make_hands()}))
+    gpus.attach(app, (0, 1))
+    url = str(await serve(app))
+    await llmux("wake", "m", url=url)
+    app[_app.DRIVER].models["m"].replicas[0].life.init_pid = os.getpid()
+    told = (await llmux("status", url=url)).stdout
+    assert "GPU 0: 1 GiB of 80 GiB used; m 5 GiB, others 1 GiB" in told
+    assert "GPU 1: NVML does not tell" in told
+    app[GPUS].take(Xid(1, 79))
+    told = (await llmux("status", url=url)).stdout
+    assert "GPU 1 is lost: Xid 79 (the GPU has fallen off the bus)" in " ".join(told.split())
 
 
 async def test_a_model_sleeps_and_wakes_and_the_table_tells_of_it(url, hands):

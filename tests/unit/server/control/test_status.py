@@ -146,6 +146,8 @@ async def test_the_status_says_what_the_node_has_and_why_a_model_moved(serve, ma
         "longest_wait_seconds": None,
         "capacity": {"awake": 1},
         "held": {"awake": 1},
+        "gpus": [],
+        "gpus_at": None,
     }
     moved = told["models"]["a"]["last_move"]
     assert (moved["what"], moved["why"]) == ("sleep", "makes room for b")
