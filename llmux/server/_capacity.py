@@ -51,7 +51,7 @@ class Found:
     gpus: Mapping[int, int] = field(default_factory=dict)
     """Each GPU's memory, by its index."""
     no_gpu: str = ""
-    """Why there is none."""
+    """Why there is none, or which do not answer."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def told(config: Config, found: Found) -> tuple[str, ...]:
     return (
         f"host memory for engines: {size(host.amount)} ({host.source})",
         f"disk for checkpoints: {size(disk.amount)} ({disk.source})",
-        f"GPUs: {listed}" if gpus else f"no GPU{f' ({found.no_gpu})' if found.no_gpu else ''}",
+        f"{f'GPUs: {listed}' if gpus else 'no GPU'}{f' ({found.no_gpu})' if found.no_gpu else ''}",
     )
 
 
@@ -251,7 +251,7 @@ def faults(config: Config, found: Found, measured: Mapping[str, Measured] | None
 
 def _missing_gpus(config: Config, gpus: Mapping[int, int], found: Found) -> Iterable[str]:
     here = f"has GPUs {', '.join(map(str, sorted(gpus)))}" if gpus else "has no GPU"
-    why = f" ({found.no_gpu})" if not gpus and found.no_gpu and config.resources.gpus is None else ""
+    why = f" ({found.no_gpu})" if found.no_gpu and config.resources.gpus is None else ""
     for name, model in config.models.items():
         path = f"models.{name}.resources.gpus"
         said = model.resources.gpus

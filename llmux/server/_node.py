@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import pynvml
@@ -99,15 +99,25 @@ def _gpus(environ: Mapping[str, str]) -> tuple[Mapping[int, int], str]:
     except pynvml.NVMLError as error:
         return {}, str(error)
     try:
-        found = {index: _gpu(index) for index in range(int(pynvml.nvmlDeviceGetCount()))}
+        found, silent = _answering(range(int(pynvml.nvmlDeviceGetCount())))
     except pynvml.NVMLError as error:
         return {}, str(error)
     finally:
         pynvml.nvmlShutdown()
     seen = _visible(found, environ.get("CUDA_VISIBLE_DEVICES"))
-    return {index: memory for index, (_, memory) in found.items() if index in seen}, (
-        "" if seen else "NVML finds none" if not found else "CUDA_VISIBLE_DEVICES names none of them"
-    )
+    none = "" if seen else "NVML finds none" if not found else "CUDA_VISIBLE_DEVICES names none of them"
+    return {index: memory for index, (_, memory) in found.items() if index in seen}, silent or none
+
+
+def _answering(indexes: Iterable[int]) -> tuple[Mapping[int, tuple[str, int]], str]:
+    """Return the GPUs that answer, each with its UUID and memory, and why others do not."""
+    found, silent = {}, []
+    for index in indexes:
+        try:
+            found[index] = _gpu(index)
+        except pynvml.NVMLError as error:
+            silent.append(f"GPU {index}: {error}")
+    return found, ", ".join(silent)
 
 
 def _gpu(index: int) -> tuple[str, int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmux.server._effect_errors import DOCKER_OPTIONS
-from llmux.server.doctor._facts import Criu, Directory, Facts, Finding, Gpus, Verdict
+from llmux.server.doctor._check_gpus import of_gpus
+from llmux.server.doctor._facts import Criu, Directory, Facts, Finding, Verdict
+from llmux.server.doctor._units import size
 
 _FINE, _NOTE, _LACKING = Verdict.FINE, Verdict.NOTE, Verdict.LACKING
 
@@ -20,8 +22,6 @@ _LITTLE_ROOM = 10 << 30
 _OTHERS_WRITE = 0o022
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _OF_THE_CONTAINER = frozenset({"overlay", "aufs"})
-_CHECKPOINT_DRIVER = 570
-"""The first branch of NVIDIA's driver with the calls of CUDA's checkpoint API (CUDA 12.8)."""
 _PTRACE_NEVER = 3
 """The kernel's Documentation/admin-guide/LSM/Yama.rst: no process may attach, and it cannot be set back."""
 
@@ -36,7 +36,7 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
         *(finding for each in facts.directories for finding in _directory(each, facts)),
         *_memory(facts),
         *_processor(facts),
-        *_gpus(facts.gpus),
+        *of_gpus(facts.gpus),
         *_configuration(facts),
     )
 
@@ -206,7 +206,7 @@ def _directory(directory: Directory, facts: Facts) -> Iterator[Finding]:
         yield Finding(topic, _LACKING, seen, f"chmod go-w {path}")
     else:
         there = "" if directory.there else " (will be made)"
-        seen = f"{path}{there}: {_size(directory.free)} free on {directory.file_system}"
+        seen = f"{path}{there}: {size(directory.free)} free on {directory.file_system}"
         yield Finding(topic, _FINE, seen)
     if topic == "checkpoint.images_dir" and facts.wanted.checkpoints:
         yield from _place_of_checkpoints(directory, facts)
@@ -223,17 +223,17 @@ def _place_of_checkpoints(directory: Directory, facts: Facts) -> Iterator[Findin
         )
         yield Finding(topic, _NOTE, seen, f"--volume HOST_PATH:{path} (of docker run)")
     if directory.free < _LITTLE_ROOM:
-        seen = f"{_size(directory.free)} are free at {path}; a checkpoint is about as large as its engine's memory"
+        seen = f"{size(directory.free)} are free at {path}; a checkpoint is about as large as its engine's memory"
         yield Finding(f"{directory.role}.room", _NOTE, seen, "Make room, or set it to a larger disk")
     if speed := directory.speed:
-        seen = f"writes {_rate(speed.write)}, reads {_rate(speed.read)} (measured with {_size(speed.bytes)})"
+        seen = f"writes {_rate(speed.write)}, reads {_rate(speed.read)} (measured with {size(speed.bytes)})"
         slow = min(speed.write, speed.read) < _SLOW
         minutes = (10 << 30) / min(speed.write, speed.read) / 60
         mend = f"10 GiB take {minutes:.1f} minutes; a local NVMe disk is made for this" if slow else ""
         yield Finding(f"{directory.role}.speed", _NOTE if slow else _FINE, seen, mend)
 
 
-# ---- memory, processor, GPUs ----
+# ---- memory, processor ----
 
 
 def _memory(facts: Facts) -> Iterator[Finding]:
@@ -242,52 +242,22 @@ def _memory(facts: Facts) -> Iterator[Finding]:
     if shm.problem:
         yield Finding("shm", _LACKING, f"{shm.path}: {shm.problem}", f"mount -t tmpfs tmpfs {shm.path}")
     elif shm.free < _SMALL_SHM:
-        seen = f"{shm.path} has {_size(shm.free)}; it counts only for models with isolation.shm false"
+        seen = f"{shm.path} has {size(shm.free)}; it counts only for models with isolation.shm false"
         yield Finding(
             "shm", _NOTE, seen, _flag(facts, "--shm-size 16g", f"mount -o remount,size=16g {shm.path}")
         )
     else:
-        yield Finding("shm", _FINE, f"{shm.path} has {_size(shm.free)}")
+        yield Finding("shm", _FINE, f"{shm.path} has {size(shm.free)}")
 
 
 def _processor(facts: Facts) -> Iterator[Finding]:
     if "amx_tile" not in facts.processor_flags:
         yield Finding("processor", _FINE, "no AMX, which CRIU could not restore")
-    elif facts.gpus.names:
+    elif facts.gpus.each:
         yield Finding("processor", _FINE, "AMX, which engines on GPUs do not use")
     else:
         seen = "AMX: an engine that uses it cannot be restored, CRIU restores no permission for it"
         yield Finding("processor", _NOTE, seen, "Give vLLM on this processor --dtype float32 in extra_args")
-
-
-def _gpus(gpus: Gpus) -> Iterator[Finding]:
-    if not gpus.names:
-        yield Finding("gpu", _NOTE, f"none ({gpus.none_because})", "On a machine with GPUs: --gpus all")
-        return
-    count = f"{len(gpus.names)} x " if len(set(gpus.names)) == 1 else ""
-    names = ", ".join(dict.fromkeys(gpus.names))
-    yield Finding("gpu", _FINE, f"{count}{names}, driver {gpus.driver}, CUDA {gpus.cuda}")
-    branch = int(gpus.driver.partition(".")[0]) if gpus.driver.partition(".")[0].isdigit() else 0
-    if not gpus.checkpoint_api:
-        seen = f"driver {gpus.driver} cannot checkpoint processes that use a GPU"
-        newer = f"Install NVIDIA's driver {_CHECKPOINT_DRIVER} or newer"
-        mend = newer if branch < _CHECKPOINT_DRIVER else "Give the container libcuda: --gpus all"
-        yield Finding("gpu.checkpoint", _NOTE, seen, mend)
-    else:
-        yield Finding("gpu.checkpoint", _FINE, "CUDA's checkpoint API is there")
-    for topic, found, mend in (
-        (
-            "gpu.plugin",
-            gpus.plugin,
-            "Build CRIU with its CUDA plugin (make cuda_plugin) and set checkpoint.cuda_plugin_dir",
-        ),
-        (
-            "gpu.cuda_checkpoint",
-            gpus.cuda_checkpoint,
-            "Install NVIDIA's program cuda-checkpoint and set checkpoint.cuda_checkpoint_path",
-        ),
-    ):
-        yield Finding(topic, _FINE, found) if found else Finding(topic, _NOTE, "not found", mend)
 
 
 # ---- the configuration ----
@@ -305,13 +275,6 @@ def _configuration(facts: Facts) -> Iterator[Finding]:
         yield Finding("configuration", _NOTE, remark)
     if not found.faults:
         yield Finding("configuration", _FINE, f"{found.path} can be served here")
-
-
-def _size(amount: int) -> str:
-    for unit, bits in (("TiB", 40), ("GiB", 30), ("MiB", 20)):
-        if amount >= 1 << bits:
-            return f"{amount / (1 << bits):.3g} {unit}"
-    return f"{amount} bytes"
 
 
 def _rate(rate: float) -> str:

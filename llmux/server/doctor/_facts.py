@@ -136,10 +136,37 @@ class Directory:
 
 
 @dataclass(frozen=True)
+class GpuUser:
+    """A process that is none of llmux's engines and has memory of a GPU."""
+
+    pid: int
+    name: str
+    """Empty where it is not seen from here."""
+    memory: int | None
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU; None is what the driver does not tell."""
+
+    index: int
+    name: str = ""
+    uuid: str = ""
+    memory: int = 0
+    mig: bool | None = None
+    mig_pending: bool | None = None
+    """What it is once the GPU has been reset."""
+    persistence: bool | None = None
+    users: tuple[GpuUser, ...] | None = None
+    problem: str = ""
+    """Why it does not answer."""
+
+
+@dataclass(frozen=True)
 class Gpus:
     """NVIDIA's GPUs, and what checkpoints of processes that use them need."""
 
-    names: tuple[str, ...] = ()
+    each: tuple[Gpu, ...] = ()
     none_because: str = ""
     driver: str = ""
     cuda: str = ""

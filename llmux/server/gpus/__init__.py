@@ -2,13 +2,15 @@
 
 attach(app, indexes)        these GPUs are watched as long as the application lives; app[GPUS] is then what to ask
 await app[GPUS].seen()      how they are: not older than some seconds, unless NVML does not answer
+opened(), users_of(gpu)     the same for whoever looks once, and may block
 
-Nothing here blocks the event loop, and nothing waits for NVML without an end: each of its calls is made in a thread of its own.
+Nothing else here blocks the event loop, and nothing waits for NVML without an end: each of its calls is made in a thread of its own.
 """
 
 from __future__ import annotations
 
 from llmux.server.gpus._gpus import GPUS, Gpus, attach
-from llmux.server.gpus._seen import Sight
+from llmux.server.gpus._nvml import opened, users_of
+from llmux.server.gpus._seen import Sight, User
 
-__all__ = ["GPUS", "Gpus", "Sight", "attach"]
+__all__ = ["GPUS", "Gpus", "Sight", "User", "attach", "opened", "users_of"]

@@ -114,4 +114,10 @@ def test_a_driver_that_fails_is_no_gpu(two_gpus, monkeypatch):
         raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", fail)
-    assert _node._gpus({}) == ({}, "GPU is lost")
+    assert _node._gpus({}) == ({}, "GPU 0: GPU is lost, GPU 1: GPU is lost")
+
+
+def test_one_that_is_lost_leaves_the_others(machine):
+    machine.say("lost 0")
+    found, why = _node._gpus({})
+    assert (list(found), why) == ([1], "GPU 0: GPU is lost")

@@ -12,6 +12,7 @@ from llmux.server.doctor._facts import (
     Criu,
     Directory,
     Failure,
+    Gpu,
     Gpus,
     Platform,
     Rights,
@@ -30,7 +31,16 @@ IMAGES = Directory(
     speed=Speed(GIB, 2e9, 3e9),
 )
 CRIU = Criu("criu", found=True, version=(4, 2), oldest=(4, 2))
-GPUS = Gpus(("H100", "H100"), "", "580.1", "13.0", checkpoint_api=True, plugin="/p.so", cuda_checkpoint="/c")
+GPU = Gpu(0, "H100", "GPU-0", 80 * GIB, mig=False, mig_pending=False, persistence=True, users=())
+GPUS = Gpus(
+    (GPU, replace(GPU, index=1)),
+    "",
+    "580.1",
+    "13.0",
+    checkpoint_api=True,
+    plugin="/p.so",
+    cuda_checkpoint="/c",
+)
 WELL = Facts(
     wanted=Wanted(),
     platform=Platform("x86_64", "6.12", ""),
