@@ -80,8 +80,7 @@ class Watch:
     def _watch(self, events: Events) -> None:
         look_at = time.monotonic()
         while not self._ended.is_set():
-            heard = self._heard(events)
-            if not heard and time.monotonic() >= look_at:
+            if self._heard(events) or time.monotonic() >= look_at:
                 self._look(events)
                 look_at = time.monotonic() + LOOK_EVERY
 
