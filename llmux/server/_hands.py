@@ -90,6 +90,9 @@ class Life(Protocol):
     async def memory(self) -> int:
         """Return how many bytes of host memory it has to itself."""
 
+    async def gpu_memory(self) -> int | None:
+        """Return how many bytes it has on that GPU where it has most; None where it has none, or nobody tells."""
+
     async def close(self) -> None:
         """End everything that belongs to it. May be called again."""
 

@@ -32,6 +32,7 @@ from llmux.server.cuda.errors import CudaDriverMissing, NoCudaState
 from llmux.server.cuda.suspend import CudaSettings, resume, suspend, users
 from llmux.server.engines import Engine
 from llmux.server.errors import EngineEnded, EngineHung, EngineNotHealthy, Problem
+from llmux.server.gpus import in_daemon
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ _POLL_LEAST, _POLL_MOST = 0.01, 0.5
 """Seconds between two looks at /health: a restored engine answers at once, a cold one after a minute."""
 _DYING = 1.0
 """Seconds for an engine that answers nothing any more to turn out to have ended."""
+_NVML = 2.0
+"""Seconds for NVML to say what an engine has on its GPUs."""
 _DISCONNECT = 2.0
 """Seconds for the engine to close its ends of connections that are over."""
 
@@ -291,6 +294,15 @@ class EngineLife:
 
     async def memory(self) -> int:
         return await asyncio.to_thread(_memory.of_tree, self.init_pid)
+
+    async def gpu_memory(self) -> int | None:
+        def look() -> int | None:
+            return max(self.cuda.on_gpus(tuple(_memory.tree(self.init_pid))).values(), default=None)
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_NVML):
+                return await in_daemon(look)
+        return None
 
     async def close(self) -> None:
         await self.wire.close()

@@ -72,14 +72,19 @@ class Meter:
         *,
         awake: int | None = None,
         asleep: int | None = None,
+        on_gpu: int | None = None,
         disk: int | None = None,
     ) -> None:
-        """Take note of its host memory, awake or asleep with its process kept, or of its images' bytes on disk, as far as known."""
+        """Take note of its host memory, awake or asleep with its process kept, of what it then has on each GPU, or of its images' bytes on disk.
+
+        What is None is not known.
+        """
         known = self._amounts.get(replica.name, _NOTHING)
         self._amounts[replica.name] = replace(
             known,
             host_memory=known.host_memory if awake is None else awake,
             host_memory_asleep=known.host_memory_asleep if asleep is None else asleep,
+            gpu_memory_asleep=known.gpu_memory_asleep if on_gpu is None else on_gpu,
             disk=known.disk if disk is None else disk,
         )
         self.tell()

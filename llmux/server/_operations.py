@@ -38,6 +38,7 @@ from llmux.server._model import (
     WakeEngine,
     WakeFailed,
     WakeKind,
+    Weights,
 )
 from llmux.server._phases import Phases, phase, recorded
 from llmux.server._record import Replica, Step, until_idle
@@ -220,6 +221,8 @@ class Operations:
                 with phase("engine_sleep"):
                     await life.quieten(eviction.weights)
                 self._meter.weighed(replica, asleep=await _memory_of(replica, life))
+                if eviction.weights is not Weights.RETAIN:
+                    self._meter.weighed(replica, on_gpu=await life.gpu_memory())
             case Process.CHECKPOINT:
                 if reused := await replica.hands.reusable(life, eviction):
                     log.info("%s: its checkpoint %d is used again", replica.name, reused.generation)

@@ -199,6 +199,9 @@ class RemoteLife:
     async def dump(self, _directory: Path) -> None:
         raise _no_sleep(self.access.name)
 
+    async def gpu_memory(self) -> int | None:
+        return None
+
     async def memory(self) -> int:
         return 0
 

@@ -9,8 +9,9 @@ Nothing else here blocks the event loop, and nothing waits for NVML without an e
 
 from __future__ import annotations
 
+from llmux.server.gpus._daemon import in_daemon
 from llmux.server.gpus._gpus import GPUS, Gpus, attach
 from llmux.server.gpus._nvml import opened, users_of
 from llmux.server.gpus._seen import Sight, User
 
-__all__ = ["GPUS", "Gpus", "Sight", "User", "attach", "opened", "users_of"]
+__all__ = ["GPUS", "Gpus", "Sight", "User", "attach", "in_daemon", "opened", "users_of"]

@@ -97,6 +97,9 @@ class FakeLife:
     async def memory(self) -> int:
         return self.hands.memory
 
+    async def gpu_memory(self) -> int | None:
+        return self.hands.on_gpu
+
     async def close(self) -> None:
         self.closed = True
         self._exit.set()
@@ -121,6 +124,7 @@ class FakeHands:
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     lives: list[FakeLife] = field(default_factory=list)
     memory: int = 1 << 20
+    on_gpu: int | None = None
     put_by: int = 0
     """How often an engine was told that it is about to be stopped."""
     suspended: int = 0

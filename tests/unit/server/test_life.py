@@ -250,6 +250,22 @@ def states(driver, pids):
     return {driver.state(pid) for pid in pids}
 
 
+async def test_what_it_has_on_a_gpu_is_what_nvml_says_of_its_processes(living, machine, monkeypatch):
+    life = await living(Api())
+    monkeypatch.setattr(life.sandbox, "init_pid", os.getpid())
+    assert await life.gpu_memory() is None
+    machine.say(f"process 0 {os.getpid()} 5", f"process 1 {os.getpid()} 7", f"process 1 {os.getppid()} 9")
+    assert await life.gpu_memory() == 7
+
+
+async def test_where_nvml_hangs_it_is_not_known(living, machine, monkeypatch):
+    monkeypatch.setattr(_life, "_NVML", 0.05)
+    life = await living(Api())
+    monkeypatch.setattr(life.sandbox, "init_pid", os.getpid())
+    machine.say("delay 300", f"process 0 {os.getpid()} 5")
+    assert await life.gpu_memory() is None
+
+
 async def test_it_leaves_its_gpus_and_comes_back(on_gpus, driver):
     life, pids = on_gpus
     await life.suspend(Weights.RETAIN)

@@ -41,13 +41,14 @@ async def test_it_outlives_a_restart(tmp_path, replica):
     meter = await opened(path, replica)
     meter.moved(replica, wake_of(Process.CHECKPOINT), 1.5, {"restore": 1.0, "health": 0.5})
     meter.weighed(replica, awake=7)
-    meter.weighed(replica, asleep=3, disk=2)
+    meter.weighed(replica, asleep=3, on_gpu=4, disk=2)
     await meter.keep()
     assert replica.takes.parts == {"wake:checkpoint/restore": 1.0, "wake:checkpoint/health": 0.5}
     assert [each.name for each in path.parent.iterdir()] == ["measured.json"]
     later = Replica("m", "m", None, NotStarted(since=0.0))
     await opened(path, later)
     assert (later.takes, later.sizes) == (replica.takes, replica.sizes)
+    assert json.loads(path.read_text())["amounts"]["m"]["gpu_memory_asleep"] == 4
 
 
 @pytest.mark.parametrize(

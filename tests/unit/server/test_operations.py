@@ -52,6 +52,14 @@ async def outcome(waiting):
         return error
 
 
+@pytest.mark.parametrize(("weights", "measured"), [(Weights.DISCARD, 7), (Weights.RETAIN, None)])
+async def test_what_a_sleeping_process_keeps_of_its_gpus_is_measured(driving, make_hands, weights, measured):
+    async with driving({"m": make_hands(on_gpu=7)}) as driver:
+        await driver.wake("m")
+        await driver.sleep("m", Eviction(weights, Process.KEEP_RUNNING))
+        assert driver.meter._amounts["m"].gpu_memory_asleep == measured
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
 @pytest.mark.parametrize("sleep", SLEEPS, ids=lambda sleep: sleep.process.value)
 @pytest.mark.parametrize("step", STEPS)
