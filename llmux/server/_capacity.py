@@ -21,6 +21,8 @@ from llmux.server.scheduling.snapshot import Amounts
 
 AWAKE, HOST_MEMORY, DISK = "awake", "host_memory", "disk"
 _HOST_RESERVE = 2 << 30
+_ANY_GPU = 80 << 30
+"""What a lost GPU is counted as where no other is there to go by."""
 _DISK_RESERVE = 10 << 30
 
 
@@ -52,6 +54,8 @@ class Found:
     """Each GPU's memory, by its index."""
     no_gpu: str = ""
     """Why there is none, or which do not answer."""
+    lost: Mapping[int, str] = field(default_factory=dict)
+    """The GPUs that are there and lost, each with why: what is for them fails, and is served again once they are back."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,11 @@ def _less(found: Quantity, said: int | None, part: int, most: int) -> Quantity:
 
 
 def _gpus(config: Config, found: Found) -> Mapping[int, int]:
-    return found.gpus if config.resources.gpus is None else config.resources.gpus
+    """Return each GPU's memory; a lost one tells none, and is as large as the others, since a node's mostly are."""
+    if config.resources.gpus is not None:
+        return config.resources.gpus
+    like_others = max(found.gpus.values(), default=_ANY_GPU)
+    return dict(sorted({**dict.fromkeys(found.lost, like_others), **found.gpus}.items()))
 
 
 # ---- which GPUs a replica has ----
@@ -133,14 +141,15 @@ def placement(config: Config, found: Found, kept: Placement | None = None) -> di
     """Return each replica's GPUs.
 
     Indexes that are said stay; where a count is said, those that a replica has stay (`kept`), and then the largest
-    replicas choose first, each the GPUs of which the smallest part is spoken for. GPUs that are not here are left out.
+    replicas choose first, each the GPUs of which the smallest part is spoken for, those that are lost last.
+    GPUs that are not here are left out.
     """
     gpus = _gpus(config, found)
     load = dict.fromkeys(gpus, 0.0)
     placed: dict[str, tuple[int, ...]] = {}
     wishes = _wishes(config, gpus, kept or {})
     for wish in sorted(wishes, key=lambda wish: (not wish.said, -wish.part, wish.replica)):
-        rest = sorted(gpus, key=lambda index: (load[index], index))
+        rest = sorted(gpus, key=lambda index: (index in found.lost, load[index], index))
         chosen = wish.said or tuple(sorted(rest[: wish.count]))
         placed[wish.replica] = tuple(index for index in chosen if index in gpus)
         for index in placed[wish.replica]:

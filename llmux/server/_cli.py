@@ -142,7 +142,7 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
     remake = partial(make_hands, starting=False)
     reloader = Reloader(driver, file, settings, node, remake, others=door.prepares)
     app = _app.build(driver, reloader, door.gate, settings.listen.largest_body)
-    gpus.attach(app, node.gpus)
+    gpus.attach(app, node.gpus, node.lost)
     metrics.listen(app, settings.host, settings.metrics_port)
     await tracing.attach(app, settings.tracing)
     runner = web.AppRunner(

@@ -17,8 +17,7 @@ _NO_LIMIT = 1 << 60
 
 def look(images_dir: Path, environ: Mapping[str, str] = os.environ) -> Found:
     """Return what is here; `images_dir` is where checkpoints are, or will be."""
-    gpus, no_gpu = _gpus(environ)
-    return Found(_host_memory(Path("/")), _disk(images_dir), gpus, no_gpu)
+    return Found(_host_memory(Path("/")), _disk(images_dir), *_gpus(environ))
 
 
 # ---- host memory ----
@@ -91,33 +90,43 @@ def _sizes(directory: Path) -> Iterator[int]:
 
 # ---- GPUs ----
 
+GONE = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
+"""What NVML says of a GPU that is there, and cannot be used by anybody."""
 
-def _gpus(environ: Mapping[str, str]) -> tuple[Mapping[int, int], str]:
-    """Return each GPU's memory by its index, and why there is none where there is none."""
+
+def _gpus(environ: Mapping[str, str]) -> tuple[Mapping[int, int], str, Mapping[int, str]]:
+    """Return each GPU's memory by its index, why there is none or which do not answer, and those that are lost."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return {}, str(error)
+        return {}, str(error), {}
     try:
         found, silent = _answering(range(int(pynvml.nvmlDeviceGetCount())))
     except pynvml.NVMLError as error:
-        return {}, str(error)
+        return {}, str(error), {}
     finally:
         pynvml.nvmlShutdown()
-    seen = _visible(found, environ.get("CUDA_VISIBLE_DEVICES"))
+    lost = {index: ("", 0) for index, error in silent.items() if error.value in GONE}
+    seen = _visible({**found, **lost}, environ.get("CUDA_VISIBLE_DEVICES"))
     none = "" if seen else "NVML finds none" if not found else "CUDA_VISIBLE_DEVICES names none of them"
-    return {index: memory for index, (_, memory) in found.items() if index in seen}, silent or none
+    return (
+        {index: memory for index, (_, memory) in found.items() if index in seen},
+        ", ".join(f"GPU {index}: {error}" for index, error in silent.items()) or none,
+        {index: str(silent[index]) for index in lost if index in seen},
+    )
 
 
-def _answering(indexes: Iterable[int]) -> tuple[Mapping[int, tuple[str, int]], str]:
+def _answering(
+    indexes: Iterable[int],
+) -> tuple[Mapping[int, tuple[str, int]], Mapping[int, pynvml.NVMLError]]:
     """Return the GPUs that answer, each with its UUID and memory, and why others do not."""
-    found, silent = {}, []
+    found, silent = {}, {}
     for index in indexes:
         try:
             found[index] = _gpu(index)
         except pynvml.NVMLError as error:
-            silent.append(f"GPU {index}: {error}")
-    return found, ", ".join(silent)
+            silent[index] = error
+    return found, silent
 
 
 def _gpu(index: int) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 """What NVML tells while llmux runs: memory of each GPU and engine, and GPUs that are hurt or lost.
 
-attach(app, indexes)        these GPUs are watched as long as the application lives; app[GPUS] is then what to ask
+attach(app, indexes, gone)  these GPUs are watched as long as the application lives; app[GPUS] is then what to ask
 await app[GPUS].seen()      how they are: not older than some seconds, unless NVML does not answer
 opened(), users_of(gpu)     the same for whoever looks once, and may block
 

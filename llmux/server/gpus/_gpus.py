@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import assert_never
 
 from aiohttp import web
@@ -51,10 +52,13 @@ class Heard:
 class Gpus:
     """`open` it in the loop, ask `seen`, `close` it in the end."""
 
-    def __init__(self, driver: Driver, indexes: Collection[int]) -> None:
-        """`indexes` are those of the GPUs that engines may use."""
+    def __init__(
+        self, driver: Driver, indexes: Collection[int], gone: Mapping[int, str] = MappingProxyType({})
+    ) -> None:
+        """`indexes` are those of the GPUs that engines may use; `gone` more that are lost already, each with why."""
         self._driver = driver
-        self._indexes = tuple(sorted(indexes))
+        self._indexes = tuple(sorted({*indexes, *gone}))
+        self._gone = gone
         self._watch: Watch | None = None
         self._looking: asyncio.Future[Sight] | None = None
         self._sight = Sight()
@@ -69,7 +73,9 @@ class Gpus:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(self.take, happened)
 
-        self._watch = Watch(self._indexes, tell)
+        for gpu, why in self._gone.items():
+            self.take(Gone(gpu, why))
+        self._watch = Watch(self._indexes, tell, self._gone)
         self._watch.start()
 
     async def close(self) -> None:
@@ -164,11 +170,13 @@ def look(indexes: Collection[int], engines: Mapping[str, int], proc: Path = Path
 GPUS = web.AppKey("gpus", Gpus)
 
 
-def attach(app: web.Application, indexes: Collection[int]) -> None:
+def attach(
+    app: web.Application, indexes: Collection[int], gone: Mapping[int, str] = MappingProxyType({})
+) -> None:
     """Watch these GPUs as long as the application lives; where there are none, there is nothing to ask."""
-    if indexes:
-        app[GPUS] = Gpus(app[DRIVER], indexes)
-        app.cleanup_ctx.append(_opened)
+    if indexes or gone:
+        app[GPUS] = Gpus(app[DRIVER], indexes, gone)
+        app.cleanup_ctx.insert(0, _opened)  # nothing is to start on one that is gone
 
 
 async def _opened(app: web.Application) -> AsyncIterator[None]:

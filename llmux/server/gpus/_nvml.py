@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import pynvml
 
+from llmux.server._node import GONE
 from llmux.server.gpus._seen import Gpu, User
 
-_GONE = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
 _TIMEOUT = pynvml.NVML_ERROR_TIMEOUT
 XID = int(pynvml.nvmlEventTypeXidCriticalError)
 
@@ -74,7 +74,7 @@ def gone(index: int) -> str:
     try:
         pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index))
     except pynvml.NVMLError as error:
-        return str(error) if error.value in _GONE else ""
+        return str(error) if error.value in GONE else ""
     return ""
 
 

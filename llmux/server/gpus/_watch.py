@@ -46,10 +46,13 @@ Happened = Xid | Gone | Back
 class Watch:
     """Watches some GPUs."""
 
-    def __init__(self, indexes: Collection[int], tell: Callable[[Happened], None]) -> None:
+    def __init__(
+        self, indexes: Collection[int], tell: Callable[[Happened], None], gone: Collection[int] = ()
+    ) -> None:
+        """`gone` are those of which it is known already."""
         self._indexes = tuple(sorted(indexes))
         self._tell = tell
-        self._gone: set[int] = set()
+        self._gone = set(gone)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nvml-watch", daemon=True)
 

@@ -177,6 +177,19 @@ def test_a_gpu_that_is_lost_takes_its_model_along_and_nobody_else(llmux):
     assert llmux.chat("lighthouse") == answers["lighthouse"]
 
 
+def test_a_gpu_that_is_lost_when_llmux_starts_keeps_nobody_else_from_serving(llmux):
+    assert llmux.end() == 0
+    llmux.machine.say("lost 1")
+    llmux.log.unlink()
+    llmux.start()
+    assert "GPU 1: GPU is lost" in llmux.log.read_text()
+    assert llmux.chat("lighthouse")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        llmux.chat("harbour")
+    assert json.load(refused.value)["error"]["code"] == "gpu_lost"
+    assert llmux.status()["models"]["harbour"]["state"] == "failed"
+
+
 def test_an_error_that_the_gpu_outlives_has_its_model_start_again(llmux):
     before = llmux.chat("lighthouse")
     llmux.machine.say("xid 0 94")

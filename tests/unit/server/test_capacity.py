@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -61,6 +62,30 @@ def test_what_is_configured_wins():
         "exclusive:g": 1,
         "awake": 2,
     }
+
+
+def with_lost(*indexes, gpus=(80, 80)):
+    there = found(gpus=gpus)
+    left = {index: memory for index, memory in there.gpus.items() if index not in indexes}
+    lost = dict.fromkeys(indexes, "GPU is lost")
+    return replace(there, gpus=left, lost=lost, no_gpu="GPU 0: GPU is lost")
+
+
+def test_a_gpu_that_is_lost_is_counted_and_taken_last():
+    node, one = with_lost(0), taking(gpus=1, gpu_memory_fraction=0.5)
+    assert list(_capacity.capacity(parsed({"m": {}}), node).items())[2:] == [
+        ("gpu_memory:0", 80 * GIB),
+        ("gpu_memory:1", 80 * GIB),
+    ]
+    assert _capacity.placement(parsed({"m": one, "n": one}), node) == {"m": (1,), "n": (1,)}
+    assert _capacity.told(parsed({"m": {}}), node)[2] == "GPUs: 0: 80 GiB, 1: 80 GiB (GPU 0: GPU is lost)"
+
+
+def test_what_is_for_a_gpu_that_is_lost_is_no_fault():
+    there = parsed({"m": taking(gpus=[0], gpu_memory="60GiB")})
+    for node in (with_lost(0), with_lost(0, 1)):
+        assert _capacity.faults(there, node) == ()
+        assert _capacity.placement(there, node) == {"m": (0,)}
 
 
 def test_the_node_is_told_with_its_sources():

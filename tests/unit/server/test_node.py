@@ -104,8 +104,8 @@ def two_gpus(monkeypatch):
     ],
 )
 def test_gpus_are_those_that_engines_may_see(two_gpus, environ, gpus):
-    found, why = _node._gpus(environ)
-    assert found == gpus
+    found, why, lost = _node._gpus(environ)
+    assert (found, lost) == (gpus, {})
     assert bool(why) == (not gpus)
 
 
@@ -114,10 +114,22 @@ def test_a_driver_that_fails_is_no_gpu(two_gpus, monkeypatch):
         raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", fail)
-    assert _node._gpus({}) == ({}, "GPU 0: GPU is lost, GPU 1: GPU is lost")
+    lost = {0: "GPU is lost", 1: "GPU is lost"}
+    assert _node._gpus({}) == ({}, "GPU 0: GPU is lost, GPU 1: GPU is lost", lost)
 
 
 def test_one_that_is_lost_leaves_the_others(machine):
     machine.say("lost 0")
-    found, why = _node._gpus({})
-    assert (list(found), why) == ([1], "GPU 0: GPU is lost")
+    found, why, lost = _node._gpus({})
+    assert (list(found), why, lost) == ([1], "GPU 0: GPU is lost", {0: "GPU is lost"})
+    assert _node._gpus({"CUDA_VISIBLE_DEVICES": "1"})[2] == {}
+
+
+def test_one_that_may_not_be_asked_is_not_there(two_gpus, monkeypatch):
+    def refuse(index):
+        if index == 1:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
+        return index
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", refuse)
+    assert _node._gpus({}) == ({0: MIB}, "GPU 1: Insufficient Permissions", {})

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from llmux.server import _app
 from llmux.server._capacity import gpu_memory
 from llmux.server._model import Asleep, Eviction, Failed, Process, Running, Weights
 from llmux.server._rules import Sizes
 from llmux.server.errors import ModelUnavailable
 from llmux.server.gpus import _gpus, _watch
-from llmux.server.gpus._gpus import Gpus, look
+from llmux.server.gpus._gpus import GPUS, Gpus, attach, look
 from llmux.server.gpus._nvml import Xid
 from llmux.server.gpus._watch import Back, Gone
 from stand_in_driver.nvml import GIB
@@ -190,6 +191,26 @@ async def test_a_start_that_is_under_way_fails_of_the_gpu(machine, two, until):
         with pytest.raises(ModelUnavailable) as refused:
             await waking
         assert refused.value.problem().code == "gpu_lost"
+
+
+async def test_one_that_is_lost_from_the_start_has_nothing_tried_there(
+    serve, make_driver, make_hands, machine, until
+):
+    machine.say("lost 0")
+    driver = make_driver({"m": make_hands(), "n": make_hands()})
+    driver.models["m"].replicas[0].sizes = Sizes({gpu_memory(0): 1})
+    app = _app.build(driver)
+    attach(app, (1,), {0: "GPU is lost"})
+    await serve(app)
+    with pytest.raises(ModelUnavailable) as refused:
+        await driver.wake("m")
+    assert refused.value.problem().code == "gpu_lost"
+    assert driver.models["m"].replicas[0].hands.lives == []
+    await driver.wake("n")
+    assert app[GPUS].indexes == (0, 1)
+    machine.unsay("lost")
+    await until(lambda: not app[GPUS].lost)
+    await driver.wake("m")
 
 
 async def test_nothing_follows_where_llmux_ends(machine, two):
