@@ -6,40 +6,63 @@ driver refuses, 2 for a command line that says nothing. (NVIDIA documents none; 
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
-from typing import assert_never
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TextIO, assert_never
 
 from llmux.server.cuda import _results
-from llmux.server.cuda._command import HELP, Operation, Request, UsageError, parse
+from llmux.server.cuda._command import HELP, SERVE, Operation, Request, UsageError, parse
 from llmux.server.cuda._libcuda import Libcuda
 from llmux.server.cuda._results import State
 from llmux.server.cuda.errors import INITIALIZE, CudaError, error_of
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What becomes of a command line: its exit code and outputs."""
+
+    code: int
+    said: str = ""
+    wrong: str = ""
+
+
 def main() -> None:
     """Do what the command line asks for, and exit."""
-    sys.exit(run(sys.argv[1:]))
+    words = sys.argv[1:]
+    if words == [SERVE]:
+        serve(sys.stdin, sys.stdout)
+        return
+    answer = run(words)
+    sys.stdout.write(answer.said)
+    sys.stderr.write(answer.wrong)
+    sys.exit(answer.code)
 
 
-def run(words: Sequence[str]) -> int:
-    """Do what the words ask for; return the exit code."""
+def serve(lines: Iterable[str], output: TextIO) -> None:
+    """Answer each line: llmux has many calls made by one process, since cuInit takes long."""
+    for line in lines:
+        answer = run(line.split())
+        output.write(json.dumps([answer.code, answer.said + answer.wrong]) + "\n")
+        output.flush()
+
+
+def run(words: Sequence[str]) -> Answer:
+    """Do what the words ask for."""
     try:
         request = parse(words)
     except UsageError as error:
-        sys.stderr.write(f"llmux-cuda-checkpoint: {error}; --help says more\n")
-        return 2
+        return Answer(2, wrong=f"llmux-cuda-checkpoint: {error}; --help says more\n")
     if request.operation is Operation.HELP:
-        sys.stdout.write(HELP)
-        return 0
+        return Answer(0, HELP)
     try:
-        answer = _do(Libcuda(request.pid), request)
+        said = _do(Libcuda(request.pid), request)
     except CudaError as error:
-        sys.stderr.write(f'{_beginning(request, error)}: "{error.words}"\n{error.result}. {error.hint}\n')
-        return 1
-    if answer:
-        sys.stdout.write(f"{answer}\n")
-    return 0
+        return Answer(
+            1, wrong=f'{_beginning(request, error)}: "{error.words}"\n{error.result}. {error.hint}\n'
+        )
+    return Answer(0, f"{said}\n" if said else "")
 
 
 def _do(process: Libcuda, request: Request) -> str:

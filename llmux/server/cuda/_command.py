@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+SERVE = "--serve"
+"""The one word that is not NVIDIA's."""
 HELP = """\
 Checkpoints and restores the CUDA state of a process through NVIDIA's driver (570 or newer), as NVIDIA's cuda-checkpoint does.
 
@@ -19,6 +21,8 @@ Operations:
         Take the process from running to checkpointed, or back
 --get-restore-tid --pid PID
         Print the id of the thread by which the process is restored
+--serve
+        Do what each line of standard input says in the words above; answer each by a line of JSON: [exit code, output]
 
 Options:
 --pid|-p PID

@@ -4,26 +4,24 @@
     await suspend(settings, pids)        what they had on the GPUs is in host memory; raises, having given it back, where that fails
     await resume(settings, pids)         they run on, wherever each has come to
 
-Each call of the driver is a process of its own, NVIDIA's cuda-checkpoint or ours, so that one that hangs can be ended. It is llmux's child, in llmux's own
-namespaces, and names processes by their ids there: as CRIU's plugin does that dumps a container from outside.
+The driver is called by another process, NVIDIA's cuda-checkpoint or ours (`_calls.py`). It is llmux's child, in llmux's own namespaces, and names
+processes by their ids there: as CRIU's plugin does that dumps a container from outside.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import shutil
-import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmux.server import _memory
 from llmux.server._effect_errors import EffectError, TookTooLong
-from llmux.server._process import run
 from llmux.server.cuda import _plan, _room
+from llmux.server.cuda._calls import OURS, Call, calling
 from llmux.server.cuda._command import Operation
 from llmux.server.cuda._plan import Step
 from llmux.server.cuda._results import State, state_of
@@ -32,8 +30,6 @@ from llmux.server.cuda.errors import HostMemoryLacking, NoCudaState, error_said,
 log = logging.getLogger(__name__)
 
 PROGRAM = "cuda-checkpoint"
-OURS = (sys.executable, "-P", "-m", "llmux.server.cuda")
-"""Without the directory that llmux was started in on its path: it may be anybody's."""
 _ASK_TIMEOUT = 60.0
 _LIBRARY = "libcuda.so"
 _FREED_WITHIN = 10.0
@@ -79,15 +75,16 @@ async def suspend(settings: CudaSettings, pids: Iterable[int]) -> Mapping[str, i
     Raises NoCudaState where none has any, HostMemoryLacking before anything is done, and the driver's errors; all run on then,
     but for what a second error says, which is the first one's cause.
     """
-    states = await _states(settings, pids)
-    had = await asyncio.to_thread(settings.on_gpus, states.keys())
-    await _check_host_memory(settings, sum(had.values()))
-    try:
-        await _carry_out(settings, _plan.suspend(states))
-    except EffectError as error:
-        log.warning("CUDA: %s; what has been suspended is resumed", error)
-        await resume(settings, states)
-        raise
+    async with calling(settings.program) as call:
+        states = await _states(call, pids)
+        had = await asyncio.to_thread(settings.on_gpus, states.keys())
+        await _check_host_memory(settings, sum(had.values()))
+        try:
+            await _carry_out(settings, call, _plan.suspend(states))
+        except EffectError as error:
+            log.warning("CUDA: %s; what has been suspended is resumed", error)
+            await _resume(settings, call, states, had)
+            raise
     still = await asyncio.to_thread(settings.on_gpus, states.keys())
     if still:
         log.warning("CUDA: NVML still sees memory of processes that are suspended: %s", still)
@@ -101,22 +98,27 @@ async def resume(
 
     `needed` is what they had on each GPU. Raises GpuMemoryFull before anything is done, CudaStateLost and the driver's errors.
     """
+    async with calling(settings.program) as call:
+        await _resume(settings, call, pids, needed or {})
+
+
+async def _resume(settings: CudaSettings, call: Call, pids: Iterable[int], needed: Mapping[str, int]) -> None:
     try:
-        states = await _states(settings, pids)
+        states = await _states(call, pids)
     except NoCudaState:
         return
     if State.CHECKPOINTED in states.values():
-        await _wait_for_gpu_memory(settings, next(iter(states)), needed or {})
-    await _carry_out(settings, _plan.resume(states))
+        await _wait_for_gpu_memory(settings, next(iter(states)), needed)
+    await _carry_out(settings, call, _plan.resume(states))
 
 
-async def _states(settings: CudaSettings, pids: Iterable[int]) -> Mapping[int, State]:
+async def _states(call: Call, pids: Iterable[int]) -> Mapping[int, State]:
     """Ask all before one is locked: the driver may answer nothing about another then (cuda-checkpoint's issue 30)."""
     states: dict[int, State] = {}
     without = None
     for pid in pids:
         try:
-            states[pid] = await _state(settings, pid)
+            states[pid] = await _state(call, pid)
         except NoCudaState as error:
             without = error
     if not states:
@@ -126,43 +128,35 @@ async def _states(settings: CudaSettings, pids: Iterable[int]) -> Mapping[int, S
     return states
 
 
-async def _state(settings: CudaSettings, pid: int) -> State:
-    said = await _call(settings, Operation.GET_STATE, pid, "--get-state", timeout=_ASK_TIMEOUT)
+async def _state(call: Call, pid: int) -> State:
+    said = await _said(call, Operation.GET_STATE, pid, ("--get-state",), _ASK_TIMEOUT)
     state = state_of(said)
     if state is None:
         raise error_said("read the state of", pid, f'"{said}"')
     return state
 
 
-async def _carry_out(settings: CudaSettings, steps: Iterable[Step]) -> None:
+async def _carry_out(settings: CudaSettings, call: Call, steps: Iterable[Step]) -> None:
     for step in steps:
         began = time.monotonic()
         more: tuple[str, ...] = ()
         if step.operation is Operation.LOCK:
             more = ("--timeout", str(int(settings.lock_timeout * 1000)))
         words = ("--action", step.operation.value, *more)
-        await _call(settings, step.operation, step.pid, *words, timeout=settings.step_timeout)
+        await _said(call, step.operation, step.pid, words, settings.step_timeout)
         log.info("CUDA: %s in %.2f s", step, time.monotonic() - began)
 
 
-async def _call(
-    settings: CudaSettings,
-    operation: Operation,
-    pid: int,
-    *words: str,
-    timeout: float,  # noqa: ASYNC109 - the time-out ends the program, which asyncio.timeout alone would not
-) -> str:
-    """Run the program and return what it says. Raises what the driver refuses."""
-    argv = (*settings.program, *words, "--pid", str(pid))
+async def _said(call: Call, operation: Operation, pid: int, words: Sequence[str], seconds: float) -> str:
+    """Make a call and return what is said. Raises what the driver refuses."""
     try:
-        done = await run(argv, timeout=timeout, env=os.environ)
+        said = await call((*words, "--pid", str(pid)), seconds)
     except TookTooLong as error:
         error.hint = "The driver hangs: processes that share GPU memory (NCCL) may wait for each other; see docs/gpu.md"
         raise
-    said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
-    if done.code != 0:
-        raise error_said(operation.value, pid, said or f"it ended with {done.code}")
-    return said
+    if said.code != 0:
+        raise error_said(operation.value, pid, said.text)
+    return said.text
 
 
 async def _check_host_memory(settings: CudaSettings, needed: int) -> None:

@@ -1,5 +1,6 @@
 """llmux-cuda-checkpoint as a process, with the stand-in for NVIDIA's driver."""
 
+import json
 import os
 import subprocess  # noqa: TID251 - the command line is tested as a process
 import sys
@@ -150,3 +151,18 @@ def test_help_and_a_command_line_that_says_nothing():
         2,
         "llmux-cuda-checkpoint: --pid is needed; --help says more\n",
     )
+
+
+def test_one_process_answers_line_after_line(driver):
+    pid = driver.start()
+    lines = f"--get-state --pid {pid}\n--action lock --pid {pid}\n\n--action lock --pid {pid}\n"
+    served = subprocess.run(
+        [sys.executable, "-m", "llmux.server.cuda", "--serve"],
+        input=lines,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    state, locked, nothing, again = map(json.loads, served.stdout.splitlines())
+    assert (state, locked, nothing[0], again[0]) == ([0, "running\n"], [0, ""], 2, 1)
+    assert again[1].startswith(f'Could not lock on process ID {pid}: "the operation cannot be performed')
