@@ -1,7 +1,7 @@
 """Engines that an earlier llmux has left running: each is taken over where it is what its record says, and ended otherwise.
 
 Interface:
-    await adopt(place, name, command, make_life) -> tuple[EngineLife, Eviction | None] | None       None: there is none, or it was ended
+    await adopt(place, name, start, make_life) -> tuple[EngineLife, Eviction | None] | None       None: there is none, or it was ended
     await end_others(place, names)            ends those whose model is no longer there
 
 An engine that was in the middle of something is ended: what state it is in nobody knows. What criu was doing is ended
@@ -21,7 +21,7 @@ from pathlib import Path
 from llmux.server import _berth
 from llmux.server._berth import Berth, Record
 from llmux.server._effect_errors import BerthRefused, NotAttached
-from llmux.server._facts import fault, look, names_of, remove, task_in
+from llmux.server._facts import Start, fault, look, names_of, remove, task_in
 from llmux.server._life import TERM_GRACE, EngineLife
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server._sandbox import Sandbox
@@ -46,11 +46,19 @@ class Place:
     adopt: bool = True
     """Whether those that are found are taken over."""
 
-    def berth(self, name: str, command: str, port: int, log: str) -> Berth | None:
+    def berth(self, name: str, start: Start, port: int, log: str) -> Berth | None:
         """Make the berth of an engine that is to be started; None where it is not to outlast llmux, or cannot."""
         if not self.linger:
             return None
-        record = Record(name=name, instance=self.instance, home=_home(), command=command, port=port, log=log)
+        record = Record(
+            name=name,
+            instance=self.instance,
+            home=_home(),
+            command=start.command,
+            visible=start.visible,
+            port=port,
+            log=log,
+        )
         try:
             return _berth.make(self.root, record)
         except BerthRefused as error:
@@ -59,17 +67,15 @@ class Place:
 
 
 async def adopt(
-    place: Place, name: str, command: str, make_life: Callable[[Sandbox, Record], EngineLife]
+    place: Place, name: str, start: Start, make_life: Callable[[Sandbox, Record], EngineLife]
 ) -> tuple[EngineLife, Eviction | None] | None:
-    """Take over the engine of this name, if there is one, started by `command`."""
+    """Take over the engine of this name, if there is one, started so."""
     adopted = None
     for berth, record in await _left(place):
         if record.name != name or (sandbox := await _attached(berth)) is None:
             continue
         why = (
-            "another of its name has been adopted"
-            if adopted
-            else await _unfit(place, sandbox, record, command)
+            "another of its name has been adopted" if adopted else await _unfit(place, sandbox, record, start)
         )
         if why:
             await _end(sandbox, record, why)
@@ -116,14 +122,14 @@ async def _attached(berth: Berth) -> Sandbox | None:
         return None
 
 
-async def _unfit(place: Place, sandbox: Sandbox, record: Record, command: str) -> str:
+async def _unfit(place: Place, sandbox: Sandbox, record: Record, start: Start) -> str:
     """Say why what is in the sandbox is not taken over, or nothing."""
     if not place.adopt:
         return "the configuration says so (engines_at_start)"
     if record.engine is None:
         return "it had not been started yet"
     facts = await asyncio.to_thread(look, sandbox.init_pid, record.engine.pid, record.port)
-    return fault(record, facts, command)
+    return fault(record, facts, start)
 
 
 async def _end(sandbox: Sandbox, record: Record, why: str) -> None:

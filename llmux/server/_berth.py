@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from llmux.server._effect_errors import BerthRefused
 from llmux.server._locks import Lock, lock_new, remove_unlocked
 from llmux.server._model import Weights
+from llmux.server.cuda.devices import Devices
 
 _RECORD = "record.json"
 _SOCKET = "socket"
@@ -78,6 +79,10 @@ class Record(_Part):
     """`busy` is in the middle of a start, a wake, or a way to sleep; `suspended` sleeps with what it had on GPUs in host memory."""
     weights: Weights | None = None
     """What an engine that sleeps has done with them."""
+    visible: str | None = None
+    """CUDA_VISIBLE_DEVICES, which says on which GPUs it was started."""
+    devices: Devices | None = None
+    """The GPUs that one has left that is suspended."""
 
 
 @dataclass(eq=False)

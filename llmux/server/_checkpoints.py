@@ -47,6 +47,7 @@ from llmux.server._exchange import put_in_place
 from llmux.server._locks import Lock, locked, make_locked, remove_unlocked
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server._remains import remove_sockets
+from llmux.server.cuda.devices import CHOICE, Devices
 
 FACTS_NAME = "llmux-checkpoint.json"
 PUBLISHED = "images"
@@ -67,6 +68,8 @@ class Facts:
     engine_started_at: float
     seconds: float
     """How long the sleep took."""
+    devices: Devices | None = None
+    """The GPUs that the engine has left, if any."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +113,16 @@ class _Document(BaseModel):
     command: str
     engine_started_at: float
     seconds: float
+    devices: Devices | None = None
 
     def facts(self) -> Facts:
-        return Facts(Eviction(self.weights, self.process), self.command, self.engine_started_at, self.seconds)
+        eviction = Eviction(self.weights, self.process)
+        return Facts(eviction, self.command, self.engine_started_at, self.seconds, self.devices)
 
 
 def fingerprint(argv: Sequence[str], env: Mapping[str, str]) -> str:
-    """Return a digest of how an engine is started: a checkpoint of another start is not this model's."""
-    text = json.dumps([list(argv), sorted(env.items())])
+    """Return a digest of how an engine is started, but for its GPUs: a checkpoint of another start is not this model's."""
+    text = json.dumps([list(argv), sorted(item for item in env.items() if item[0] not in CHOICE)])
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -206,6 +211,7 @@ class CheckpointStore:
             command=facts.command,
             engine_started_at=facts.engine_started_at,
             seconds=facts.seconds,
+            devices=facts.devices,
         )
         published = generation.directory.parent / PUBLISHED
         try:

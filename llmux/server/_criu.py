@@ -111,6 +111,8 @@ class CriuSettings:
     criu_path: str = "criu"
     cuda_plugin_dir: str | None = None
     """Used where it exists and holds a plugin; criu looks into its own default directory otherwise."""
+    plugins: bool = True
+    """Whether criu may load plugins: where not, it looks for them in its work directory, which holds none."""
     cuda_checkpoint_path: str | None = None
     """The plugin finds `cuda-checkpoint` by PATH: its directory is put first there."""
     hook_path: str = str(Path(sys.executable).with_name(_HOOK))
@@ -244,7 +246,8 @@ def restore_arguments(settings: CriuSettings, directory: Path, work: Path, pidfi
 def _common_arguments(settings: CriuSettings, directory: Path, work: Path) -> tuple[str, ...]:
     # Statistics and pidfile go to the work directory: the images may be read-only, and shared by containers.
     places = ("--images-dir", str(directory), "--work-dir", str(work), "--action-script", str(STAGES))
-    return (*places, *_BOTH, *_plugin_arguments(settings.cuda_plugin_dir))
+    plugins = _plugin_arguments(settings.cuda_plugin_dir) if settings.plugins else ("--libdir", str(work))
+    return (*places, *_BOTH, *plugins)
 
 
 def _plugin_arguments(directory: str | None) -> tuple[str, ...]:

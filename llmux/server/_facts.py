@@ -116,11 +116,23 @@ def _inode(inside: Path, name: Name) -> int | None:
     return seen.inode if seen and seen.device == name.device else None
 
 
-def fault(record: Record, seen: Facts, command: str) -> str:
+@dataclass(frozen=True)
+class Start:
+    """How an engine is to be started by the configuration that is now."""
+
+    command: str
+    """Its fingerprint."""
+    visible: str | None = None
+    """CUDA_VISIBLE_DEVICES, which says on which GPUs."""
+
+
+def fault(record: Record, seen: Facts, start: Start) -> str:
     """Say what of the record is not so, or what else forbids to take the engine over; or nothing."""
+    stays = record.visible == start.visible or record.doing == "suspended"
     here = (seen.init, seen.pid_namespace, seen.mount_namespace)
     faults = (
-        (record.command != command, "its command has been changed in the configuration"),
+        (record.command != start.command, "its command has been changed in the configuration"),
+        (not stays, f"it is to have other GPUs: {start.visible}, and has {record.visible}"),
         (record.doing == "busy", "it was in the middle of a start, a wake or a way to sleep"),
         (
             here != (record.init, record.pid_namespace, record.mount_namespace),

@@ -12,6 +12,7 @@ from yarl import URL
 
 from llmux.server._model import Eviction, Weights
 from llmux.server._wire import Asking
+from llmux.server.cuda.devices import Devices
 from llmux.server.errors import Problem
 
 
@@ -84,8 +85,8 @@ class Life(Protocol):
     async def put_by(self) -> None:
         """Have it write down what its next start can take up, before it is stopped; that it cannot is no reason not to."""
 
-    async def dump(self, directory: Path) -> None:
-        """Write it to `directory`; it is gone afterwards, and serves on where this fails."""
+    async def dump(self, directory: Path) -> Devices | None:
+        """Write it to `directory`; it is gone afterwards, and serves on where this fails. Return the GPUs that it has left, if any."""
 
     async def memory(self) -> int:
         """Return how many bytes of host memory it has to itself."""

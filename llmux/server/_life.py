@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
@@ -28,6 +27,7 @@ from llmux.server._phases import phase, took
 from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
 from llmux.server._wire import Asking, Wire
+from llmux.server.cuda.devices import Devices
 from llmux.server.cuda.errors import CudaDriverMissing, NoCudaState
 from llmux.server.cuda.suspend import CudaSettings, resume, suspend, users
 from llmux.server.engines import Engine
@@ -92,8 +92,8 @@ class EngineLife:
     cuda: CudaSettings = field(default_factory=CudaSettings)
     suspended: bool = False
     """Whether its processes may have left their GPUs; each is asked before it serves again."""
-    on_gpus: Mapping[str, int] = field(default_factory=dict)
-    """What they had on each GPU by its UUID, in bytes, as far as it is known."""
+    had: Devices | None = None
+    """The GPUs that they have left, as far as it is known."""
     sockets: set[Name] = field(default_factory=set)
     """The names that its processes have bound, as far as they were seen: one that is killed leaves them."""
 
@@ -188,15 +188,15 @@ class EngineLife:
         """Move what its processes have on GPUs into host memory: all of them, or none."""
         pids = await asyncio.to_thread(users, self.init_pid)
         self.suspended = True  # until it is known that all run again
-        self.on_gpus = await suspend(self.cuda, pids)
+        self.had = await suspend(self.cuda, pids)
 
     async def come_back(self) -> None:
         """Give its processes their GPUs again, where they have left them."""
         if self.suspended:
             with phase("cuda_resume"):
                 pids = await asyncio.to_thread(users, self.init_pid)
-                await resume(self.cuda, pids, self.on_gpus)
-            self.suspended = False
+                await resume(self.cuda, pids, self.had)
+            self.suspended, self.had = False, None
 
     async def resume(self, weights: Weights) -> None:
         await self._note("busy")
@@ -245,13 +245,14 @@ class EngineLife:
     async def _note(self, doing: Doing, weights: Weights | None = None) -> None:
         berth = self.sandbox.berth
         if berth and berth.record:
-            record = berth.record.model_copy(update={"doing": doing, "weights": weights})
+            now = {"doing": doing, "weights": weights, "devices": self.had}
+            record = berth.record.model_copy(update=now)
             try:
                 await asyncio.to_thread(berth.note, record)
             except OSError as error:
                 log.warning("%s: the next llmux will not adopt it: %s", self.name, error)
 
-    async def dump(self, directory: Path) -> None:
+    async def dump(self, directory: Path) -> Devices | None:
         before = self.sandbox.berth.record if self.sandbox.berth else None
         await self._note("busy")
         was_suspended = self.suspended
@@ -263,6 +264,7 @@ class EngineLife:
             if before:
                 await self._note(before.doing, before.weights)
             raise
+        return self.had
 
     async def _disconnect(self) -> None:
         """Close the connections that are kept: none outlives a sleep, nor is in a dump."""
@@ -277,15 +279,14 @@ class EngineLife:
             log.warning("%s: connections to port %d are open at its dump", self.name, self.port)
         if not self.suspended:
             await self._leave_gpus_for_dump()
-        stats = await _criu.dump(self.criu, self.sandbox, self.pid, directory, self.name)
+        # The plugin would restore what it finds suspended, and takes no device map (CRIU 4.2's cuda_plugin.c).
+        criu = replace(self.criu, plugins=not self.suspended)
+        stats = await _criu.dump(criu, self.sandbox, self.pid, directory, self.name)
         if stats.frozen is not None:
             took("frozen", stats.frozen)
 
     async def _leave_gpus_for_dump(self) -> None:
-        """Have CRIU find host memory only; that an engine uses no GPU is no reason not to dump it.
-
-        CRIU's plugin for CUDA leaves a process alone that is checkpointed already, and restores and unlocks it after its restore.
-        """
+        """Have CRIU find host memory only; that an engine uses no GPU is no reason not to dump it."""
         try:
             with phase("cuda_suspend"):
                 await self._leave_gpus()

@@ -17,6 +17,7 @@ from llmux.server._adoption import Place, adopt, end_others
 from llmux.server._berth import Record
 from llmux.server._checkpoints import Checkpoint, CheckpointStore, Facts, Generation, fingerprint
 from llmux.server._criu import CriuSettings
+from llmux.server._facts import Start
 from llmux.server._hands import Hands, Life, Stored
 from llmux.server._life import EngineLife
 from llmux.server._log_tail import size_of
@@ -25,7 +26,8 @@ from llmux.server._phases import phase, took
 from llmux.server._ports import until_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
 from llmux.server.config import Config, ModelConfig, eviction_fault, rank_settings, replica_names
-from llmux.server.cuda.suspend import CudaSettings, program_of
+from llmux.server.cuda.devices import VISIBLE
+from llmux.server.cuda.suspend import mapped, settings_for
 from llmux.server.engines import LOOPBACK, remote
 from llmux.server.engines.remote import RemoteHands
 from llmux.server.errors import CheckpointOfAnotherStart, NoCheckpoint, Problem, ServerError, StartRefused
@@ -74,11 +76,13 @@ class EngineHands:
         self._criu = criu
         self._adopted = False
         self._engine = engines.make(served_as, self._model, config.log_dir / f"{name}.log")
-        self._cuda = CudaSettings(program_of(criu.settings.cuda_checkpoint_path))
+        environ = {**os.environ, **self._model.env}
+        self._cuda = settings_for(criu.settings.cuda_checkpoint_path, environ)
         command = self._engine.command({})
         self._log = command.log
         # The model's own variables, not the inherited ones: those differ between containers (HOSTNAME).
-        self._fingerprint = fingerprint(command.argv, {**rank_settings(self._model).env, **self._model.env})
+        own = {**rank_settings(self._model).env, **self._model.env}
+        self._start = Start(fingerprint(command.argv, own), environ.get(VISIBLE))
 
     def refusal(self, eviction: Eviction) -> str:
         if eviction.process is Process.CHECKPOINT and self._criu.lack:
@@ -86,14 +90,18 @@ class EngineHands:
         return eviction_fault(eviction, self._model)
 
     async def adopt(self) -> tuple[Life, Eviction | None] | None:
-        found = await adopt(self._place, self._name, self._fingerprint, self._adopted_life)
+        found = await adopt(self._place, self._name, self._start, self._adopted_life)
         self._adopted = found is not None
         return found
 
     def _adopted_life(self, sandbox: Sandbox, record: Record) -> EngineLife:
         engine = sandbox.adopt(record.engine.pid if record.engine else 0)
         life = self._life(sandbox, engine, record.started_at, record.log_began)
-        life.suspended = record.doing == "suspended"
+        life.suspended, life.had = record.doing == "suspended", record.devices
+        if (
+            sandbox.berth
+        ):  # from its next note on: what is suspended comes back on the GPUs that it is to have now
+            sandbox.berth.record = record.model_copy(update={"visible": self._start.visible})
         return life
 
     async def find(self) -> Stored | Problem | None:
@@ -148,11 +156,11 @@ class EngineHands:
     async def dump(self, life: Life, eviction: Eviction, began: float) -> Stored:
         generation = await asyncio.to_thread(self._store.begin, self._name)
         try:
-            await life.dump(generation.directory)
+            had = await life.dump(generation.directory)
         except BaseException:
             await asyncio.to_thread(self._store.discard, generation)
             raise
-        facts = Facts(eviction, self._fingerprint, life.started_at, time.monotonic() - began)
+        facts = Facts(eviction, self._start.command, life.started_at, time.monotonic() - began, had)
         checkpoint = await _to_the_end(self._publish, generation, facts)
         if checkpoint.capture_seconds is not None:
             took("capture", checkpoint.capture_seconds)
@@ -191,6 +199,9 @@ class EngineHands:
         return life, None
 
     async def _restored(self, checkpoint: Checkpoint) -> EngineLife:
+        await mapped(
+            self._cuda, checkpoint.facts.devices
+        )  # before all that is done in vain where there is no map
         log_began = await asyncio.to_thread(size_of, self._log)
         async with self._sandbox() as sandbox:
             settings, directory = self._criu.settings, checkpoint.directory
@@ -200,7 +211,7 @@ class EngineHands:
                 )
             life = self._life(sandbox, child, checkpoint.facts.engine_started_at, log_began)
             life.restored_from = checkpoint.generation
-            life.suspended = True  # as it was dumped, unless CRIU's plugin has brought it back
+            life.suspended, life.had = True, checkpoint.facts.devices  # as it was dumped
             try:
                 async with _closed_unless_serving(life):
                     await life.moor()
@@ -237,7 +248,7 @@ class EngineHands:
         checkpoint = await asyncio.to_thread(self._store.newest, self._name, self._model.checkpoint_path)
         if checkpoint is None:
             raise NoCheckpoint(self._name)
-        if checkpoint.facts.command != self._fingerprint:
+        if checkpoint.facts.command != self._start.command:
             hint = "Set the configuration back, or go on: the next sleep to disk replaces it"
             raise CheckpointOfAnotherStart(str(checkpoint.directory), hint=hint)
         return checkpoint
@@ -254,7 +265,7 @@ class EngineHands:
         isolation = Isolation(self._model.isolation.shm, self._model.isolation.tmp)
         keep = await asyncio.to_thread(self._shared_directories)
         port, log_path = self._model.port, str(self._log)
-        berth = await asyncio.to_thread(self._place.berth, self._name, self._fingerprint, port, log_path)
+        berth = await asyncio.to_thread(self._place.berth, self._name, self._start, port, log_path)
         sandbox = await Sandbox.create(isolation, keep, berth=berth, linger=self._place.linger)
         try:
             yield sandbox

@@ -8,6 +8,7 @@
  * PID namespace (the innermost, since callers may be outside of it), so that tests read and change it:
  *   ID.state            running, locked, checkpointed, failed: there once the process has a context
  *   ID.gpu              the UUID of its GPU, 32 hexadecimal digits
+ *   ID.had              the UUIDs of the GPUs that were there at its checkpoint, a line each
  *   ID.busy             while it is there the GPU is at work, and a lock waits
  *   ID.fail-CALL        a CUresult that CALL (get-state, lock, checkpoint, restore, unlock) answers with, and, after a blank, the state
  *                       that the process has then
@@ -317,9 +318,14 @@ CUresult cuCheckpointProcessLock(int pid, struct lock_args *args)
 
 CUresult cuCheckpointProcessCheckpoint(int pid, struct plain_args *args)
 {
+	char gpus[4096];
+	CUresult result;
+
 	if (args && !zeroed(args, sizeof(*args)))
 		return INVALID_VALUE;
-	return step("checkpoint", pid, LOCKED, CHECKPOINTED);
+	if ((result = step("checkpoint", pid, LOCKED, CHECKPOINTED)) == SUCCESS && !read_file(gpus, sizeof(gpus), "gpus"))
+		write_file(gpus, O_TRUNC, "%d.had", innermost(pid));
+	return result;
 }
 
 static void hexadecimal(const unsigned char *uuid, char *text)
@@ -328,12 +334,34 @@ static void hexadecimal(const unsigned char *uuid, char *text)
 		snprintf(text + 2 * index, 3, "%02x", uuid[index]);
 }
 
-/* Give the process the GPU that the pairs say; all that it has must be in them, and the new one here. */
+/* Say whether the pairs have every GPU that was there at the checkpoint: those that the process did not see too. */
+static int all_mapped(int id, const struct restore_args *args)
+{
+	char text[4096] = "", old[33], *rest = text;
+
+	read_file(text, sizeof(text), "%d.had", id);
+	for (char *line; (line = strsep(&rest, "\n"));) {
+		unsigned int index = 0;
+
+		for (; *line && index < args->count; index++) {
+			hexadecimal(args->pairs[index].old, old);
+			if (!strcmp(line, old))
+				break;
+		}
+		if (*line && index == args->count)
+			return 0;
+	}
+	return 1;
+}
+
+/* Give the process the GPU that the pairs say; the new one must be here. */
 static CUresult remap(int id, const struct restore_args *args)
 {
 	char has[33] = "", old[33], new[33];
 
 	read_file(has, sizeof(has), "%d.gpu", id);
+	if (!all_mapped(id, args))
+		return INVALID_VALUE;
 	for (unsigned int index = 0; index < args->count; index++) {
 		hexadecimal(args->pairs[index].old, old);
 		hexadecimal(args->pairs[index].new, new);

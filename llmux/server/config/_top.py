@@ -49,7 +49,7 @@ class CheckpointConfig(Section):
     criu_path: Text = "criu"
     """The program `criu`."""
     cuda_plugin_dir: AbsolutePath | None = None
-    """The directory of CRIU's plugin for CUDA."""
+    """The directory of CRIU's plugin for CUDA. An engine that llmux has taken from its GPUs itself is dumped and restored without it."""
     cuda_checkpoint_path: Program | None = None
     """NVIDIA's program `cuda-checkpoint`; where it is not there, llmux's own does the same through the driver."""
     images_dir: AbsolutePath = Path("/var/lib/llmux/checkpoints")

@@ -16,8 +16,6 @@ from llmux.server.cuda._results import Result, State, by_number
 from llmux.server.cuda.errors import INITIALIZE, error_of
 
 LIBRARY = "libcuda.so.1"
-_REMAPS_SINCE = 13000
-"""CUDA's version, as the driver says it, that takes pairs of GPUs."""
 _PREFIX = "cuCheckpointProcess"
 _CALLS = ("GetState", "GetRestoreThreadId", "Lock", "Checkpoint", "Restore", "Unlock")
 
@@ -66,8 +64,8 @@ class Libcuda:
         """Move it back, to other GPUs where the map says so; it is locked then."""
         args = RestoreArgs()
         if device_map:
-            if self._version() < _REMAPS_SINCE:
-                raise error_of("restore, with a device map,", self._pid, _results.NOT_SUPPORTED)
+            if self._version() < _results.MAPS_SINCE:
+                raise error_of("restore", self._pid, _results.NO_MAP)
             args.pairs = (GpuPair * len(device_map))(*map(_gpu_pair, device_map))
             args.count = len(device_map)
         self._call("restore", "Restore", ctypes.byref(args))

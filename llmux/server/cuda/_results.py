@@ -42,8 +42,12 @@ class Result:
     words: str
 
 
+MAPS_SINCE = 13000
+"""CUDA's version, as the driver says it, that takes a device map: driver 580."""
+
 NO_LIBRARY = Result(-1, "no driver", "libcuda.so.1 cannot be loaded")
 NO_API = Result(-2, "old driver", "the driver has no checkpoint API")
+NO_MAP = Result(-3, "old driver", "the driver takes no device map")
 SUCCESS = Result(0, "CUDA_SUCCESS", "no error")
 INVALID_VALUE = Result(1, "CUDA_ERROR_INVALID_VALUE", "invalid argument")
 OUT_OF_MEMORY = Result(2, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory")
@@ -64,6 +68,7 @@ UNKNOWN = Result(999, "CUDA_ERROR_UNKNOWN", "unknown error")
 RESULTS = (
     NO_LIBRARY,
     NO_API,
+    NO_MAP,
     SUCCESS,
     INVALID_VALUE,
     OUT_OF_MEMORY,
@@ -86,7 +91,7 @@ RESULTS = (
     ),
     UNKNOWN,
 )
-"""Those that the checkpoint API and cuInit can answer, and our own two for where there is nobody to answer."""
+"""Those that the checkpoint API and cuInit can answer, and our own for where there is nobody to answer."""
 
 
 def by_number(number: int) -> Result:

@@ -77,6 +77,29 @@ class CudaStateLost(EffectError):
 
 
 @dataclass(eq=False)
+class GpusDiffer(EffectError):
+    """What has left some GPUs cannot come back to those that are here."""
+
+    reason: str
+
+    def what(self) -> str:
+        return f"the engine cannot come back on the GPUs that are here: {self.reason}"
+
+
+@dataclass(eq=False)
+class DeviceMapUnsupported(EffectError):
+    """Other GPUs than before are here, and the driver restores on the same only."""
+
+    driver: str
+    pairs: str
+
+    def what(self) -> str:
+        return (
+            f"NVIDIA's driver {self.driver} takes no device map, and the engine had other GPUs: {self.pairs}"
+        )
+
+
+@dataclass(eq=False)
 class HostMemoryLacking(EffectError):
     """What is on the GPUs does not fit into the host's memory. In bytes."""
 
@@ -88,6 +111,7 @@ class HostMemoryLacking(EffectError):
 
 
 _OLD = "Install NVIDIA's driver 570 or newer"
+TOO_OLD_FOR_MAPS = "Install NVIDIA's driver 580 or newer, or give the model the GPUs that it had"
 _RIGHTS = "Run llmux as root, and switch persistence mode on: nvidia-smi -pm 1"
 _KINDS: dict[Result, tuple[type[CudaError], str]] = {
     _results.NO_LIBRARY: (
@@ -103,6 +127,7 @@ _KINDS: dict[Result, tuple[type[CudaError], str]] = {
         "libcuda.so.1 is the toolkit's stub: put the driver's own first in LD_LIBRARY_PATH",
     ),
     _results.NO_API: (CudaDriverTooOld, _OLD),
+    _results.NO_MAP: (CudaDriverTooOld, TOO_OLD_FOR_MAPS),
     _results.NOT_PERMITTED: (CudaNotPermitted, _RIGHTS),
     _results.OPERATING_SYSTEM: (
         CudaNotPermitted,
@@ -110,7 +135,7 @@ _KINDS: dict[Result, tuple[type[CudaError], str]] = {
     ),
     _results.INVALID_VALUE: (
         NoCudaState,
-        "`nvidia-smi` says which processes use a GPU; a device map has to name each GPU of the process, and one of its kind here",
+        "`nvidia-smi` says which processes use a GPU; a device map has to name each GPU that was there, and one of its kind here",
     ),
     _results.NOT_INITIALIZED: (NoCudaState, "`nvidia-smi` says which processes use a GPU"),
     _results.ILLEGAL_STATE: (

@@ -1,8 +1,9 @@
 """The CUDA state of one engine's processes: taken from the GPUs, all of it or nothing, and given back.
 
     users(pid)                           the processes at and below this one that have loaded the driver's library
-    await suspend(settings, pids)        what they had on the GPUs is in host memory; raises, having given it back, where that fails
-    await resume(settings, pids)         they run on, wherever each has come to
+    had = await suspend(settings, pids)  what they had on the GPUs is in host memory; raises, having given it back, where that fails
+    await resume(settings, pids, had)    they run on, wherever each has come to, on the GPUs that are theirs now
+    await mapped(settings, had)          the device map for that; raises where there is none
 
 The driver is called by another process, NVIDIA's cuda-checkpoint or ours (`_calls.py`). It is llmux's child, in llmux's own namespaces, and names
 processes by their ids there: as CRIU's plugin does that dumps a container from outside.
@@ -15,17 +16,26 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from llmux.server import _memory
 from llmux.server._effect_errors import EffectError, TookTooLong
-from llmux.server.cuda import _plan, _room
+from llmux.server.cuda import _here, _plan, _room
 from llmux.server.cuda._calls import OURS, Call, calling
-from llmux.server.cuda._command import Operation
+from llmux.server.cuda._command import Operation, Pair
 from llmux.server.cuda._plan import Step
 from llmux.server.cuda._results import State, state_of
-from llmux.server.cuda.errors import HostMemoryLacking, NoCudaState, error_said, no_room
+from llmux.server.cuda.devices import VISIBLE, Devices, device_map, moved, words_of
+from llmux.server.cuda.errors import (
+    TOO_OLD_FOR_MAPS,
+    DeviceMapUnsupported,
+    HostMemoryLacking,
+    NoCudaState,
+    error_said,
+    no_room,
+)
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +64,15 @@ class CudaSettings:
     on_gpus: Callable[[Collection[int]], Mapping[str, int]] = _room.on_gpus
     free_on_gpus: Callable[[], Mapping[str, int]] = _room.free_on_gpus
     host_memory: Callable[[], int] = _room.host_memory
+    here: Callable[[], Devices] = Devices
+    """The GPUs that are here for the engine."""
+    without_maps: Callable[[], str] = _here.without_maps
+    """The driver's version where that takes no device map."""
+
+
+def settings_for(configured: str | None, environ: Mapping[str, str]) -> CudaSettings:
+    """Return the settings for an engine with this environment; `configured` is the program's path."""
+    return CudaSettings(program_of(configured), here=partial(_here.devices, environ.get(VISIBLE)))
 
 
 def users(pid: int, proc: Path = Path("/proc")) -> tuple[int, ...]:
@@ -69,21 +88,22 @@ def _has_loaded(maps: Path) -> bool:
         return False
 
 
-async def suspend(settings: CudaSettings, pids: Iterable[int]) -> Mapping[str, int]:
-    """Take the CUDA state of these processes from the GPUs; return what was on each, in bytes, as far as it is known.
+async def suspend(settings: CudaSettings, pids: Iterable[int]) -> Devices:
+    """Take the CUDA state of these processes from the GPUs; return which they had, and what on each as far as it is known.
 
     Raises NoCudaState where none has any, HostMemoryLacking before anything is done, and the driver's errors; all run on then,
     but for what a second error says, which is the first one's cause.
     """
     async with calling(settings.program) as call:
         states = await _states(call, pids)
-        had = await asyncio.to_thread(settings.on_gpus, states.keys())
-        await _check_host_memory(settings, sum(had.values()))
+        taken = await asyncio.to_thread(settings.on_gpus, states.keys())
+        await _check_host_memory(settings, sum(taken.values()))
+        had = replace(await asyncio.to_thread(settings.here), taken=taken)
         try:
             await _carry_out(settings, call, _plan.suspend(states))
         except EffectError as error:
             log.warning("CUDA: %s; what has been suspended is resumed", error)
-            await _resume(settings, call, states, had)
+            await _resume(settings, call, states, _Return())
             raise
     still = await asyncio.to_thread(settings.on_gpus, states.keys())
     if still:
@@ -91,25 +111,51 @@ async def suspend(settings: CudaSettings, pids: Iterable[int]) -> Mapping[str, i
     return had
 
 
-async def resume(
-    settings: CudaSettings, pids: Iterable[int], needed: Mapping[str, int] | None = None
-) -> None:
+@dataclass(frozen=True)
+class _Return:
+    """Where processes come back."""
+
+    needed: Mapping[str, int] = field(default_factory=dict)
+    """What they need of each GPU, in bytes by its UUID, as far as it is known."""
+    pairs: tuple[Pair, ...] = ()
+
+
+async def resume(settings: CudaSettings, pids: Iterable[int], had: Devices | None = None) -> None:
     """Have these processes run on, wherever each has come to; those without CUDA state are left alone.
 
-    `needed` is what they had on each GPU. Raises GpuMemoryFull before anything is done, CudaStateLost and the driver's errors.
+    `had` is what they had, where that is known. Raises GpusDiffer, DeviceMapUnsupported and GpuMemoryFull before anything is
+    done, CudaStateLost and the driver's errors.
     """
-    async with calling(settings.program) as call:
-        await _resume(settings, call, pids, needed or {})
+    pairs = await mapped(settings, had)
+    if pairs:
+        log.info("CUDA: the engine comes back on other GPUs: %s", words_of(pairs))
+    back = _Return(moved(had.taken, pairs), pairs) if had else _Return()
+    # NVIDIA's program may be older than the driver, and know of no map.
+    async with calling(OURS if pairs else settings.program) as call:
+        await _resume(settings, call, pids, back)
 
 
-async def _resume(settings: CudaSettings, call: Call, pids: Iterable[int], needed: Mapping[str, int]) -> None:
+async def mapped(settings: CudaSettings, had: Devices | None) -> tuple[Pair, ...]:
+    """Return the map by which what has left these GPUs comes back to those that are here; none where they are the same.
+
+    Raises GpusDiffer, DeviceMapUnsupported.
+    """
+    if had is None:
+        return ()
+    pairs = device_map(had, await asyncio.to_thread(settings.here))
+    if pairs and (driver := await asyncio.to_thread(settings.without_maps)):
+        raise DeviceMapUnsupported(driver, words_of(pairs), hint=TOO_OLD_FOR_MAPS)
+    return pairs
+
+
+async def _resume(settings: CudaSettings, call: Call, pids: Iterable[int], back: _Return) -> None:
     try:
         states = await _states(call, pids)
     except NoCudaState:
         return
     if State.CHECKPOINTED in states.values():
-        await _wait_for_gpu_memory(settings, next(iter(states)), needed)
-    await _carry_out(settings, call, _plan.resume(states))
+        await _wait_for_gpu_memory(settings, next(iter(states)), back.needed)
+    await _carry_out(settings, call, _plan.resume(states), back.pairs)
 
 
 async def _states(call: Call, pids: Iterable[int]) -> Mapping[int, State]:
@@ -136,13 +182,17 @@ async def _state(call: Call, pid: int) -> State:
     return state
 
 
-async def _carry_out(settings: CudaSettings, call: Call, steps: Iterable[Step]) -> None:
+async def _carry_out(
+    settings: CudaSettings, call: Call, steps: Iterable[Step], pairs: tuple[Pair, ...] = ()
+) -> None:
+    more: dict[Operation, tuple[str, ...]] = {
+        Operation.LOCK: ("--timeout", str(int(settings.lock_timeout * 1000)))
+    }
+    if pairs:
+        more[Operation.RESTORE] = ("--device-map", words_of(pairs))
     for step in steps:
         began = time.monotonic()
-        more: tuple[str, ...] = ()
-        if step.operation is Operation.LOCK:
-            more = ("--timeout", str(int(settings.lock_timeout * 1000)))
-        words = ("--action", step.operation.value, *more)
+        words = ("--action", step.operation.value, *more.get(step.operation, ()))
         await _said(call, step.operation, step.pid, words, settings.step_timeout)
         log.info("CUDA: %s in %.2f s", step, time.monotonic() - began)
 

@@ -11,6 +11,7 @@ import pytest
 from llmux.server import _berth
 from llmux.server._berth import Record, Task
 from llmux.server._effect_errors import BerthRefused
+from llmux.server.cuda.devices import Devices, Gpu
 
 RECORD = Record(name="m", instance="here:1", home="pid:[1]", command="sha256:0", port=8001, log="/m.log")
 
@@ -22,7 +23,10 @@ def root(tmp_path: Path) -> Path:
 
 def test_one_that_is_held_is_found_with_what_was_last_noted(root):
     berth = _berth.make(root, RECORD)
-    later = RECORD.model_copy(update={"doing": "serving", "init": Task(pid=7, start=8)})
+    left = Devices((Gpu("GPU-1", "H100"),), "0", {"GPU-1": 5})
+    later = RECORD.model_copy(
+        update={"doing": "suspended", "init": Task(pid=7, start=8), "devices": left, "visible": "0"}
+    )
     berth.note(later)
     (found,) = _berth.left(root)
     assert (found.record, found.directory) == (later, berth.directory)

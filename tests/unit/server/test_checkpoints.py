@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from llmux.server import _exchange, _locks
 from llmux.server._checkpoints import FACTS_NAME, Checkpoint, CheckpointStore, Facts, Generation, fingerprint
 from llmux.server._effect_errors import CheckpointInvalid, CheckpointPlaceRefused
 from llmux.server._model import Eviction, Process, Weights
+from llmux.server.cuda.devices import Devices, Gpu
 
 MODEL = "qwen3-0.6b"
 PAGES = b"pages" * 1000
@@ -390,3 +392,17 @@ def test_what_is_written_of_one_in_the_making_is_known_while_it_is(store):
 
 def directory_size(generation):
     return sum(path.lstat().st_blocks * 512 for path in generation.directory.iterdir())
+
+
+def test_a_start_on_other_gpus_is_no_other():
+    start = {"A": "1"}
+    there = {**start, "CUDA_VISIBLE_DEVICES": "3", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert fingerprint(["vllm"], there) == fingerprint(["vllm"], start)
+
+
+def test_the_gpus_that_an_engine_has_left_are_written_down(store):
+    devices = Devices((Gpu("GPU-8f4022ba-e0cb-1298-286e-225c953a7feb", "H100"),), "0", {"GPU-8f4022ba": 5})
+    generation = store.begin(MODEL)
+    dump_into(generation.directory)
+    store.publish(generation, replace(FACTS, devices=devices))
+    assert store.newest(MODEL).facts.devices == devices

@@ -59,6 +59,12 @@ def test_a_plugin_directory_is_used_where_it_holds_one(tmp_path, plugins, used):
     )
 
 
+def test_where_it_may_load_none_it_looks_for_plugins_where_there_are_none(tmp_path):
+    (tmp_path / "cuda_plugin.so").touch()
+    settings = CriuSettings(cuda_plugin_dir=str(tmp_path), plugins=False)
+    assert ("--libdir", "/w") in pairwise(dump_arguments(settings, 1, Path("/c"), Path("/w")))
+
+
 async def test_criu_is_configured_by_nobody_else_and_finds_cuda_checkpoint(monkeypatch):
     monkeypatch.setenv("CRIU_CONFIG_FILE", "/x")
     monkeypatch.setenv("CRTOOLS_SCRIPT_ACTION", "post-dump")

@@ -13,7 +13,7 @@ import pytest
 
 from llmux.server import _facts
 from llmux.server._berth import Record, Task
-from llmux.server._facts import Facts, fault
+from llmux.server._facts import Facts, Start, fault
 
 INIT, ENGINE = Task(pid=40, start=1), Task(pid=1000, start=2)
 RECORD = Record(
@@ -29,12 +29,13 @@ RECORD = Record(
     engine=ENGINE,
     doing="serving",
 )
+START = Start("sha256:0")
 SEEN = Facts(INIT, "pid:[2]", "mnt:[3]", ENGINE, listens=True)
 
 
 @pytest.mark.parametrize("doing", ["serving", "asleep"])
 def test_what_is_as_the_record_says_has_no_fault(doing):
-    assert not fault(RECORD.model_copy(update={"doing": doing}), SEEN, "sha256:0")
+    assert not fault(RECORD.model_copy(update={"doing": doing}), SEEN, START)
 
 
 @pytest.mark.parametrize(
@@ -51,12 +52,20 @@ def test_what_is_as_the_record_says_has_no_fault(doing):
     ],
 )
 def test_what_is_otherwise_is_named(seen, words):
-    assert words in fault(RECORD, replace(SEEN, **seen), "sha256:0")
+    assert words in fault(RECORD, replace(SEEN, **seen), START)
 
 
 def test_another_command_and_an_operation_under_way_are_named():
-    assert "command" in fault(RECORD, SEEN, "sha256:1")
-    assert "in the middle" in fault(RECORD.model_copy(update={"doing": "busy"}), SEEN, "sha256:0")
+    assert "command" in fault(RECORD, SEEN, Start("sha256:1"))
+    assert "in the middle" in fault(RECORD.model_copy(update={"doing": "busy"}), SEEN, START)
+
+
+def test_one_on_other_gpus_is_taken_over_only_where_it_has_left_them():
+    there = Start("sha256:0", "1")
+    on_another = RECORD.model_copy(update={"visible": "0"})
+    assert fault(on_another, SEEN, there) == "it is to have other GPUs: 1, and has 0"
+    assert "other GPUs" in fault(RECORD, SEEN, there)
+    assert not fault(on_another.model_copy(update={"doing": "suspended"}), SEEN, there)
 
 
 def test_a_process_is_known_by_its_id_and_its_start_and_a_zombie_is_none():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -13,6 +14,7 @@ from llmux.server._criu import CriuSettings, DumpStats
 from llmux.server._effect_errors import DumpFailed
 from llmux.server._life import EngineLife
 from llmux.server._model import Weights
+from llmux.server.cuda.devices import Devices, Gpu
 from llmux.server.cuda.errors import CudaLockTimedOut, CudaStateLost
 from llmux.server.cuda.suspend import CudaSettings
 from llmux.server.errors import EngineEnded, EngineNotHealthy
@@ -327,6 +329,22 @@ async def test_a_dump_where_the_library_is_and_no_gpu_goes_on(on_gpus, driver, t
     monkeypatch.setattr(_life._criu, "dump", _dumped)
     await life.dump(tmp_path)
     assert (life.suspended, states(driver, pids)) == (False, {"running"})
+
+
+async def test_criu_dumps_what_has_left_its_gpus_without_plugins_and_the_gpus_are_told(
+    on_gpus, tmp_path, monkeypatch
+):
+    life, _pids = on_gpus
+    here = Devices((Gpu("GPU-1", "H100"),), "0")
+    life.cuda = replace(life.cuda, here=lambda: here)
+    given = []
+    monkeypatch.setattr(_life._criu, "dump", lambda *all_given: given.append(all_given) or _dumped())
+    assert await life.dump(tmp_path) == here
+    assert given[0][0].plugins is False
+    await life.come_back()
+    monkeypatch.setattr(_life, "users", lambda _pid: ())
+    assert await life.dump(tmp_path) is None
+    assert given[1][0].plugins is True
 
 
 async def _dumped(*_given):

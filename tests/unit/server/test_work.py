@@ -21,6 +21,9 @@ from llmux.server._criu import CriuSettings
 from llmux.server._effect_errors import CriuMissing
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server._work import Criu, EngineHands
+from llmux.server.cuda.devices import Devices, Gpu
+from llmux.server.cuda.errors import GpusDiffer
+from llmux.server.cuda.suspend import CudaSettings
 from llmux.server.errors import EngineNotHealthy, Problem
 
 LACK = CriuMissing("criu", "there is no such program", hint="Install it")
@@ -170,12 +173,14 @@ class CheckpointLife:
     """A life whose dump is what `Restored` makes."""
 
     started_at = 1000.0
+    had: Devices | None = None
 
     def __init__(self, restored):
         self._restored = restored
 
     async def dump(self, directory):
         await asyncio.to_thread(self._restored.checkpoint, directory)
+        return self.had
 
 
 @pytest.fixture
@@ -205,6 +210,18 @@ async def test_once_the_engine_is_well_what_was_made_for_it_stays(waking):
     assert await restored.found() == ("logged", False)
     assert isinstance(await hands.find(), type(stored))
     assert await restored.found() == ("logged", False)
+
+
+@pytest.mark.root
+async def test_what_has_left_gpus_of_another_kind_is_not_restored_in_vain(waking, monkeypatch):
+    hands, restored = await waking(health=200)
+    life = CheckpointLife(restored)
+    life.had = Devices((Gpu("GPU-1", "H100"),))
+    await hands.dump(life, Eviction(Weights.RETAIN, Process.CHECKPOINT), 0.0)
+    monkeypatch.setattr(hands, "_cuda", CudaSettings(here=lambda: Devices((Gpu("GPU-2", "A100"),))))
+    with pytest.raises(GpusDiffer, match="GPU-1 was one of H100"):
+        await hands.restore()
+    assert await restored.found() == (None, False)
 
 
 @pytest.mark.root

@@ -100,12 +100,22 @@ def test_processes_without_cuda_state_and_none_at_all(driver):
 
 def test_a_process_comes_back_on_another_gpu(driver):
     pid = driver.start()
-    driver.directory.joinpath("gpus").write_text(f"{OLD}\n{NEW}\n".replace("-", ""))
     program("--toggle", "--pid", pid)
+    driver.directory.joinpath("gpus").write_text(f"{OLD}\n{NEW}\n".replace("-", ""))
     elsewhere = act("restore", pid, "--device-map", f"GPU-{NEW}=GPU-{OLD}")
     assert (elsewhere.returncode, driver.state(pid)) == (1, "checkpointed")
     assert act("restore", pid, "-d", f"GPU-{OLD}=GPU-{NEW}").returncode == 0
     assert driver.directory.joinpath(f"{pid}.gpu").read_text() == NEW.replace("-", "")
+
+
+def test_a_map_that_does_not_name_every_gpu_that_was_there_is_refused(driver):
+    driver.directory.joinpath("gpus").write_text(f"{OLD}\n{NEW}\n".replace("-", ""))
+    pid = driver.start()
+    program("--toggle", "--pid", pid)
+    some = act("restore", pid, "--device-map", f"GPU-{OLD}=GPU-{NEW}")
+    assert (some.returncode, driver.state(pid)) == (1, "checkpointed")
+    assert "a device map has to name each GPU" in some.stderr
+    assert act("restore", pid, "-d", f"GPU-{OLD}=GPU-{NEW},GPU-{NEW}=GPU-{OLD}").returncode == 0
 
 
 def test_a_driver_before_580_takes_no_device_map(driver):
@@ -113,7 +123,8 @@ def test_a_driver_before_580_takes_no_device_map(driver):
     program("--toggle", "--pid", pid)
     driver.directory.joinpath("version").write_text("12080")
     done = act("restore", pid, "-d", f"GPU-{OLD}=GPU-{OLD}")
-    assert "operation not supported" in done.stderr
+    assert "the driver takes no device map" in done.stderr
+    assert "580 or newer" in done.stderr
     assert act("restore", pid).returncode == 0
 
 

@@ -7,13 +7,16 @@ import time
 import pytest
 
 from llmux.server._effect_errors import ProgramMissing, TookTooLong
+from llmux.server.cuda.devices import Devices, Gpu
 from llmux.server.cuda.errors import (
     CudaDriverMissing,
     CudaFailed,
     CudaLockTimedOut,
     CudaNotSupported,
     CudaStateLost,
+    DeviceMapUnsupported,
     GpuMemoryFull,
+    GpusDiffer,
     HostMemoryLacking,
     NoCudaState,
 )
@@ -48,7 +51,7 @@ async def all_count(driver, pids):
 async def test_two_processes_go_and_come_back(driver, two):
     one, other = two
     had = await suspend(settings({"GPU-1": 5}), two)
-    assert had == {"GPU-1": 5}
+    assert had.taken == {"GPU-1": 5}
     assert [driver.state(pid) for pid in two] == ["checkpointed"] * 2
     assert calls(driver) == [*(f"lock {pid}" for pid in two), *(f"checkpoint {pid}" for pid in two)]
     assert [await asyncio.to_thread(driver.stands_still, pid) for pid in two] == [True] * 2
@@ -129,13 +132,68 @@ async def test_a_gpu_without_room_is_waited_for_and_then_not_tried(driver, two, 
     driver.done()
     monkeypatch.setattr("llmux.server.cuda.suspend._FREED_WITHIN", 0.1)
     with pytest.raises(GpuMemoryFull, match=r"it had 2\.0 GiB on GPU-1, where 1\.0 GiB are free"):
-        await resume(settings(free={"GPU-1": GIB}), two, {"GPU-1": 2 * GIB})
+        await resume(settings(free={"GPU-1": GIB}), two, Devices(taken={"GPU-1": 2 * GIB}))
     assert driver.done() == []
     free = iter([{"GPU-1": GIB}, {"GPU-1": 3 * GIB}])
     freed = CudaSettings(on_gpus=lambda _pids: {}, free_on_gpus=lambda: next(free), host_memory=lambda: GIB)
     monkeypatch.setattr("llmux.server.cuda.suspend._FREED_WITHIN", 5.0)
-    await resume(freed, two, {"GPU-1": 2 * GIB})
+    await resume(freed, two, Devices(taken={"GPU-1": 2 * GIB}))
     assert await all_count(driver, two) == [True] * 2
+
+
+ONE, OTHER = (f"8f4022ba-e0cb-1298-286e-225c953a7fe{digit}" for digit in "01")
+HERE = (Gpu(f"GPU-{ONE}", "H100"), Gpu(f"GPU-{OTHER}", "H100"))
+
+
+@pytest.fixture
+async def two_of_two_gpus(driver):
+    """Give two processes on the first of two GPUs."""
+    driver.directory.joinpath("gpus").write_text(f"{ONE}\n{OTHER}\n".replace("-", ""))
+    return [await asyncio.to_thread(driver.start) for _ in range(2)]
+
+
+def gpus(driver, pids):
+    return {driver.directory.joinpath(f"{pid}.gpu").read_text() for pid in pids}
+
+
+async def test_they_come_back_on_the_gpu_that_is_theirs_now_where_its_memory_is_free(driver, two_of_two_gpus):
+    pids = two_of_two_gpus
+    taken = {f"GPU-{ONE}": 2 * GIB}
+    had = await suspend(settings(taken, host=4 * GIB, here=lambda: Devices(HERE, "0")), pids)
+    assert had == Devices(HERE, "0", taken)
+    full = settings(free={f"GPU-{ONE}": 0, f"GPU-{OTHER}": 3 * GIB}, here=lambda: Devices(HERE, "1"))
+    await resume(full, pids, had)
+    assert gpus(driver, pids) == {OTHER.replace("-", "")}
+    assert await all_count(driver, pids) == [True] * 2
+
+
+async def test_a_map_is_made_by_our_program_and_where_they_stay_there_is_none(driver, two_of_two_gpus):
+    pids = two_of_two_gpus
+    had = await suspend(settings(here=lambda: Devices(HERE, "0")), pids)
+    with pytest.raises(ProgramMissing):
+        await resume(settings(here=lambda: Devices(HERE, "0"), program=("/no/such",)), pids, had)
+    await resume(settings(here=lambda: Devices(HERE, "1"), program=("/no/such",)), pids, had)
+    assert await all_count(driver, pids) == [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("now", "without_maps", "kind"),
+    [
+        (Devices(HERE, "0,1"), "", GpusDiffer),
+        (Devices((Gpu(f"GPU-{ONE}", "A100"), HERE[1]), "0"), "", GpusDiffer),
+        (Devices(HERE, "1"), "570.86", DeviceMapUnsupported),
+    ],
+)
+async def test_what_cannot_come_back_is_not_tried(driver, two_of_two_gpus, now, without_maps, kind):
+    pids = two_of_two_gpus
+    had = await suspend(settings(here=lambda: Devices(HERE, "0")), pids)
+    driver.done()
+    with pytest.raises(kind) as refused:
+        await resume(settings(here=lambda: now, without_maps=lambda: without_maps), pids, had)
+    assert "Give the model" in refused.value.hint or "give the model" in refused.value.hint
+    assert driver.done() == []
+    await resume(settings(here=lambda: had), pids, had)
+    assert await all_count(driver, pids) == [True] * 2
 
 
 async def test_a_driver_that_is_gone_is_told_as_such(driver, two, monkeypatch):
