@@ -16,14 +16,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from stand_in_driver import ENGINE, StandIn
+from stand_in_driver import ENGINE, StandIn, nvml
+from stand_in_driver.nvml import GIB
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
 
 NAME = "lighthouse"
+ONE, OTHER = (f"8f4022bae0cb1298286e225c953a7fe{digit}" for digit in "01")
 SUSPEND = {"weights": "retain", "process": "cuda_suspend"}
 VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.0.0  a stand-in\n"
 HIDE = 'mount --bind "$1" /proc/driver && shift && exec "$@"'
@@ -59,12 +62,13 @@ class Llmux:
             "engines_linger": 300,
         }
         self.config = directory / "config.json"
-        self.config.write_text(json.dumps(document))
+        self.document = document
         self.proc = directory / "proc"
         self.proc.joinpath("nvidia").mkdir(parents=True)
         self.proc.joinpath("nvidia/version").write_text(VERSION)
 
     def start(self) -> None:
+        self.config.write_text(json.dumps(self.document))
         serve = (sys.executable, "-m", "llmux.server", "serve", "--config", str(self.config))
         with self.log.open("ab") as file:
             begin = file.tell()
@@ -104,12 +108,38 @@ class Llmux:
     def states(self) -> list[str]:
         return [path.read_text() for path in sorted(self.driver.directory.glob("*.state"))]
 
+    def place(self, gpu: int) -> None:
+        """Have the configuration give the model this GPU."""
+        self.document["models"][NAME]["resources"] = {"gpus": [gpu]}
+
+    def gpus(self) -> set[str]:
+        return {path.read_text() for path in self.driver.directory.glob("*.gpu")}
+
 
 @pytest.fixture
 def llmux(tmp_path, trained, monkeypatch) -> Iterator[Llmux]:
     directory = tmp_path / "driver"
     directory.mkdir()
     llmux = Llmux(tmp_path, trained, StandIn(directory, monkeypatch.setenv))
+    yield from running(llmux)
+
+
+@pytest.fixture
+def on_the_first_of_two(tmp_path, trained, monkeypatch) -> Iterator[Llmux]:
+    """Give a real llmux on a machine with two GPUs."""
+    directory = tmp_path / "driver"
+    directory.mkdir()
+    directory.joinpath("gpus").write_text(f"{ONE}\n{OTHER}\n")
+    told = (f"gpu {index} GPU-{UUID(each)} {80 * GIB} 0\n" for index, each in enumerate((ONE, OTHER)))
+    directory.joinpath("nvml").write_text("driver 580.65.06\ncuda 13000\n" + "".join(told))
+    llmux = Llmux(tmp_path, trained, StandIn(directory, monkeypatch.setenv))
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{os.environ['LD_LIBRARY_PATH']}:{nvml.directory()}")
+    monkeypatch.setenv(nvml.SAID, str(directory / "nvml"))
+    llmux.place(0)
+    yield from running(llmux)
+
+
+def running(llmux: Llmux) -> Iterator[Llmux]:
     llmux.start()
     try:
         yield llmux
@@ -154,6 +184,36 @@ def test_the_next_llmux_adopts_one_that_is_suspended(llmux):
     assert (llmux.status()["state"], llmux.status()["eviction"]) == ("asleep", SUSPEND)
     assert llmux.chat() == before
     assert llmux.status()["last_wake"]["kind"] == "warm"
+
+
+def test_the_next_llmux_brings_a_suspended_one_back_on_the_gpu_that_it_gives_it(on_the_first_of_two):
+    llmux = on_the_first_of_two
+    before = llmux.chat()
+    llmux.sleep()
+    assert llmux.gpus() == {ONE}
+    for gpu, its_own in ((1, OTHER), (0, ONE)):
+        llmux.end(signal.SIGKILL)
+        llmux.place(gpu)
+        llmux.start()
+        assert (llmux.status()["state"], llmux.status()["eviction"]) == ("asleep", SUSPEND)
+        assert llmux.chat() == before
+        assert llmux.status()["last_wake"]["kind"] == "warm"
+        assert llmux.gpus() == {its_own}
+        llmux.sleep()
+    assert llmux.chat() == before
+    llmux.end(signal.SIGKILL)
+    llmux.start()
+    assert llmux.status()["state"] == "running"
+
+
+def test_the_next_llmux_ends_one_that_serves_on_a_gpu_that_it_does_not_give_it(on_the_first_of_two):
+    llmux = on_the_first_of_two
+    llmux.chat()
+    llmux.end(signal.SIGKILL)
+    llmux.place(1)
+    llmux.start()
+    assert llmux.status()["state"] == "not_started"
+    assert "it is to have other GPUs: 1, and has 0" in llmux.log.read_text()
 
 
 def test_one_whose_cuda_state_is_lost_is_started_again(llmux):
