@@ -128,4 +128,8 @@ def _other_pairs(had: Devices, now: Devices) -> Iterator[tuple[Gpu, Gpu]]:
 
 
 def _uuid(gpu: Gpu) -> UUID:
-    return UUID(gpu.uuid.removeprefix(_PREFIX))
+    try:
+        return UUID(gpu.uuid.removeprefix(_PREFIX))
+    except ValueError:
+        reason = f"{gpu.uuid} is no UUID of a whole GPU"
+        raise GpusDiffer(reason, hint=_MEND_KIND) from None

@@ -73,6 +73,7 @@ def test_each_gpu_becomes_the_one_in_its_place_and_others_stay_where_they_can(ha
             "none of that kind is left for it",
             "docker run",
         ),
+        (Devices((Gpu("MIG-1", "H100"),)), Devices((ONE,)), "MIG-1 is no UUID of a whole GPU", "nvidia-smi"),
         (Devices(visible="0"), Devices(visible="1"), "NVML does not tell", "NVML"),
         (Devices(H100S, "0"), Devices(visible="1"), "NVML does not tell", "NVML"),
     ],
