@@ -107,6 +107,9 @@ class Hands(Protocol):
     async def adopt(self) -> tuple[Life, Eviction | None] | None:
         """Take over the engine that an earlier llmux has left running; say how it sleeps, if it does. To be done before `find`."""
 
+    def take(self, life: Life) -> None:
+        """Have an engine that other hands of this replica have started come back on the GPUs that these have for it."""
+
     async def find(self) -> Stored | Problem | None:
         """Look for a checkpoint that may be restored, or say why what lies there is none."""
 

@@ -19,6 +19,7 @@ from llmux.server._capacity import Found, Placement
 from llmux.server._driver import Driver
 from llmux.server._hands import Hands
 from llmux.server._happenings import ConfigurationReloaded
+from llmux.server._model import Asleep, Process
 from llmux.server._record import Anew, Gone, Model, Replica
 from llmux.server._setup import make_models, policy_of
 from llmux.server.config import Changes, Config, ModelConfig, replica_names
@@ -165,7 +166,7 @@ class Reloader:
         if self._driver.stopping:
             raise StartRefused("llmux is stopping", hint="The next start reads the configuration")
         resize = partial(_capacity.sizes, wanted, self._found, kept=kept)
-        anew = frozenset(self._anew(changes, placed))
+        anew = frozenset(self._anew(changes)) | frozenset(self._moved(placed))
         models = merged(self._driver.models, make_models(wanted, hands, resize({})), anew)
         policy = policy_of(wanted.policy) if wanted.policy != self.settings.policy else None
         capacity = _capacity.capacity(wanted, self._found)
@@ -191,7 +192,7 @@ class Reloader:
             for replica in replica_names(name, model.replicas)
         }
 
-    def _anew(self, changes: Changes, placed: Placement) -> Iterable[str]:
+    def _anew(self, changes: Changes) -> Iterable[str]:
         """Yield the replicas that were there and whose engines do not stay."""
         before = self.settings.models
         for name in changes.removed:
@@ -199,7 +200,13 @@ class Reloader:
         for change in changes.changed:
             names = replica_names(change.name, before[change.name].replicas)
             yield from (names[number] for number in (*change.restarts, *change.removed))
-        yield from (name for name, gpus in self._placed.items() if placed.get(name, gpus) != gpus)
+
+    def _moved(self, placed: Placement) -> Iterable[str]:
+        """Yield those that are to have other GPUs, unless they have left theirs: such a one comes back on the new ones."""
+        gone = {replica.name for replica in self._driver.replicas if _has_left_its_gpus(replica)}
+        for name, gpus in self._placed.items():
+            if placed.get(name, gpus) != gpus and name not in gone:
+                yield name
 
 
 def merged(there: Mapping[str, Model], wanted: Iterable[Model], anew: frozenset[str]) -> dict[str, Model]:
@@ -242,6 +249,12 @@ def _take_over(replica: Replica, wanted: Replica, anew: frozenset[str]) -> None:
         replica.becomes = Anew(wanted.hands, wanted.port)
     else:
         replica.hands = wanted.hands
+        if replica.life:
+            replica.hands.take(replica.life)
+
+
+def _has_left_its_gpus(replica: Replica) -> bool:
+    return isinstance(replica.state, Asleep) and replica.state.eviction.process is Process.CUDA_SUSPEND
 
 
 def _places(path: str) -> bool:

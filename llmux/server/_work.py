@@ -98,11 +98,14 @@ class EngineHands:
         engine = sandbox.adopt(record.engine.pid if record.engine else 0)
         life = self._life(sandbox, engine, record.started_at, record.log_began)
         life.suspended, life.had = record.doing == "suspended", record.devices
-        if (
-            sandbox.berth
-        ):  # from its next note on: what is suspended comes back on the GPUs that it is to have now
-            sandbox.berth.record = record.model_copy(update={"visible": self._start.visible})
+        self.take(life)
         return life
+
+    def take(self, life: Life) -> None:
+        if isinstance(life, EngineLife):
+            life.cuda = self._cuda
+            if (berth := life.sandbox.berth) and berth.record:  # written with its next note
+                berth.record = berth.record.model_copy(update={"visible": self._start.visible})
 
     async def find(self) -> Stored | Problem | None:
         await self._recover()

@@ -223,6 +223,9 @@ class RemoteHands:
     async def adopt(self) -> tuple[Life, Eviction | None] | None:
         return None
 
+    def take(self, _life: Life) -> None:
+        """Do nothing: it has no GPU here."""
+
     async def find(self) -> Stored | Problem | None:
         return None
 

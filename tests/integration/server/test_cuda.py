@@ -74,7 +74,7 @@ class Llmux:
             begin = file.tell()
             argv = ("unshare", "--mount", "sh", "-c", HIDE, "sh", str(self.proc), *serve)
             self.process = subprocess.Popen(argv, stderr=file)
-        while b"serving" not in self.log.read_bytes()[begin:]:
+        while f"serving {NAME} on".encode() not in self.log.read_bytes()[begin:]:
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.05)
 
@@ -201,6 +201,20 @@ def test_the_next_llmux_brings_a_suspended_one_back_on_the_gpu_that_it_gives_it(
         assert llmux.gpus() == {its_own}
         llmux.sleep()
     assert llmux.chat() == before
+    llmux.end(signal.SIGKILL)
+    llmux.start()
+    assert llmux.status()["state"] == "running"
+
+
+def test_a_reload_brings_a_suspended_one_back_on_the_gpu_that_it_gives_it(on_the_first_of_two):
+    llmux = on_the_first_of_two
+    before = llmux.chat()
+    llmux.sleep()
+    llmux.place(1)
+    llmux.config.write_text(json.dumps(llmux.document))
+    assert llmux.ask("/control/reload", {})["engines_anew"] == []
+    assert llmux.chat() == before
+    assert (llmux.status()["last_wake"]["kind"], llmux.gpus()) == ("warm", {OTHER})
     llmux.end(signal.SIGKILL)
     llmux.start()
     assert llmux.status()["state"] == "running"

@@ -147,6 +147,9 @@ class FakeHands:
     async def adopt(self) -> tuple[FakeLife, Eviction | None] | None:
         return None if self.left is None else (self._new_life(), *self.left)
 
+    def take(self, life: FakeLife) -> None:
+        life.hands = self
+
     async def find(self) -> Stored | Problem | None:
         return self.stored
 

@@ -285,6 +285,29 @@ async def test_what_is_under_way_is_let_finish_first(desk, step):
         assert len(it.hands["a"].lives) == 1
 
 
+SUSPENDED = Eviction(Weights.RETAIN, Process.CUDA_SUSPEND)
+
+
+async def test_one_that_has_left_its_gpus_comes_back_on_others_and_one_that_has_not_starts_there(desk):
+    def have_driver(_name, hands):
+        hands.has_driver = True
+
+    first, second = ({"resources": {"gpus": [index], "gpu_memory": "10GiB"}} for index in (0, 1))
+    async with desk(a=first, b=first) as it:
+        it.prepare = have_driver
+        await it.reload(a=first, b=first)
+        await it.serve("a", "b")
+        life = it.replica("a").life
+        await it.driver.sleep("a", SUSPENDED)
+        done = await it.reload(a=second, b=second)
+        assert done.anew == ("b",)
+        await settled(it)
+        assert (it.replica("a").life, it.replica("a").state.eviction) == (life, SUSPENDED)
+        assert life.hands is it.replica("a").hands is it.hands["a"]
+        await it.serve("a")
+        assert it.replica("a").life is life
+
+
 async def test_a_start_that_fails_while_it_is_replaced_refuses_nobody(desk):
     async with desk(a={}) as it:
         it.hands["a"].broken.add("cold_start")
