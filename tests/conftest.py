@@ -4,11 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # As the engine itself does, before anything imports numpy: on a busy machine OpenBLAS's threads wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from demands.table import proofs, table
+
+# Machines are shared and noisy: no example fails for the time that it takes.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -23,6 +23,7 @@ from llmux.server._effect_errors import EffectError, EngineRefused, EngineUnreac
 from llmux.server._facts import Name, names_of, remove, sandbox_facts, task_in
 from llmux.server._log_tail import last_lines
 from llmux.server._model import Weights
+from llmux.server._nvml import in_daemon
 from llmux.server._phases import phase, took
 from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
@@ -32,7 +33,6 @@ from llmux.server.cuda.errors import CudaDriverMissing, NoCudaState
 from llmux.server.cuda.suspend import CudaSettings, resume, suspend, users
 from llmux.server.engines import Engine
 from llmux.server.errors import EngineEnded, EngineHung, EngineNotHealthy, Problem
-from llmux.server.gpus import in_daemon
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ _DISCONNECT = 2.0
 """Seconds for the engine to close its ends of connections that are over."""
 
 
-KEPT = 1.0
+_KEPT = 1.0
 """Seconds that a connection is kept for the next request: less than any server that keeps them is known to wait (uvicorn 5 s),
 so that none is closed by the engine in the moment that a request is sent over it."""
 
@@ -56,7 +56,7 @@ so that none is closed by the engine in the moment that a request is sent over i
 def open_proxy_session(*, keeps: bool) -> aiohttp.ClientSession:
     """Return a session that adds nothing to what a client sends, and keeps connections where the engine does."""
     connector = (
-        aiohttp.TCPConnector(keepalive_timeout=KEPT, limit=0)
+        aiohttp.TCPConnector(keepalive_timeout=_KEPT, limit=0)
         if keeps
         else aiohttp.TCPConnector(force_close=True, limit=0)
     )
@@ -103,7 +103,7 @@ class EngineLife:
     def _connect(self) -> None:
         keeps = self.engine.keeps_connections
         self.session = open_proxy_session(keeps=keeps)
-        self.wire = Wire(self.url, self.session, KEPT if keeps else 0.0)
+        self.wire = Wire(self.url, self.session, _KEPT if keeps else 0.0)
 
     def ask(self, method: str, target: str, headers: CIMultiDict[str], body: bytes) -> Asking:
         return self.wire.ask(method, target, headers, body)

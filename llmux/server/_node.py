@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pynvml
 
 from llmux.server._capacity import Found, Quantity
+from llmux.server._nvml import GONE, opened
 
 _NO_LIMIT = 1 << 60
 """A control group of version 1 without a limit has the most pages that fit a signed long (kernel: PAGE_COUNTER_MAX)."""
@@ -90,22 +91,16 @@ def _sizes(directory: Path) -> Iterator[int]:
 
 # ---- GPUs ----
 
-GONE = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
-"""What NVML says of a GPU that is there, and cannot be used by anybody."""
-
 
 def _gpus(environ: Mapping[str, str]) -> tuple[Mapping[int, int], str, Mapping[int, str]]:
     """Return each GPU's memory by its index, why there is none or which do not answer, and those that are lost."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return {}, str(error), {}
-    try:
-        found, silent = _answering(range(int(pynvml.nvmlDeviceGetCount())))
-    except pynvml.NVMLError as error:
-        return {}, str(error), {}
-    finally:
-        pynvml.nvmlShutdown()
+    with opened() as missing:
+        if missing:
+            return {}, missing, {}
+        try:
+            found, silent = _answering(range(int(pynvml.nvmlDeviceGetCount())))
+        except pynvml.NVMLError as error:
+            return {}, str(error), {}
     lost = {index: ("", 0) for index, error in silent.items() if error.value in GONE}
     seen = _visible({**found, **lost}, environ.get("CUDA_VISIBLE_DEVICES"))
     none = "" if seen else "NVML finds none" if not found else "CUDA_VISIBLE_DEVICES names none of them"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pynvml
 
 from llmux.server._node import limits
+from llmux.server._nvml import opened
 
 _RECLAIMED = re.compile(r"^(?:total_)?inactive_file (\d+)$", re.MULTILINE)
 """Pages of files that the kernel drops before it refuses memory (Documentation/admin-guide/cgroup-v2.rst, memory.stat)."""
@@ -38,24 +39,10 @@ def free_on_gpus() -> Mapping[str, int]:
 
 
 def _gpus() -> Iterator[tuple[str, object]]:
-    with _nvml() as there:
-        for index in range(int(pynvml.nvmlDeviceGetCount()) if there else 0):
+    with opened() as missing:
+        for index in range(0 if missing else int(pynvml.nvmlDeviceGetCount())):
             gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
             yield str(pynvml.nvmlDeviceGetUUID(gpu)), gpu
-
-
-@contextmanager
-def _nvml() -> Iterator[bool]:
-    """Say whether there is NVML, and let go of it afterwards."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def host_memory(root: Path = Path("/")) -> int:

@@ -16,12 +16,15 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from llmux.server import _memory
 from llmux.server._effect_errors import EffectError, TookTooLong
+from llmux.server._nvml import in_daemon
 from llmux.server.cuda import _here, _plan, _room
 from llmux.server.cuda._calls import OURS, Call, calling
 from llmux.server.cuda._command import Operation, Pair
@@ -39,8 +42,12 @@ from llmux.server.cuda.errors import (
 
 log = logging.getLogger(__name__)
 
+_Told = TypeVar("_Told")
+
 PROGRAM = "cuda-checkpoint"
 _ASK_TIMEOUT = 60.0
+_NVML = 30.0
+"""Seconds: a driver without persistence mode sets each GPU up anew for whoever asks."""
 _LIBRARY = "libcuda.so"
 _FREED_WITHIN = 10.0
 """Seconds for a GPU's memory to be free again that another engine has just left."""
@@ -96,18 +103,18 @@ async def suspend(settings: CudaSettings, pids: Iterable[int]) -> Devices:
     """
     async with calling(settings.program) as call:
         states = await _states(call, pids)
-        taken = await asyncio.to_thread(settings.on_gpus, states.keys())
+        taken = await _nvml(partial(settings.on_gpus, states.keys()))
         await _check_host_memory(settings, sum(taken.values()))
-        had = replace(await asyncio.to_thread(settings.here), taken=taken)
+        had = replace(await _nvml(settings.here), taken=taken)
         try:
             await _carry_out(settings, call, _plan.suspend(states))
         except EffectError as error:
             log.warning("CUDA: %s; what has been suspended is resumed", error)
             await _resume(settings, call, states, _Return())
             raise
-    still = await asyncio.to_thread(settings.on_gpus, states.keys())
-    if still:
-        log.warning("CUDA: NVML still sees memory of processes that are suspended: %s", still)
+    with suppress(TookTooLong):
+        if still := await _nvml(partial(settings.on_gpus, states.keys())):
+            log.warning("CUDA: NVML still sees memory of processes that are suspended: %s", still)
     return had
 
 
@@ -142,10 +149,21 @@ async def mapped(settings: CudaSettings, had: Devices | None) -> tuple[Pair, ...
     """
     if had is None:
         return ()
-    pairs = device_map(had, await asyncio.to_thread(settings.here))
-    if pairs and (driver := await asyncio.to_thread(settings.without_maps)):
+    pairs = device_map(had, await _nvml(settings.here))
+    if pairs and (driver := await _nvml(settings.without_maps)):
         raise DeviceMapUnsupported(driver, words_of(pairs), hint=TOO_OLD_FOR_MAPS)
     return pairs
+
+
+async def _nvml(ask: Callable[[], _Told]) -> _Told:
+    """Ask NVML. Raises TookTooLong."""
+    try:
+        async with asyncio.timeout(_NVML):
+            return await in_daemon(ask)
+    except TimeoutError as error:
+        raise TookTooLong(
+            "NVML", _NVML, hint="The driver hangs: see its messages (dmesg), and start the node again"
+        ) from error
 
 
 async def _resume(settings: CudaSettings, call: Call, pids: Iterable[int], back: _Return) -> None:
@@ -221,7 +239,7 @@ async def _check_host_memory(settings: CudaSettings, needed: int) -> None:
 async def _wait_for_gpu_memory(settings: CudaSettings, pid: int, needed: Mapping[str, int]) -> None:
     """Return once there is room: a restore that finds none breaks the process for good (cuda-checkpoint's issue 44)."""
     until = time.monotonic() + _FREED_WITHIN
-    while lacking := _lacking(needed, await asyncio.to_thread(settings.free_on_gpus)):
+    while lacking := _lacking(needed, await _nvml(settings.free_on_gpus)):
         if time.monotonic() > until:
             raise no_room(pid, *lacking)
         await asyncio.sleep(0.25)

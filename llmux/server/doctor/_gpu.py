@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pynvml
 
+from llmux.server._nvml import opened
 from llmux.server.doctor._facts import Gpu, Gpus, GpuUser
-from llmux.server.gpus import User, opened, users_of
+from llmux.server.gpus import User, users_of
 
 _CALL = "cuCheckpointProcessCheckpoint"
 _OURS = "llmux-cuda-checkpoint"

@@ -18,11 +18,11 @@ from aiohttp import web
 from llmux.server import _memory
 from llmux.server._driver import Driver
 from llmux.server._grounding import Grounding
+from llmux.server._nvml import in_daemon
 from llmux.server._web import DRIVER
 from llmux.server.errors import Problem
-from llmux.server.gpus import _nvml, _xid, errors
-from llmux.server.gpus._daemon import in_daemon
-from llmux.server.gpus._nvml import Xid
+from llmux.server.gpus import _devices, _xid, errors
+from llmux.server.gpus._devices import Xid
 from llmux.server.gpus._seen import Sight, others, shares
 from llmux.server.gpus._watch import Back, Gone, Happened, Watch
 from llmux.server.gpus._xid import Hurt
@@ -159,7 +159,7 @@ class Gpus:
 
 def look(indexes: Collection[int], engines: Mapping[str, int], proc: Path = Path("/proc")) -> Sight:
     """Look at these GPUs, and whose memory that is; `engines` are the first processes of the sandboxes. Blocks."""
-    gpus = _nvml.look(indexes)
+    gpus = _devices.look(indexes)
     trees = {name: frozenset(_memory.tree(pid, proc)) for name, pid in engines.items()}
     ours = frozenset[int]().union(*trees.values())
     users = {user.pid for gpu in gpus for user in gpu.users or ()}

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from llmux.server.gpus import _nvml
-from llmux.server.gpus._nvml import Events, Xid
+from llmux.server._nvml import opened
+from llmux.server.gpus import _devices
+from llmux.server.gpus._devices import Events, Xid
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Watch:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        with _nvml.opened() as missing:
+        with opened() as missing:
             if missing:
                 log.warning("GPUs are not watched: %s", missing)
                 return
@@ -104,7 +105,7 @@ class Watch:
 
     def _look(self, events: Events) -> None:
         for index in self._indexes:
-            why = _nvml.gone(index)
+            why = _devices.gone(index)
             if why and index not in self._gone:
                 self._gone.add(index)
                 self._heard(events)  # the error that has ended it is told a little later, and says more

@@ -19,7 +19,7 @@ from llmux.server._cli_status import status_command
 from llmux.server._cli_switch import sleep_command, wake_command
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server.gpus import GPUS
-from llmux.server.gpus._nvml import Xid
+from llmux.server.gpus._devices import Xid
 
 COMMANDS = {"status": status_command, "sleep": sleep_command, "wake": wake_command}
 LLMUX = [sys.executable, "-m", "llmux.server"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 
 from llmux.server import _life, _ports, config, engines
 from llmux.server._criu import CriuSettings, DumpStats
@@ -189,8 +190,11 @@ def connected(port):
 
 
 async def ask(life):
+    """Ask it as llmux does for itself, and as it does for a client."""
     async with life.session.get(life.url / "health") as response:
         await response.read()
+    async with life.ask("GET", "/health", CIMultiDict(), b"") as answer:
+        await answer.content.read()
 
 
 async def test_a_connection_is_kept_for_the_next_request_and_closed_before_a_sleep(living):
@@ -198,7 +202,7 @@ async def test_a_connection_is_kept_for_the_next_request_and_closed_before_a_sle
     for _ in range(2):
         await ask(life)
     (kept,) = life.session.connector._conns.values()
-    assert len(kept) == 1
+    assert len(kept) == len(life.wire._idle) == 1
     await life.quieten(Weights.OFFLOAD)
     await ask(life)
     await life._disconnect()  # what a dump begins with
@@ -225,6 +229,7 @@ async def test_none_is_kept_where_the_engine_may_have_a_thread_for_each(living, 
     life = await living(Api(), **settings)
     await ask(life)
     assert not life.session.connector._conns
+    assert not life.wire._idle
 
 
 async def test_none_is_kept_of_the_calls_that_llmux_makes(living):

@@ -9,7 +9,7 @@ import pytest
 
 from llmux.server import _app, gpus
 from llmux.server.gpus import GPUS
-from llmux.server.gpus._nvml import Xid
+from llmux.server.gpus._devices import Xid
 from stand_in_driver.nvml import GIB
 
 

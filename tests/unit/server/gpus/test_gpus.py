@@ -15,8 +15,8 @@ from llmux.server._model import Asleep, Eviction, Failed, Process, Running, Weig
 from llmux.server._rules import Sizes
 from llmux.server.errors import ModelUnavailable
 from llmux.server.gpus import _gpus, _watch
+from llmux.server.gpus._devices import Xid
 from llmux.server.gpus._gpus import GPUS, Gpus, attach, look
-from llmux.server.gpus._nvml import Xid
 from llmux.server.gpus._watch import Back, Gone
 from stand_in_driver.nvml import GIB
 

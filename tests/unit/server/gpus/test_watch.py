@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from llmux.server.gpus import _watch
-from llmux.server.gpus._nvml import Xid
+from llmux.server.gpus._devices import Xid
 from llmux.server.gpus._watch import Back, Gone, Watch
 
 

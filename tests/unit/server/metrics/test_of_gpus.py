@@ -8,7 +8,7 @@ import aiohttp
 
 from llmux.server import _app, gpus
 from llmux.server.gpus import GPUS
-from llmux.server.gpus._nvml import Xid
+from llmux.server.gpus._devices import Xid
 from llmux.server.metrics._catalogue import FAMILIES
 from stand_in_driver.nvml import GIB
 

@@ -7,8 +7,9 @@ import os
 import pynvml
 import pytest
 
-from llmux.server.gpus import _nvml
-from llmux.server.gpus._nvml import Events, Xid
+from llmux.server._nvml import opened
+from llmux.server.gpus import _devices
+from llmux.server.gpus._devices import Events, Xid
 from llmux.server.gpus._seen import User
 from stand_in_driver.nvml import GIB
 
@@ -17,7 +18,7 @@ def test_gpus_are_seen_with_their_memory_and_processes(machine):
     machine.say("process 1 4711 5")
     machine.say("process 1 4712 -")
     machine.say("no-processes 0")
-    first, second = _nvml.look({0, 1})
+    first, second = _devices.look({0, 1})
     assert (first.index, first.name, first.memory, first.used) == (0, "A stand-in", 80 * GIB, GIB)
     assert first.users is None
     assert second.users == (User(4711, 5), User(4712, None))
@@ -26,22 +27,22 @@ def test_gpus_are_seen_with_their_memory_and_processes(machine):
 
 def test_one_that_is_lost_is_not_seen_and_says_why(machine):
     machine.say("lost 0")
-    assert [each.index for each in _nvml.look({0, 1})] == [1]
-    with _nvml.opened():
-        assert (_nvml.gone(0), _nvml.gone(1)) == ("GPU is lost", "")
+    assert [each.index for each in _devices.look({0, 1})] == [1]
+    with opened():
+        assert (_devices.gone(0), _devices.gone(1)) == ("GPU is lost", "")
 
 
 def test_without_a_driver_there_is_nothing_and_a_reason(machine, monkeypatch):
     monkeypatch.setenv("LLMUX_STAND_IN_NVML", os.devnull + "-not")
-    assert _nvml.look({0}) == ()
-    with _nvml.opened() as missing:
+    assert _devices.look({0}) == ()
+    with opened() as missing:
         assert missing == "Driver Not Loaded"
 
 
 def test_without_the_library_too(monkeypatch):
     monkeypatch.setattr(pynvml, "nvmlLib", None)
     monkeypatch.setattr(pynvml, "CDLL", missing_library)
-    with _nvml.opened() as missing:
+    with opened() as missing:
         assert missing == "NVML Shared Library Not Found"
 
 
@@ -50,7 +51,7 @@ def missing_library(name):
 
 
 def test_errors_are_heard_in_their_order_and_of_their_gpu(machine):
-    with _nvml.opened():
+    with opened():
         events = Events({0, 1})
         assert events
         assert events.wait(0.02) is None
@@ -62,14 +63,14 @@ def test_errors_are_heard_in_their_order_and_of_their_gpu(machine):
 
 def test_a_driver_without_events_is_not_waited_for(machine):
     machine.say("no-events")
-    with _nvml.opened():
+    with opened():
         events = Events({0, 1})
         assert not events
         events.close()
 
 
 def test_to_wait_for_nothing_fails_as_an_error_of_ours(machine, monkeypatch):
-    with _nvml.opened():
+    with opened():
         events = Events({0})
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
     monkeypatch.setattr(pynvml, "nvmlLib", object())

@@ -6,13 +6,13 @@ All block, and may hang where the driver does: they are for threads that nobody 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pynvml
 
-from llmux.server._node import GONE
+from llmux.server._nvml import GONE, opened
 from llmux.server.gpus._seen import Gpu, User
 
 _TIMEOUT = pynvml.NVML_ERROR_TIMEOUT
@@ -25,21 +25,6 @@ class Xid:
 
     gpu: int
     number: int
-
-
-@contextmanager
-def opened() -> Iterator[str]:
-    """Hold NVML; give why there is none, or nothing. While somebody holds it, others have it at once."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        yield str(error)
-        return
-    try:
-        yield ""
-    finally:
-        with suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
 
 
 def look(indexes: Collection[int]) -> tuple[Gpu, ...]:
