@@ -25,6 +25,10 @@ on nothing but weights and prompt.
 until `/wake_up` and `/collective_rpc` `reload_weights`. Both levels forget the prefix cache. Idle, all threads block.
 Each process ends when the other does, however that ended.
 
+With `--device cuda` the weights are on a GPU, and a count of steps with a digest of what came of them; `--device-bytes N` adds ballast. All of it is
+compared with what was written: a byte that a suspension or a checkpoint has lost makes /health and each request 503, with what is wrong. The levels
+of sleep act on that memory. GET /device compares every byte. Arithmetic stays with numpy: it takes the driver's library and nothing else.
+
 LoRA adapters (`train-adapter` makes one in PEFT's layout) are served as vLLM does: `--enable-lora`, `--lora-modules`, and with
 VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 /v1/load_lora_adapter and /v1/unload_lora_adapter. With `--allow-faults`, POST /fault
 lets the engine crash, hang, answer garbage, stall, slow down, grow, or exit at a sleep or wake, for tests of what is around it.

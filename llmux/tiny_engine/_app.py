@@ -24,6 +24,7 @@ from llmux.tiny_engine._responses_app import ResponsesApi
 from llmux.tiny_engine._signature import NONCE_HEADER, Nonces
 from llmux.tiny_engine._tokenizer import Tokenizer
 from llmux.tiny_engine._tokens_app import TokensApi
+from llmux.tiny_engine.errors import TinyEngineError
 
 _TAGS: Final = ("weights", "kv_cache")
 _MODES: Final = ("abort", "wait", "keep")
@@ -46,6 +47,7 @@ class Instance:
     instance_id: str
     start_time: float
     worker_pid: int | None
+    on_gpu: bool = False
 
 
 async def make_app(
@@ -59,6 +61,7 @@ async def make_app(
             web.get("/health", api.health),
             web.get("/version", api.version),
             web.get("/instance", api.show_instance),
+            web.get("/device", api.device),
             web.get("/metrics", api.metrics),
             web.get("/v1/models", api.models),
             web.post("/v1/completions", api.completions),
@@ -104,7 +107,20 @@ class _Api:
         self.faults = self.generating.faults
 
     async def health(self, _: web.Request) -> web.Response:
-        return web.Response(status=503 if self._engine.dead else 200)
+        if self._engine.dead:
+            return web.Response(status=503)
+        if self._instance.on_gpu:
+            try:
+                await self._engine.call("check")
+            except TinyEngineError as error:
+                return web.Response(status=503, text=str(error))
+        return web.Response()
+
+    async def device(self, _: web.Request) -> web.Response:
+        try:
+            return web.json_response(await self._engine.look())
+        except TinyEngineError as error:
+            return web.json_response({"error": str(error)}, status=503)
 
     async def version(self, _: web.Request) -> web.Response:
         try:

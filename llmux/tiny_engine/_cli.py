@@ -17,6 +17,7 @@ from llmux.tiny_engine._lora import LoraLimits
 from llmux.tiny_engine._serve import ServeSettings, serve
 from llmux.tiny_engine._train import CORPUS, EPOCHS, train
 from llmux.tiny_engine._train_adapter import RANK, train_adapter
+from llmux.tiny_engine._worker import DeviceSettings
 from llmux.tiny_engine.errors import TinyEngineError
 
 
@@ -58,6 +59,13 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache-dir", type=Path, default=default_cache(), help="for the compiled step")
     parser.add_argument(
         "--token-delay", type=_seconds, default=0.0, metavar="SECONDS", help="least time for each token"
+    )
+    device = parser.add_argument_group("where the weights are")
+    device.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: on a GPU, by its driver alone"
+    )
+    device.add_argument(
+        "--device-bytes", type=_bytes, default=0, metavar="N", help="ballast on the GPU beside the weights"
     )
     _add_lora(parser.add_argument_group("LoRA adapters"))
     faults = parser.add_argument_group("faults on demand, for tests")
@@ -115,6 +123,8 @@ def _serve_settings(parser: argparse.ArgumentParser, options: argparse.Namespace
     cached = options.max_cpu_loras or options.max_loras
     if cached < options.max_loras:
         parser.error(f"--max-cpu-loras is {cached}, must be at least --max-loras, {options.max_loras}")
+    if options.device_bytes and options.device == "cpu":
+        parser.error("--device-bytes needs --device cuda")
     return ServeSettings(
         model=find_model(options.model, hub_directory()),
         name=options.served_model_name or options.model,
@@ -124,6 +134,7 @@ def _serve_settings(parser: argparse.ArgumentParser, options: argparse.Namespace
         cache=options.cache_dir,
         token_delay=options.token_delay,
         lora=LoraLimits(options.max_loras if options.enable_lora else 0, cached, options.max_lora_rank),
+        device=DeviceSettings(options.device == "cuda", options.device_bytes),
         offers=Offers(
             tuple(options.lora_modules),
             lora_calls=run_time_updates(os.environ),
@@ -156,6 +167,12 @@ def _train_adapter(options: argparse.Namespace) -> None:
 
 def _positive(text: str) -> int:
     if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def _bytes(text: str) -> int:
+    if (number := int(text)) < 0:
         raise ValueError(text)
     return number
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from multiprocessing.context import SpawnProcess
@@ -63,6 +63,7 @@ class EngineParts:
     endpoints: Endpoints
     ring: RingWriter
     tokenizer: Tokenizer
+    on_gpu: bool = False
 
 
 class EngineClient:
@@ -180,6 +181,10 @@ class EngineClient:
         """Return a text as a direction. Raises NotReadyError, WorkerDiedError."""
         self._require_awake()
         return (await self._answered(Call("embed", tokens=tuple(tokens)))).vector
+
+    async def look(self) -> Mapping[str, str | int]:
+        """Look at all that is on the device; return what it is. Raises TinyEngineError where something is not as it was."""
+        return (await self._answered(Call("look"))).device
 
     async def is_sleeping(self) -> bool:
         return bool((await self._ask(Call("status"))).asleep)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 
@@ -110,6 +110,8 @@ class Reply:
     missing: bool = False
     vector: tuple[float, ...] = ()
     """What the call `embed` has made of its tokens."""
+    device: Mapping[str, str | int] = field(default_factory=dict)
+    """What the call `look` has found."""
 
 
 def encode(message: Add | End | Output | Call | Reply) -> bytes:

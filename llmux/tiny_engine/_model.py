@@ -10,6 +10,7 @@ import numpy as np
 
 from llmux.tiny_engine._compile import MEMORY_DECAY, compiled_step
 from llmux.tiny_engine._config import Shape, load_shape
+from llmux.tiny_engine._device import Device
 from llmux.tiny_engine._lora import Adapters, Delta, LoraLimits
 from llmux.tiny_engine._messages import Sampling
 from llmux.tiny_engine._tokenizer import END
@@ -74,11 +75,12 @@ class PrefixCache:
 
 
 class Model:
-    """The network with its weights, its prefix cache and its adapters."""
+    """The network with its weights, its prefix cache and its adapters. What reads weights raises DeviceError too."""
 
-    def __init__(self, directory: Path, cache: Path, limits: LoraLimits) -> None:
+    def __init__(self, directory: Path, cache: Path, limits: LoraLimits, device: Device) -> None:
         self.shape: Shape = load_shape(directory / CONFIG)
-        self.weights = Weights(directory / WEIGHTS, self.shape)
+        self.device = device
+        self.weights = Weights(directory / WEIGHTS, self.shape, device)
         self.compiled = compiled_step(self.shape, cache)
         self.prefixes = PrefixCache()
         self.adapters = Adapters(self.shape, limits)
@@ -105,7 +107,14 @@ class Model:
         return (memory / (np.linalg.norm(memory) or 1.0)).astype(np.float32)
 
     def logits(self, state: State, delta: Delta | None) -> Array:
-        return self.compiled.step(self.weights.tensors(), state.recent, state.memory, delta)
+        logits = self.compiled.step(self.weights.tensors(), state.recent, state.memory, delta)
+        self.device.count(logits.tobytes())
+        return logits
+
+    def check(self, *, thorough: bool) -> None:
+        """Look at what is on the device: the count, the weights, of the ballast a piece or all. Raises DeviceError."""
+        self.device.check()
+        self.weights.check(thorough=thorough)
 
 
 def _advance(state: State, token: int, table: Array) -> State:

@@ -10,6 +10,7 @@ from llmux.tiny_engine._lora import Delta
 from llmux.tiny_engine._messages import Add, Finish, Output
 from llmux.tiny_engine._model import Model, State, choose, logprobs_of
 from llmux.tiny_engine._tokenizer import END
+from llmux.tiny_engine.errors import TinyEngineError
 
 _NOW: Final = 0.0
 
@@ -62,6 +63,15 @@ class Scheduler:
         self._running.clear()
         return outputs
 
+    def fail_all(self, error: TinyEngineError) -> list[Output]:
+        """End all sequences, for something that is wrong with the engine."""
+        outputs = [
+            Output(request, finish=Finish.ERROR, message=error.message, hint=error.hint)
+            for request in self._running
+        ]
+        self._running.clear()
+        return outputs
+
     def wait(self, now: float) -> float | None:
         """Seconds until the next token is due; None while there is nothing to do."""
         if self.paused or not self._running:
@@ -69,7 +79,7 @@ class Scheduler:
         return max(_NOW, min(sequence.since for sequence in self._in_turn()) + self.token_delay - now)
 
     def step(self, now: float) -> list[Output]:
-        """Make the tokens that are due. Raises NotReadyError."""
+        """Make the tokens that are due. Raises NotReadyError, DeviceError."""
         if self.paused:
             return []
         due = [sequence for sequence in self._in_turn() if sequence.since + self.token_delay <= now]

@@ -26,7 +26,7 @@ from llmux.tiny_engine._model import CONFIG, TOKENIZER
 from llmux.tiny_engine._protocol import Limits
 from llmux.tiny_engine._ring import SLOT_TOKENS, RingWriter
 from llmux.tiny_engine._tokenizer import load_tokenizer
-from llmux.tiny_engine._worker import WorkerSettings, run_worker
+from llmux.tiny_engine._worker import DeviceSettings, WorkerSettings, run_worker
 from llmux.tiny_engine.errors import PortTakenError, WorkerDiedError
 
 _LOG = logging.getLogger("llmux.tiny_engine.api")
@@ -47,6 +47,7 @@ class ServeSettings:
     cache: Path
     token_delay: float
     lora: LoraLimits
+    device: DeviceSettings
     offers: Offers
 
 
@@ -64,6 +65,7 @@ def serve(settings: ServeSettings) -> None:
                 settings.log,
                 settings.token_delay,
                 settings.lora,
+                settings.device,
                 endpoints,
                 ring.name,
                 ring.free,
@@ -71,7 +73,7 @@ def serve(settings: ServeSettings) -> None:
         )
         limits = Limits(settings.name, min(shape.max_model_len, SLOT_TOKENS))
         try:
-            parts = EngineParts(process, endpoints, ring, tokenizer)
+            parts = EngineParts(process, endpoints, ring, tokenizer, settings.device.cuda)
             asyncio.run(_run(listener, parts, limits, settings.offers))
         finally:
             process.kill()
@@ -140,7 +142,7 @@ async def _start_api(
     listener: socket.socket, engine: EngineClient, parts: EngineParts, limits: Limits, offers: Offers
 ) -> web.AppRunner | None:
     """Listen as soon as the worker has loaded the model; None if it died instead."""
-    instance = Instance(uuid4().hex, time.time(), parts.process.pid)
+    instance = Instance(uuid4().hex, time.time(), parts.process.pid, parts.on_gpu)
     try:
         await engine.call("status")
         app = await make_app(engine, parts.tokenizer, limits, instance, offers)

@@ -1,4 +1,4 @@
-"""Weights: a file in the safetensors format, and the worker's memory that holds them.
+"""Weights: a file in the safetensors format, and the memory that holds them, the worker's or a GPU's.
 
 The format (8 bytes of header length, a JSON header, then raw little-endian tensors) is described at
 https://github.com/huggingface/safetensors#format; only F32 is used here.
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmux.tiny_engine._config import Shape
+from llmux.tiny_engine._device import Device, Host, Memory
 from llmux.tiny_engine.errors import ModelDamagedError, NotReadyError
 
 Array = NDArray[np.float32]
@@ -69,14 +70,14 @@ def read_tensors(path: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str,
 class _Resident:
     """The weights are where the network reads them."""
 
-    memory: mmap.mmap
+    memory: Memory
 
 
 @dataclass(frozen=True)
 class _Offloaded:
     """Level 1: a copy is kept aside, the network's memory is given back."""
 
-    copy: bytes
+    copy: mmap.mmap
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,18 @@ class _Dropped:
 class _Empty:
     """Awake after level 2: memory is there, its content is not."""
 
-    memory: mmap.mmap
+    memory: Memory
 
 
 class Weights:
-    """The weights' memory: one anonymous mapping of their exact size, so that giving it back is one munmap.
+    """The weights' memory, of their exact size.
 
-    Closing a mapping raises BufferError while any array still looks into it: a drop that returns has dropped.
+    Closing it raises BufferError while any array still looks into it: a drop that returns has dropped.
     """
 
-    def __init__(self, path: Path, shape: Shape) -> None:
+    def __init__(self, path: Path, shape: Shape, device: Device | None = None) -> None:
         self._path = path
+        self._device = device or Host()
         self._shape = shape
         self._size = _bytes(shape.tensors())
         self._state: _Resident | _Offloaded | _Dropped | _Empty = _Resident(self._read())
@@ -116,17 +118,17 @@ class Weights:
         return 0 if self.asleep else self._size
 
     def tensors(self) -> Tensors:
-        """View the tensors; let go of the views before a sleep. Raises NotReadyError."""
+        """View the tensors; let go of the views before a sleep. Raises NotReadyError, DeviceError."""
         match self._state:
             case _Resident(memory):
-                return Tensors(*_arrays(memory, self._shape.tensors()))
+                return Tensors(*_arrays(memory.view(), self._shape.tensors()))
             case _:
                 raise _NOT_LOADED
 
     def offload(self) -> None:
         match self._state:
             case _Resident(memory):
-                self._state = _Offloaded(memory[:])
+                self._state = _Offloaded(memory.aside())
                 memory.close()
             case _Empty():
                 self.drop()
@@ -141,34 +143,48 @@ class Weights:
     def wake(self) -> None:
         match self._state:
             case _Offloaded(copy):
-                memory = mmap.mmap(-1, self._size)
-                memory[:] = copy
+                memory = self._device.allocate(self._size)
+                memory.put_back(copy)
                 self._state = _Resident(memory)
+                copy.close()
             case _Dropped():
-                self._state = _Empty(mmap.mmap(-1, self._size))
+                self._state = _Empty(self._device.allocate(self._size))
             case _Resident() | _Empty():
                 pass
 
     def reload(self) -> None:
-        """Read the file again. Raises NotReadyError while asleep, ModelDamagedError."""
+        """Read the file again; where that fails no weights are loaded. Raises NotReadyError while asleep, ModelDamagedError, DeviceError."""
         match self._state:
-            case _Resident(old) | _Empty(old):
-                self._state = _Resident(self._read())
-                old.close()
+            case _Resident(memory) | _Empty(memory):
+                self._state = _Empty(memory)
+                self._fill(memory)
+                self._state = _Resident(memory)
             case _Offloaded() | _Dropped():
                 raise NotReadyError("the weights are asleep", "POST /wake_up?tags=weights first")
 
-    def _read(self) -> mmap.mmap:
-        memory = mmap.mmap(-1, self._size)
+    def check(self, *, thorough: bool) -> None:
+        """Look at what is on the device, as far as there are weights. Raises DeviceError."""
+        if isinstance(self._state, _Resident):
+            self._state.memory.check(thorough=thorough)
+
+    def _read(self) -> Memory:
+        memory = self._device.allocate(self._size)
+        try:
+            self._fill(memory)
+        except BaseException:
+            memory.close()
+            raise
+        return memory
+
+    def _fill(self, memory: Memory) -> None:
         try:
             with self._path.open("rb") as file:
                 _check_header(self._path, file, self._shape.tensors())
-                read = file.readinto(memory)
+                read = memory.fill(file)
         except OSError as error:
             raise ModelDamagedError(self._path, f"cannot be read: {error.strerror}") from error
         if read != self._size:
             raise ModelDamagedError(self._path, f"is cut short: {read} of {self._size} bytes of tensors")
-        return memory
 
 
 def _check_header(path: Path, file: BinaryIO, tensors: Mapping[str, tuple[int, ...]]) -> None:

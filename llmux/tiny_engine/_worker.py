@@ -11,7 +11,9 @@ from pathlib import Path
 
 import zmq
 
+from llmux.tiny_engine._device import Device, Facts, Host
 from llmux.tiny_engine._endpoints import Endpoints
+from llmux.tiny_engine._gpu import CudaDevice
 from llmux.tiny_engine._log import log_to_file
 from llmux.tiny_engine._lora import LoraLimits
 from llmux.tiny_engine._messages import (
@@ -29,9 +31,17 @@ from llmux.tiny_engine._messages import (
 from llmux.tiny_engine._model import Model
 from llmux.tiny_engine._ring import RingReader
 from llmux.tiny_engine._scheduler import Scheduler
-from llmux.tiny_engine.errors import AdapterNotFoundError, TinyEngineError
+from llmux.tiny_engine.errors import AdapterNotFoundError, DeviceError, TinyEngineError
 
 _LOG = logging.getLogger("llmux.tiny_engine.worker")
+
+
+@dataclass(frozen=True)
+class DeviceSettings:
+    """What the network runs with; `ballast` is how many bytes a GPU is to hold beside the weights."""
+
+    cuda: bool = False
+    ballast: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class WorkerSettings:
     log: Path
     token_delay: float
     lora: LoraLimits
+    device: DeviceSettings
     endpoints: Endpoints
     ring: str
     free: Semaphore
@@ -53,7 +64,7 @@ def run_worker(settings: WorkerSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log_to_file(settings.log)
     try:
-        model = Model(settings.model, settings.cache, settings.lora)
+        model = Model(settings.model, settings.cache, settings.lora, _device(settings.device))
     except TinyEngineError as error:
         _LOG.error("%s", error)
         raise SystemExit(1) from error
@@ -62,6 +73,14 @@ def run_worker(settings: WorkerSettings) -> None:
     worker.serve()
     settings.endpoints.unlink()
     worker.close()
+
+
+def _device(settings: DeviceSettings) -> Device:
+    if not settings.cuda:
+        return Host()
+    device = CudaDevice(settings.ballast)
+    _LOG.info("on %s", device.facts())
+    return device
 
 
 @dataclass(frozen=True)
@@ -106,7 +125,7 @@ class _Worker:
             if self._utility in ready:
                 caller, data = self._utility.recv_multipart()
                 self._answer(caller, decode_call(data))
-            self._emit(self._scheduler.step(time.monotonic()))
+            self._step()
             self._sleep_if_drained()
 
     def close(self) -> None:
@@ -128,6 +147,14 @@ class _Worker:
         except TinyEngineError as error:
             self._emit([Output(add.request, finish=Finish.ERROR, message=error.message, hint=error.hint)])
 
+    def _step(self) -> None:
+        try:
+            outputs = self._scheduler.step(time.monotonic())
+        except DeviceError as error:
+            _LOG.error("%s", error)
+            outputs = self._scheduler.fail_all(error)
+        self._emit(outputs)
+
     def _emit(self, outputs: list[Output]) -> None:
         for output in outputs:
             self._outputs.send(encode(output))
@@ -139,6 +166,10 @@ class _Worker:
                 return
             if call.method == "embed":
                 self._reply(caller, call, vector=tuple(self._model.embed(call.tokens).tolist()))
+                return
+            if call.method == "look":
+                self._model.check(thorough=True)
+                self._reply(caller, call, device=self._model.device.facts())
                 return
             self._perform(call)
         except TinyEngineError as error:
@@ -159,9 +190,13 @@ class _Worker:
             case "wake_up":
                 self._wake(call.tags)
             case "reload_weights":
-                self._model.weights.reload()
-                self._resume_if_ready()
+                try:
+                    self._model.weights.reload()
+                finally:
+                    self._resume_if_ready()
                 _LOG.info("weights reloaded")
+            case "check":
+                self._model.check(thorough=False)
             case "reset_prefix_cache":
                 self._model.prefixes.clear()
             case "status":
@@ -230,8 +265,11 @@ class _Worker:
         call: Call,
         error: TinyEngineError | None = None,
         vector: tuple[float, ...] = (),
+        device: Facts | None = None,
     ) -> None:
         refusal = (error.message, error.hint) if error else ("", "")
         missing = isinstance(error, AdapterNotFoundError)
-        reply = Reply(call.call, self._status(), *refusal, missing=missing, vector=vector)
+        reply = Reply(
+            call.call, self._status(), *refusal, missing=missing, vector=vector, device=device or {}
+        )
         self._utility.send_multipart([caller, encode(reply)])

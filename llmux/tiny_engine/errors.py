@@ -70,6 +70,49 @@ class NotReadyError(TinyEngineError):
     """Asleep, or awake without weights."""
 
 
+class DeviceError(TinyEngineError):
+    """The GPU, its driver, or what is in its memory is not as it was."""
+
+
+class DeviceMissingError(DeviceError):
+    """No GPU can be used."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no GPU: {reason}", "leave --device out, or see what `nvidia-smi` says")
+        self.reason = reason
+
+
+class DeviceFullError(DeviceError):
+    """The GPU has too little free memory."""
+
+    def __init__(self, size: int, reason: str) -> None:
+        super().__init__(
+            f"the GPU has no {size:,} bytes: {reason}",
+            "`nvidia-smi` says who has them; ask for fewer --device-bytes",
+        )
+        self.size = size
+
+
+class DeviceCallError(DeviceError):
+    """The driver refused a call about memory that had been given."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the GPU cannot be used any more: {reason}", "start the engine again; dmesg may tell an Xid"
+        )
+        self.reason = reason
+
+
+class DeviceDamagedError(DeviceError):
+    """Bytes on the GPU are not those that were written there."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the GPU's memory has changed: {what}", "start the engine again: nothing it says can be trusted"
+        )
+        self.what = what
+
+
 class AdapterNotFoundError(TinyEngineError):
     """No adapter's files where they should be."""
 

@@ -13,12 +13,17 @@
  *   ID.fail-CALL        a CUresult that CALL (get-state, lock, checkpoint, restore, unlock) answers with, and, after a blank, the state
  *                       that the process has then
  *   ID.delay-CALL       milliseconds that CALL takes
+ *   ID.memory-N         the bytes of its allocation N, on its GPU; that of another process may be changed there, as a bad restore would
+ *   ID.kept-N           the same while it is checkpointed: in host memory
+ *   ID.lose             bytes that its next restore loses: each beginning of an allocation of that many is zeroed
  *   gpus                the UUIDs of the GPUs, a line each; one of zeros where it is not there
+ *   gpu-bytes           what each GPU has; 8 GiB where it is not there
  *   version             what cuDriverGetVersion says; 13000 where it is not there
  *   init                what cuInit answers; 0 where it is not there
  *   log                 what has been done, a line each: CALL ID RESULT
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -27,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +41,7 @@ typedef int CUresult;
 enum {
 	SUCCESS = 0,
 	INVALID_VALUE = 1,
+	OUT_OF_MEMORY = 2,
 	NOT_INITIALIZED = 3,
 	NO_DEVICE = 100,
 	ILLEGAL_STATE = 401,
@@ -187,6 +194,8 @@ static CUresult told(const char *call, int id)
 	return result;
 }
 
+static void move_memory(int id, int from, int to);
+
 static CUresult step(const char *call, int pid, int from, int to)
 {
 	int id = innermost(pid), state = state_of(id);
@@ -200,6 +209,7 @@ static CUresult step(const char *call, int pid, int from, int to)
 		return done(call, id, result);
 	if (state != from)
 		return done(call, id, ILLEGAL_STATE);
+	move_memory(id, from, to);
 	become(id, STATES[to]);
 	return done(call, id, SUCCESS);
 }
@@ -210,6 +220,97 @@ static int zeroed(const void *bytes, size_t size)
 		if (((const char *)bytes)[index])
 			return 0;
 	return 1;
+}
+
+/* ---- GPUs and their memory ---- */
+
+static const char ZEROS[] = "00000000000000000000000000000000";
+
+/* Return how many GPUs there are; the UUID of one of them goes into `uuid`, where that is wanted. */
+static int gpus(int wanted, char uuid[33])
+{
+	char text[4096], *rest = text;
+	int count = 0;
+
+	if (read_file(text, sizeof(text), "gpus"))
+		strcpy(text, ZEROS);
+	for (char *line; (line = strsep(&rest, "\n"));) {
+		if (strlen(line) != 32)
+			continue;
+		if (uuid && count == wanted)
+			memcpy(uuid, line, 33);
+		count++;
+	}
+	return count;
+}
+
+/* Call for each file of allocations of this process (0: of any process) that is called `kind`. */
+static void each_allocation(int id, const char *kind, void (*with)(const char *, int, const char *, void *), void *more)
+{
+	const char *directory = getenv("LLMUX_STAND_IN_CUDA");
+	DIR *files = directory ? opendir(directory) : NULL;
+	char path[4096], format[32];
+	int owner, number;
+
+	if (!files)
+		return;
+	snprintf(format, sizeof(format), "%%d.%s-%%d", kind);
+	for (struct dirent *file; (file = readdir(files));) {
+		if (sscanf(file->d_name, format, &owner, &number) != 2 || (id && owner != id))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", directory, file->d_name);
+		with(path, owner, strchr(file->d_name, '-') + 1, more);
+	}
+	closedir(files);
+}
+
+static void forget(const char *path, int owner, const char *number, void *more)
+{
+	unlink(path);
+}
+
+static void rename_to(const char *path, int owner, const char *number, void *more)
+{
+	char new[4096];
+
+	snprintf(new, sizeof(new), "%s/%d.%s-%s", getenv("LLMUX_STAND_IN_CUDA"), owner, (const char *)more, number);
+	if (rename(path, new))
+		perror(new);
+}
+
+static void lose(const char *path, int owner, const char *number, void *more)
+{
+	char zeros[4096] = "";
+	long bytes = *(long *)more;
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (pwrite(fd, zeros, bytes < (long)sizeof(zeros) ? bytes : (long)sizeof(zeros), 0) < 0)
+		perror(path);
+	close(fd);
+}
+
+static void add(const char *path, int owner, const char *number, void *more)
+{
+	struct stat facts;
+
+	if (!stat(path, &facts))
+		*(unsigned long *)more += facts.st_size;
+}
+
+/* What comes of a state: its memory is on the GPU or it is not. */
+static void move_memory(int id, int from, int to)
+{
+	char name[64];
+	long lost;
+
+	if (to == CHECKPOINTED)
+		each_allocation(id, "memory", rename_to, "kept");
+	if (from != CHECKPOINTED)
+		return;
+	each_allocation(id, "kept", rename_to, "memory");
+	snprintf(name, sizeof(name), "%d.lose", id);
+	if ((lost = number_in(name, 0)))
+		each_allocation(id, "memory", lose, &lost);
 }
 
 /* ---- the API that has CUDA state come about ---- */
@@ -232,30 +333,65 @@ CUresult cuDriverGetVersion(int *version)
 	return SUCCESS;
 }
 
+CUresult cuDeviceGetCount(int *count)
+{
+	*count = gpus(0, NULL);
+	return initialized ? SUCCESS : NOT_INITIALIZED;
+}
+
 CUresult cuDeviceGet(int *device, int ordinal)
 {
 	*device = ordinal;
-	return ordinal == 0 ? SUCCESS : INVALID_VALUE;
+	return ordinal >= 0 && ordinal < gpus(0, NULL) ? SUCCESS : INVALID_VALUE;
+}
+
+CUresult cuDeviceGetName(char *name, int size, int device)
+{
+	snprintf(name, size, "STAND-IN, no GPU");
+	return SUCCESS;
+}
+
+/* Of the GPU that this process has by now, where it has one. */
+CUresult cuDeviceGetUuid_v2(unsigned char *uuid, int device)
+{
+	char text[33] = "";
+
+	gpus(device, text);
+	read_file(text, sizeof(text), "%d.gpu", innermost(getpid()));
+	for (int index = 0; index < 16; index++)
+		if (sscanf(text + 2 * index, "%2hhx", uuid + index) != 1)
+			return INVALID_VALUE;
+	return SUCCESS;
+}
+
+CUresult cuDeviceTotalMem_v2(size_t *bytes, int device)
+{
+	*bytes = number_in("gpu-bytes", 8L << 30);
+	return SUCCESS;
 }
 
 static int known_gpu(const char *uuid)
 {
-	char text[4096];
+	char each[33] = "";
+	int count = gpus(0, NULL);
 
-	if (read_file(text, sizeof(text), "gpus"))
-		return !strcmp(uuid, "00000000000000000000000000000000");
-	return strstr(text, uuid) != NULL;
+	for (int index = 0; index < count; index++)
+		if (gpus(index, each) && !strcmp(each, uuid))
+			return 1;
+	return 0;
 }
 
 CUresult cuDevicePrimaryCtxRetain(void **context, int device)
 {
-	char gpus[33] = "00000000000000000000000000000000";
+	char gpu[33] = "";
 	int id = innermost(getpid());
 
 	if (!initialized)
 		return NOT_INITIALIZED;
-	read_file(gpus, sizeof(gpus), "gpus");
-	write_file(gpus, O_TRUNC, "%d.gpu", id);
+	gpus(device, gpu);
+	write_file(gpu, O_TRUNC, "%d.gpu", id);
+	each_allocation(id, "memory", forget, NULL); /* of an earlier process of this id */
+	each_allocation(id, "kept", forget, NULL);
 	become(id, STATES[RUNNING]);
 	*context = &initialized;
 	return SUCCESS;
@@ -269,6 +405,131 @@ CUresult cuCtxSynchronize(void)
 	while ((state = state_of(innermost(getpid()))) == LOCKED || state == CHECKPOINTED)
 		rest(2);
 	return state == RUNNING ? SUCCESS : ILLEGAL_STATE;
+}
+
+CUresult cuCtxSetCurrent(void *context)
+{
+	return context ? SUCCESS : INVALID_VALUE;
+}
+
+/* Allocation N is at (N + 1) << 40. */
+enum { ADDRESS_BITS = 40 };
+static int allocations;
+
+static int open_allocation(uint64_t address, int flags)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%d.memory-%d", getenv("LLMUX_STAND_IN_CUDA"), innermost(getpid()),
+		 (int)(address >> ADDRESS_BITS) - 1);
+	return open(path, O_CLOEXEC | flags, 0666);
+}
+
+CUresult cuMemGetInfo_v2(size_t *free, size_t *total)
+{
+	unsigned long used = 0;
+
+	cuCtxSynchronize();
+	each_allocation(0, "memory", add, &used);
+	cuDeviceTotalMem_v2(total, 0);
+	*free = used < *total ? *total - used : 0;
+	return SUCCESS;
+}
+
+CUresult cuMemAlloc_v2(uint64_t *address, size_t size)
+{
+	size_t free, total;
+	int fd;
+
+	if (cuCtxSynchronize() != SUCCESS)
+		return ILLEGAL_STATE;
+	cuMemGetInfo_v2(&free, &total);
+	if (!size)
+		return INVALID_VALUE;
+	if (size > free)
+		return OUT_OF_MEMORY;
+	*address = (uint64_t)(++allocations) << ADDRESS_BITS;
+	fd = open_allocation(*address, O_RDWR | O_CREAT | O_EXCL);
+	if (fd < 0 || ftruncate(fd, size)) {
+		perror("the stand-in's memory");
+		return OUT_OF_MEMORY;
+	}
+	close(fd);
+	return SUCCESS;
+}
+
+CUresult cuMemFree_v2(uint64_t address)
+{
+	char path[4096];
+
+	if (cuCtxSynchronize() != SUCCESS)
+		return ILLEGAL_STATE;
+	snprintf(path, sizeof(path), "%s/%d.memory-%d", getenv("LLMUX_STAND_IN_CUDA"), innermost(getpid()),
+		 (int)(address >> ADDRESS_BITS) - 1);
+	return unlink(path) ? INVALID_VALUE : SUCCESS;
+}
+
+/* The memory may go between a look at the state and the copy: then it is waited for again. */
+static CUresult copy(uint64_t address, char *to, const char *from, size_t size)
+{
+	off_t offset = address & ((1ULL << ADDRESS_BITS) - 1);
+	struct stat facts;
+	ssize_t done;
+	int fd;
+
+	for (;;) {
+		if (cuCtxSynchronize() != SUCCESS)
+			return ILLEGAL_STATE;
+		if ((fd = open_allocation(address, O_RDWR)) >= 0)
+			break;
+		if (state_of(innermost(getpid())) == RUNNING && (fd = open_allocation(address, O_RDWR)) < 0)
+			return INVALID_VALUE;
+		if (fd >= 0)
+			break;
+	}
+	if (fstat(fd, &facts) || offset + (off_t)size > facts.st_size) {
+		close(fd);
+		return INVALID_VALUE;
+	}
+	for (size_t copied = 0; copied < size; copied += done) {
+		done = to ? pread(fd, to + copied, size - copied, offset + copied) :
+			    pwrite(fd, from + copied, size - copied, offset + copied);
+		if (done <= 0)
+			break;
+	}
+	close(fd);
+	return SUCCESS;
+}
+
+CUresult cuMemcpyHtoD_v2(uint64_t address, const void *from, size_t size)
+{
+	return copy(address, NULL, from, size);
+}
+
+CUresult cuMemcpyDtoH_v2(void *to, uint64_t address, size_t size)
+{
+	return copy(address, to, NULL, size);
+}
+
+CUresult cuMemHostAlloc(void **memory, size_t size, unsigned int flags)
+{
+	return (*memory = malloc(size)) ? SUCCESS : OUT_OF_MEMORY;
+}
+
+CUresult cuMemFreeHost(void *memory)
+{
+	free(memory);
+	return SUCCESS;
+}
+
+CUresult cuGetErrorName(CUresult result, const char **name)
+{
+	*name = result == SUCCESS ? "CUDA_SUCCESS" :
+		result == INVALID_VALUE ? "CUDA_ERROR_INVALID_VALUE" :
+		result == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" :
+		result == NO_DEVICE ? "CUDA_ERROR_NO_DEVICE" :
+		result == ILLEGAL_STATE ? "CUDA_ERROR_ILLEGAL_STATE" : "a result that the stand-in does not name";
+	return SUCCESS;
 }
 
 /* ---- the checkpoint API ---- */
