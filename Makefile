@@ -11,10 +11,10 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint unit integration storm coverage configuration metrics scheduling bench lock clean states site
+.PHONY: help setup demo test fmt lint unit integration storm gpu-check coverage configuration metrics scheduling bench lock clean states site
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: ## all that the demo and the tests need: .venv, a Docker engine, images, a model (ENGINE=tiny|vllm)
 	$(SETUP) all --engine $(ENGINE)
@@ -46,6 +46,9 @@ integration: ## tests with real engines, and real CRIU in real containers (K=exp
 
 storm: ## storms against real engines at full length (ENGINE=tiny|vllm): all of them, or NAME="burst flood"; OPTIONS=--short as in make test
 	$(SETUP) run --engine $(ENGINE) -- env PYTHONPATH=docker:tests:.cache/pycriu $(BIN)/python -m storms --engine $(ENGINE) $(OPTIONS) $(NAME)
+
+gpu-check: ## what this machine's NVIDIA GPU can prove, and a table of it (OPTIONS="--json FILE"); without a GPU it ends with 5
+	PYTHONPATH=docker $(PYTHON) -m gpu_check $(OPTIONS)
 
 site: ## the documentation as a site in .cache/site; a link to nowhere is an error
 	$(SETUP) dev

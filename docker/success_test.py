@@ -77,20 +77,20 @@ class Clock:
         print(f"{self.seconds[what]:8.2f} s  {what}", flush=True)
 
 
-def tell(here: Bench, settings: Settings, network: str, clock: Clock) -> None:
-    """Tell the story once, the clock running.
+def tell(here: Bench, settings: Settings, network: str, clock: Clock, flags: tuple[str, ...] = ()) -> None:
+    """Tell the story once, the clock running; `flags` are more of `docker run`'s.
 
     Raises WrongError where it goes another way than promised, RefusedError, CommandError, TimeoutError and OSError where it stops.
     """
     with ExitStack() as a_lives:
         with clock.measure(START_A):
-            a = a_lives.enter_context(here.node("a", settings, network=network))
+            a = a_lives.enter_context(here.node("a", settings, network=network, flags=flags))
         sleeper = serve_and_sleep(a, clock)
     read_dump_log(clock, (here.checkpoints / MODEL / "images" / "dump.log").read_text(errors="replace"))
     print("            A is removed", flush=True)
     with ExitStack() as b_lives:
         with clock.measure(START_B):
-            b = b_lives.enter_context(here.node("b", settings, network=network))
+            b = b_lives.enter_context(here.node("b", settings, network=network, flags=flags))
         with clock.measure(SHOW):
             b.container.exec("/opt/llmux/bin/python", "-m", "llmux.criu_images", "show", IMAGES)
         wake_and_answer(b, clock, sleeper)
@@ -181,14 +181,28 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--port", type=int, default=PORT, help=f"llmux's port (default {PORT})")
     parser.add_argument("--engine-port", type=int, default=ENGINE_PORT, help=f"default {ENGINE_PORT}")
-    return parser.parse_args()
+    parser.add_argument(
+        "--gpu-bytes",
+        type=int,
+        metavar="N",
+        help="the tiny engine's weights on a GPU, with N bytes of ballast",
+    )
+    options = parser.parse_args()
+    if options.gpu_bytes and options.engine != "tiny":
+        parser.error("--gpu-bytes is for the tiny engine")
+    return options
+
+
+def model(options: argparse.Namespace) -> Model:
+    on_gpu = ["--device", "cuda", "--device-bytes", str(options.gpu_bytes)]
+    return Model(port=options.engine_port, fields={"extra_args": on_gpu} if options.gpu_bytes else {})
 
 
 def prove(options: argparse.Namespace) -> None:
     """Tell the story and judge it. Raises UnreadyError, and what `tell` raises."""
     image = options.image or f"llmux:{options.engine}"
     cache = options.model_cache or ROOT / ".cache" / "models" / options.engine
-    settings = Settings(options.engine, (Model(port=options.engine_port),), options.port)
+    settings = Settings(options.engine, (model(options),), options.port)
     check_image(image)
     if not cache.is_dir():
         raise UnreadyError(f"there is no model cache at {cache}", "run `make setup`")
@@ -198,7 +212,7 @@ def prove(options: argparse.Namespace) -> None:
         raise UnreadyError(f"port {taken[0]} is taken", "stop what listens there, or choose another (--help)")
     before, clock = Traces.seen(), Clock()
     with bench(image, cache.resolve()) as here:
-        tell(here, settings, options.network, clock)
+        tell(here, settings, options.network, clock, ("--gpus", "all") if options.gpu_bytes else ())
         print(f"\n{render(rows(clock, here))}\n")
     if options.engine == "vllm":
         check_speed(clock)

@@ -13,9 +13,9 @@
  *   ID.fail-CALL        a CUresult that CALL (get-state, lock, checkpoint, restore, unlock) answers with, and, after a blank, the state
  *                       that the process has then
  *   ID.delay-CALL       milliseconds that CALL takes
- *   ID.memory-N         the bytes of its allocation N, on its GPU; that of another process may be changed there, as a bad restore would
+ *   ID.memory-N         the bytes of its allocation N, on its GPU, locked (flock) while it lives; they may be changed there, as by a bad restore
  *   ID.kept-N           the same while it is checkpointed: in host memory
- *   ID.lose             bytes that its next restore loses: each beginning of an allocation of that many is zeroed
+ *   ID.lose, lose       bytes that its restores lose, or everybody's: each beginning of an allocation of that many is zeroed
  *   gpus                the UUIDs of the GPUs, a line each; one of zeros where it is not there
  *   gpu-bytes           what each GPU has; 8 GiB where it is not there
  *   version             what cuDriverGetVersion says; 13000 where it is not there
@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -289,12 +290,19 @@ static void lose(const char *path, int owner, const char *number, void *more)
 	close(fd);
 }
 
+/* What a process had that has ended is nobody's: its lock is gone, in whatever PID namespace it was. */
 static void add(const char *path, int owner, const char *number, void *more)
 {
 	struct stat facts;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (!stat(path, &facts))
+	if (fd < 0)
+		return;
+	if (!flock(fd, LOCK_EX | LOCK_NB))
+		unlink(path);
+	else if (!fstat(fd, &facts))
 		*(unsigned long *)more += facts.st_size;
+	close(fd);
 }
 
 /* What comes of a state: its memory is on the GPU or it is not. */
@@ -309,7 +317,7 @@ static void move_memory(int id, int from, int to)
 		return;
 	each_allocation(id, "kept", rename_to, "memory");
 	snprintf(name, sizeof(name), "%d.lose", id);
-	if ((lost = number_in(name, 0)))
+	if ((lost = number_in(name, number_in("lose", 0))))
 		each_allocation(id, "memory", lose, &lost);
 }
 
@@ -413,16 +421,20 @@ CUresult cuCtxSetCurrent(void *context)
 }
 
 /* Allocation N is at (N + 1) << 40. */
-enum { ADDRESS_BITS = 40 };
-static int allocations;
+enum { ADDRESS_BITS = 40, MOST_ALLOCATIONS = 1024 };
+static int allocations, files[MOST_ALLOCATIONS];
 
-static int open_allocation(uint64_t address, int flags)
+static void path_of_allocation(char *path, size_t size, int number)
 {
-	char path[4096];
+	snprintf(path, size, "%s/%d.memory-%d", getenv("LLMUX_STAND_IN_CUDA"), innermost(getpid()), number);
+}
 
-	snprintf(path, sizeof(path), "%s/%d.memory-%d", getenv("LLMUX_STAND_IN_CUDA"), innermost(getpid()),
-		 (int)(address >> ADDRESS_BITS) - 1);
-	return open(path, O_CLOEXEC | flags, 0666);
+/* Return the number of the allocation at this address, or -1. */
+static int allocation_at(uint64_t address)
+{
+	int number = (int)(address >> ADDRESS_BITS) - 1;
+
+	return number >= 0 && number < allocations && files[number] >= 0 ? number : -1;
 }
 
 CUresult cuMemGetInfo_v2(size_t *free, size_t *total)
@@ -439,6 +451,7 @@ CUresult cuMemGetInfo_v2(size_t *free, size_t *total)
 CUresult cuMemAlloc_v2(uint64_t *address, size_t size)
 {
 	size_t free, total;
+	char path[4096];
 	int fd;
 
 	if (cuCtxSynchronize() != SUCCESS)
@@ -446,58 +459,52 @@ CUresult cuMemAlloc_v2(uint64_t *address, size_t size)
 	cuMemGetInfo_v2(&free, &total);
 	if (!size)
 		return INVALID_VALUE;
-	if (size > free)
+	if (size > free || allocations == MOST_ALLOCATIONS)
 		return OUT_OF_MEMORY;
-	*address = (uint64_t)(++allocations) << ADDRESS_BITS;
-	fd = open_allocation(*address, O_RDWR | O_CREAT | O_EXCL);
-	if (fd < 0 || ftruncate(fd, size)) {
-		perror("the stand-in's memory");
+	path_of_allocation(path, sizeof(path), allocations);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd < 0 || flock(fd, LOCK_EX) || ftruncate(fd, size)) {
+		perror(path);
 		return OUT_OF_MEMORY;
 	}
-	close(fd);
+	files[allocations++] = fd;
+	*address = (uint64_t)allocations << ADDRESS_BITS;
 	return SUCCESS;
 }
 
 CUresult cuMemFree_v2(uint64_t address)
 {
+	int number = allocation_at(address);
 	char path[4096];
 
 	if (cuCtxSynchronize() != SUCCESS)
 		return ILLEGAL_STATE;
-	snprintf(path, sizeof(path), "%s/%d.memory-%d", getenv("LLMUX_STAND_IN_CUDA"), innermost(getpid()),
-		 (int)(address >> ADDRESS_BITS) - 1);
-	return unlink(path) ? INVALID_VALUE : SUCCESS;
+	if (number < 0)
+		return INVALID_VALUE;
+	path_of_allocation(path, sizeof(path), number);
+	unlink(path);
+	close(files[number]);
+	files[number] = -1;
+	return SUCCESS;
 }
 
-/* The memory may go between a look at the state and the copy: then it is waited for again. */
 static CUresult copy(uint64_t address, char *to, const char *from, size_t size)
 {
 	off_t offset = address & ((1ULL << ADDRESS_BITS) - 1);
+	int number = allocation_at(address);
 	struct stat facts;
 	ssize_t done;
-	int fd;
 
-	for (;;) {
-		if (cuCtxSynchronize() != SUCCESS)
-			return ILLEGAL_STATE;
-		if ((fd = open_allocation(address, O_RDWR)) >= 0)
-			break;
-		if (state_of(innermost(getpid())) == RUNNING && (fd = open_allocation(address, O_RDWR)) < 0)
-			return INVALID_VALUE;
-		if (fd >= 0)
-			break;
-	}
-	if (fstat(fd, &facts) || offset + (off_t)size > facts.st_size) {
-		close(fd);
+	if (cuCtxSynchronize() != SUCCESS)
+		return ILLEGAL_STATE;
+	if (number < 0 || fstat(files[number], &facts) || offset + (off_t)size > facts.st_size)
 		return INVALID_VALUE;
-	}
 	for (size_t copied = 0; copied < size; copied += done) {
-		done = to ? pread(fd, to + copied, size - copied, offset + copied) :
-			    pwrite(fd, from + copied, size - copied, offset + copied);
+		done = to ? pread(files[number], to + copied, size - copied, offset + copied) :
+			    pwrite(files[number], from + copied, size - copied, offset + copied);
 		if (done <= 0)
-			break;
+			return INVALID_VALUE;
 	}
-	close(fd);
 	return SUCCESS;
 }
 
