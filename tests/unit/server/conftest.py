@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -207,6 +208,15 @@ def make_driver():
         )
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def the_log_stays_as_loud():
+    """Take back what a test sets by /control/log-level: it is of the whole process."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
