@@ -19,7 +19,18 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from llmux.server import _app, _capacity, _listen, _node, _open_files, config, gpus, metrics, tracing
+from llmux.server import (
+    _app,
+    _capacity,
+    _homes_file,
+    _listen,
+    _node,
+    _open_files,
+    config,
+    gpus,
+    metrics,
+    tracing,
+)
 from llmux.server._certificates import Certificates
 from llmux.server._cli_bench import bench_command
 from llmux.server._cli_checkpoints import checkpoints_command
@@ -143,6 +154,7 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
     reloader = Reloader(driver, file, settings, node, remake, others=door.prepares)
     app = _app.build(driver, reloader, door.gate, settings.listen.largest_body)
     gpus.attach(app, node.gpus, node.lost)
+    _homes_file.attach(app, settings.state_dir / "objects.jsonl")
     metrics.listen(app, settings.host, settings.metrics_port)
     await tracing.attach(app, settings.tracing)
     runner = web.AppRunner(

@@ -1,14 +1,14 @@
 """Where the objects are that engines keep (responses, files, batches): on the replica that made them. Pure.
 
 They are known by the ids in engines' answers, as many as `most`; where there are more, whoever has made the most of them loses
-the one that was asked for least recently, so that nobody can have another's forgotten. A restart of llmux forgets them all, and
-then a client has to name the model.
+the one that was asked for least recently, so that nobody can have another's forgotten. `_homes_file.py` keeps them over a
+restart of llmux. Where one is not known, a client has to name the model.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,6 +48,7 @@ _NO_ITEMS = frozenset({("responses", "compact"), ("responses", "input_tokens")})
 _MADE_ELSEWHERE = {"batches": ("output_file_id", "error_file_id"), "uploads": ("file",)}
 """The fields of an object in which its engine tells of files that it has made of it."""
 _LONGEST_ID = 256
+_LONGEST_NAME = 512
 
 
 @dataclass(frozen=True)
@@ -72,20 +73,54 @@ class Item:
         return f"{self.collection}/{self.id}"
 
 
+def as_data(item: Item, home: Home | None) -> dict[str, object]:
+    """Return what `from_data` makes the same of. None: the object is forgotten."""
+    if home is None:
+        return {"gone": str(item)}
+    return {"object": str(item), "model": home.asked, "replica": home.replica, "owner": home.owner}
+
+
+def from_data(data: object) -> tuple[Item, Home | None]:
+    """Return an object and who keeps it. Raises ValueError."""
+    home: Home | None
+    match data:
+        case {"object": str(name), "model": str(asked), "replica": str(replica), "owner": str(owner), **rest}:
+            home = Home(asked, replica, owner)
+        case {"gone": str(name), **rest}:
+            asked, replica, owner, home = "", "", "", None
+        case _:
+            raise ValueError("it has not the fields of an object")
+    if rest:
+        raise ValueError("it has other fields than those of an object")
+    collection, _, id_ = name.partition("/")
+    if collection not in _COLLECTIONS or not 0 < len(id_) <= _LONGEST_ID:
+        raise ValueError("it names no object that an engine keeps")
+    if max(map(len, (asked, replica, owner))) > _LONGEST_NAME:
+        raise ValueError("a name in it is too long")
+    return Item(collection, id_), home
+
+
+Changed = Callable[[Item, Home | None], None]
+"""What is told of each object that is new, and of each that is forgotten."""
+
+
 class Homes:
     """The objects that are known."""
 
     def __init__(self, most: int = 1 << 16) -> None:
         self._homes: dict[Item, Home] = {}
+        self._changed: Changed | None = None
         self._by_owner: defaultdict[str, OrderedDict[Item, None]] = defaultdict(OrderedDict)
         self._most = most
 
     def note(self, item: Item, home: Home) -> None:
         """Remember a new object. What is known stays: an id that comes again was not made by who had it first."""
-        if len(item.id) > _LONGEST_ID or item in self._homes:
+        if not 0 < len(item.id) <= _LONGEST_ID or item in self._homes:
             return
         self._homes[item] = home
         self._by_owner[home.owner][item] = None
+        if self._changed:
+            self._changed(item, home)
         if len(self._homes) > self._most:
             most = max(self._by_owner.values(), key=len)
             self.forget(next(iter(most)))
@@ -105,6 +140,18 @@ class Homes:
             del of_owner[item]
             if not of_owner:
                 del self._by_owner[home.owner]
+            if self._changed:
+                self._changed(item, None)
+
+    def watch(self, changed: Changed) -> None:
+        """Have every further change told."""
+        self._changed = changed
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+    def __iter__(self) -> Iterator[tuple[Item, Home]]:
+        return iter(self._homes.items())
 
 
 @lru_cache(PATHS_REMEMBERED)

@@ -14,7 +14,7 @@ from llmux.server import _homes
 from llmux.server._homes import Home, Homes, Item
 from llmux.server.errors import UnknownItem
 
-_HINT = "A key reaches what was made with it since llmux started. Make it anew, or ask with an admin's key"
+_HINT = "A key reaches what was made with it and is still known. Make it anew, or ask with an admin's key"
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ class Config(Section):
     log_dir: AbsolutePath = Path("/var/log/llmux")
     """Each engine's output, appended to MODEL.log here. The same path in every container: a checkpoint holds it open."""
     state_dir: AbsolutePath = Path("/var/lib/llmux/state")
-    """What is kept over a restart of llmux: measured costs and amounts, and which engines run."""
+    """What is kept over a restart of llmux: measured costs and amounts, and where the objects are that engines keep, and whose."""
     shutdown_timeout: Seconds = 120
     """Seconds in which llmux ends once it is told to, sleeps of models included; give Docker as many (`docker stop -t`)."""
     engines_at_exit: Literal["sleep", "stop"] = "sleep"
