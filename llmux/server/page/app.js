@@ -23,12 +23,20 @@ const VIEWS = {
   logs: { title: "Logs", right: "control" },
 };
 
+/** Return the parts of where the address leads, none where anybody has written something else there. */
+function read() {
+  try {
+    return location.hash.slice(1).split("/").map(decodeURIComponent);
+  } catch {
+    return [];
+  }
+}
+
 /** Return where the address leads: a view, and of what it is. */
 function usePlace() {
-  const read = () => location.hash.slice(1).split("/").map(decodeURIComponent);
   const [place, setPlace] = useState(read);
   useEffect(() => {
-    const move = () => setPlace(read());
+    const move = () => location.hash !== "#main" && setPlace(read()); // to its content is no way to another view
     addEventListener("hashchange", move);
     return () => removeEventListener("hashchange", move);
   }, []);

@@ -144,6 +144,25 @@ def test_a_key_sees_what_it_may_and_no_more(visit, role):
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
 
 
+@pytest.mark.parametrize("place", ["%", "logs/%E0%A4", "nowhere", "constructor", "playground%"])
+def test_an_address_that_leads_nowhere_leads_to_the_start(visit, place):
+    page = visit("admin", place)
+    expect(page.locator('[data-model="harbour"]')).to_be_visible(timeout=SECONDS)
+    page.get_by_role("link", name="Requests").click()
+    expect(page.get_by_role("heading", name="The latest that are over")).to_be_visible(timeout=SECONDS)
+    page.evaluate(f"location.hash = {place!r}")
+    expect(page.locator('[data-model="harbour"]')).to_be_visible(timeout=SECONDS)
+
+
+def test_to_skip_to_the_content_is_to_stay(visit):
+    page = visit("admin", "requests")
+    over = page.get_by_role("heading", name="The latest that are over")
+    expect(over).to_be_visible(timeout=SECONDS)
+    page.get_by_role("link", name="Skip to the content").press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    expect(over).to_be_visible()
+
+
 def test_a_key_to_use_chats_with_its_models_and_sees_what_is_left(visit):
     page = visit("use")
     expect(page.get_by_label("Model").get_by_role("option")).to_have_text(["lighthouse"], timeout=SECONDS)
