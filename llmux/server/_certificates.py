@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from llmux.server import _secret_file
 from llmux.server.config import Config, TlsConfig
 from llmux.server.errors import NodeUnfit
 
@@ -82,11 +83,15 @@ def _load(config: TlsConfig) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    for path, field in ((config.certificate, "certificate"), (config.key, "key")):
-        try:
-            path.read_bytes()
-        except OSError as error:
-            raise NodeUnfit((f"tls.{field}: cannot read {path}: {error.strerror or error}",)) from error
+    try:
+        config.certificate.read_bytes()
+    except OSError as error:
+        fault = f"tls.certificate: cannot read {config.certificate}: {error.strerror or error}"
+        raise NodeUnfit((fault,)) from error
+    try:
+        _secret_file.read(config.key)
+    except _secret_file.UnfitError as error:
+        raise NodeUnfit((f"tls.key: {error}",)) from error
     try:
         # A password is never asked for on a terminal.
         context.load_cert_chain(config.certificate, config.key, password=lambda: b"")

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from llmux.server import _capacity, _node, config
+from llmux.server import _capacity, _node, _secret_file, config
 from llmux.server._cli_client import console, print_json, table
 from llmux.server._printable import printable
 from llmux.server.config import Config
@@ -92,7 +92,11 @@ def _configured(path: Path | None, wanted: Wanted) -> tuple[Wanted, Configuratio
         checkpoints=_sleeps_to_disk(settings),
     )
     node = _node.look(section.images_dir)
-    faults = (*config.eviction_faults(settings), *_capacity.faults(settings, node))
+    faults = (
+        *config.eviction_faults(settings),
+        *_capacity.faults(settings, node),
+        *_secret_file.faults(settings),
+    )
     return wanted, Configuration(told, faults=faults, remarks=config.remarks(settings))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from llmux.server import _capacity, _node, _validation, config
+from llmux.server import _capacity, _node, _secret_file, _validation, config
 from llmux.server._capacity import size
 from llmux.server._cli_client import CANNOT, WRONG_USE, asks_llmux, console, fail, print_json, run, table
 from llmux.server._client import Client, Target
@@ -124,7 +124,11 @@ def _validate_configuration(path: Path | None, *, here: bool) -> None:
 
 def _faults_here(settings: Config) -> tuple[str, ...]:
     node = _node.look(settings.checkpoint.images_dir)
-    return (*config.eviction_faults(settings), *_capacity.faults(settings, node))
+    return (
+        *config.eviction_faults(settings),
+        *_capacity.faults(settings, node),
+        *_secret_file.faults(settings),
+    )
 
 
 # ---- a model ----

@@ -17,7 +17,6 @@ import hmac
 import json
 import logging
 import os
-import stat
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -27,6 +26,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from llmux.server import _secret_file
 from llmux.server._bus import Bus
 from llmux.server._effect_errors import EffectError
 from llmux.server._happenings import OF_REQUESTS, Entry
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE = 1.0
 """Seconds before the second try; each further pause is twice as long."""
 _LONGEST_PAUSE = 60.0
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _AGAIN = frozenset({408, 425, 429, *range(500, 600)})
 """Statuses after which the same may be taken later; all others than 2xx say that it never will be."""
 
@@ -94,17 +93,14 @@ class Hooks:
 def _secret(number: int, config: HookConfig, faults: list[str]) -> bytes | None:
     if config.secret_file is None:
         return None
+    field = f"hooks.{number}.secret_file"
     try:
-        with config.secret_file.open("rb") as file:
-            secret, facts = file.read().strip(), os.fstat(file.fileno())
-    except OSError as error:
-        faults.append(f"hooks.{number}.secret_file: {config.secret_file}: {error.strerror or error}")
+        secret = _secret_file.read(config.secret_file).strip()
+    except _secret_file.UnfitError as error:
+        faults.append(f"{field}: {error}")
         return None
-    if facts.st_mode & _OTHERS_WRITE:
-        hint = f"chmod go-w {config.secret_file}"
-        faults.append(f"hooks.{number}.secret_file: others may write to {config.secret_file}; {hint}")
-    elif not secret:
-        faults.append(f"hooks.{number}.secret_file: {config.secret_file} is empty")
+    if not secret:
+        faults.append(f"{field}: {config.secret_file} is empty")
     return secret
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from llmux.server import _secret_file
 from llmux.server.access.keys import SHORTEST, Key, Limits, digest, digest_in
 from llmux.server.access.policy import Access
 from llmux.server.access.roles import Role
 from llmux.server.config import AccessConfig, KeyConfig, SecretConfig
 from llmux.server.errors import NodeUnfit
 
-_LONGEST = 4096
-"""Bytes of a key's file."""
 _NEW = "`llmux key` makes one"
 
 
@@ -82,17 +80,9 @@ class Secrets:
 
 def _of_file(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise _UnusableError(f"file: {path} is no regular file")
-            if status.st_mode & stat.S_IROTH:
-                raise _UnusableError(f"file: everybody on this machine can read {path}; chmod o-r {path}")
-            if status.st_mode & stat.S_IWOTH:
-                raise _UnusableError(f"file: everybody on this machine can write to {path}; chmod o-w {path}")
-            return file.read(_LONGEST).decode("utf-8").strip()
-    except OSError as error:
-        raise _UnusableError(f"file: cannot read {path}: {error.strerror or error}") from error
+        return _secret_file.read(path).decode("utf-8").strip()
+    except _secret_file.UnfitError as error:
+        raise _UnusableError(f"file: {error}") from error
     except UnicodeDecodeError as error:
         raise _UnusableError(f"file: {path} holds no text") from error
 

@@ -60,7 +60,7 @@ class SecretConfig(Section):
     env: Variable | None = None
     """The environment variable of llmux that the key, or its hash, is in."""
     file: AbsolutePath | None = None
-    """The file that the key, or its hash, is in; read again at each reload."""
+    """The file that the key, or its hash, is in, which not everybody may read nor others write; read again at each reload."""
 
     @model_validator(mode="after")
     def _one_of_them(self) -> SecretConfig:
@@ -134,4 +134,4 @@ class TlsConfig(Section):
     certificate: AbsolutePath
     """The certificate and its chain, in PEM."""
     key: AbsolutePath
-    """Its private key, in PEM, without a password."""
+    """Its private key, in PEM, without a password, in a file that not everybody may read nor others write."""

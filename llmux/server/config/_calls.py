@@ -108,7 +108,7 @@ class RemoteConfig(Section):
     api_key_env: Variable | None = None
     """The environment variable of llmux that has the key for it."""
     api_key_file: AbsolutePath | None = None
-    """The file that has it; read again when the server refuses the key."""
+    """The file that has it, which not everybody may read nor others write; read again when the server refuses the key."""
     api_key_header: Literal["authorization", "x-api-key", "api-key"] = "authorization"
     """What carries the key: `authorization` as a Bearer, the others as it is (Anthropic's, Azure's)."""
     ca_file: AbsolutePath | None = None

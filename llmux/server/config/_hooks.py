@@ -49,7 +49,7 @@ class HookConfig(Section):
     url: Annotated[Text, AfterValidator(_web_address)] | None = Field(default=None, repr=False)
     """Where each event is sent by POST, as JSON."""
     secret_file: AbsolutePath | None = None
-    """The file with the secret that signs what is sent to `url` (HMAC-SHA256)."""
+    """The file with the secret that signs what is sent to `url` (HMAC-SHA256), which not everybody may read nor others write."""
     timeout: Seconds = 10
     """Seconds for one try."""
     attempts: Annotated[int, Field(ge=1, le=20)] = 5

@@ -25,6 +25,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from multidict import CIMultiDict
 from yarl import URL
 
+from llmux.server import _secret_file
 from llmux.server._hands import Life, Stored
 from llmux.server._model import Eviction, Weights
 from llmux.server._wire import Asking, by_session
@@ -83,9 +84,11 @@ class _Access:
         if self.remote.api_key_file is not None:
             path = self.remote.api_key_file
             try:
-                return self._checked(path.read_text("utf-8"), "api_key_file", str(path))
-            except (OSError, UnicodeDecodeError) as error:
-                raise self._refused("api_key_file", f"{path} cannot be read: {error}") from error
+                return self._checked(_secret_file.read(path).decode("utf-8"), "api_key_file", str(path))
+            except _secret_file.UnfitError as error:
+                raise self._refused("api_key_file", str(error)) from error
+            except UnicodeDecodeError as error:
+                raise self._refused("api_key_file", f"{path} holds no text") from error
         return ""
 
     def _checked(self, text: str, where: str, source: str) -> str:

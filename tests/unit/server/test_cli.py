@@ -318,7 +318,12 @@ def test_it_speaks_tls_and_a_hangup_brings_the_new_certificate(tmp_path):
 
 def test_a_certificate_that_is_none_is_named_at_start(tmp_path):
     tls = {"certificate": str(tmp_path / "config.json"), "key": str(tmp_path / "config.json")}
-    done = run("serve", "--config", write_config(tmp_path, tls=tls))
+    config = write_config(tmp_path, tls=tls)
+    done = run("serve", "--config", config)
+    assert done.returncode == 1
+    assert "tls.key: everybody on this machine can read" in done.stderr
+    (tmp_path / "config.json").chmod(0o600)
+    done = run("serve", "--config", config)
     assert done.returncode == 1
     assert "are no certificate and its key" in done.stderr
     assert "Traceback" not in done.stderr

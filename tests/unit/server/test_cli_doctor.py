@@ -41,6 +41,15 @@ def test_the_configurations_own_places_and_needs_are_looked_at(tmp_path):
     assert done.exit_code == any(each["verdict"] == "lacking" for each in told.values())
 
 
+def test_a_secret_that_everybody_can_read_is_named(tmp_path):
+    (tmp_path / "secret").write_text("s")
+    (tmp_path / "secret").chmod(0o644)
+    hook = {"url": "http://x", "secret_file": str(tmp_path / "secret")}
+    done, told = found("--config", configuration(tmp_path, hooks=[hook]))
+    assert "hooks.0.secret_file: everybody on this machine can read" in told["configuration"]["seen"]
+    assert done.exit_code == 1
+
+
 def test_a_model_that_sleeps_to_disk_needs_criu(tmp_path):
     model = {"model_path": "x", "port": 8001, "engine": "tiny"}
     done, told = found("--config", configuration(tmp_path, models={"m": model}))

@@ -56,6 +56,16 @@ def test_what_this_machine_cannot_hold_is_told_where_that_is_asked(tmp_path):
     assert "models.m.resources.host_memory" in done.stderr
 
 
+def test_a_secret_that_everybody_can_read_is_told_where_that_is_asked(tmp_path):
+    (tmp_path / "key").write_text("x" * 24)
+    (tmp_path / "key").chmod(0o644)
+    keyed = {"access": {"keys": {"k": {"file": str(tmp_path / "key")}}}}
+    (tmp_path / "c.json").write_text(json.dumps(GOOD | keyed))
+    done = validate("--here", "--config", tmp_path / "c.json")
+    assert done.exit_code == 1
+    assert f"access.keys.k.file: everybody on this machine can read {tmp_path}/key" in done.stderr
+
+
 def test_the_schema_is_printed():
     jsonschema.Draft202012Validator(json.loads(validate("--schema").stdout)).validate(GOOD)
 

@@ -114,6 +114,7 @@ async def test_it_is_told_only_of_what_it_wants(url, listener):
 async def test_what_is_sent_is_signed_with_the_secret(url, listener, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("s3cret\n")
+    secret.chmod(0o600)
     bus = Bus()
     async with told_of(bus, HookConfig(url=url, secret_file=secret)):
         bus.publish(WOKEN)
@@ -219,7 +220,12 @@ async def test_a_program_that_fails_is_tried_again(tmp_path, caplog):
 
 @pytest.mark.parametrize(
     ("content", "mode", "fault"),
-    [(None, 0, "No such file"), ("", 0o600, "is empty"), ("s", 0o666, "others may write")],
+    [
+        (None, 0, "No such file"),
+        ("", 0o600, "is empty"),
+        ("s", 0o644, "everybody on this machine can read"),
+        ("s", 0o620, "others than its owner can write"),
+    ],
 )
 async def test_a_secret_that_cannot_be_used_is_named_at_start(tmp_path, content, mode, fault):
     secret = tmp_path / "secret"

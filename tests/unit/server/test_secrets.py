@@ -95,7 +95,7 @@ def test_a_file_is_read_again(file):
 
 
 def test_a_file_that_everybody_may_write_is_no_secret(file):
-    assert "chmod o-w" in faults({}, keys={"k": {"file": file(TEXT, 0o602)}})[0]
+    assert "chmod go-w" in faults({}, keys={"k": {"file": file(TEXT, 0o602)}})[0]
 
 
 def test_every_fault_is_named_with_its_field_and_no_key(file, tmp_path):

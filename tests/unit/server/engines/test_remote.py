@@ -68,6 +68,7 @@ async def living():
 def key_file(tmp_path) -> Path:
     path = tmp_path / "key"
     path.write_text("sk-ours\n")
+    path.chmod(0o600)
     return path
 
 
@@ -203,8 +204,8 @@ async def test_the_certificate_has_to_be_signed_and_of_this_host(living, certifi
     ("fields", "expected"),
     [
         ({"api_key_env": "NO_SUCH_KEY"}, "models.m.remote.api_key_env: NO_SUCH_KEY is empty, or not there"),
-        ({"api_key_file": "/no/such/file"}, "models.m.remote.api_key_file: /no/such/file cannot be read"),
-        ({"api_key_file": "/dev/null"}, "models.m.remote.api_key_file: /dev/null is empty"),
+        ({"api_key_file": "/no/such/file"}, "models.m.remote.api_key_file: cannot read /no/such/file"),
+        ({"api_key_file": "/dev/null"}, "models.m.remote.api_key_file: /dev/null is no regular file"),
         ({"ca_file": "/no/such/file"}, "models.m.remote.ca_file: /no/such/file cannot be used"),
         ({"ca_file": "/dev/null"}, "models.m.remote.ca_file: /dev/null cannot be used"),
     ],
@@ -216,9 +217,16 @@ def test_what_cannot_be_read_is_told_before_anything_starts(fields, expected):
     assert refused.value.what().startswith(expected)
 
 
+def test_a_key_that_everybody_can_read_is_none(key_file):
+    key_file.chmod(0o644)
+    with pytest.raises(StartRefused, match="everybody on this machine can read"):
+        remote.check(Config(models={"m": model("https://x", api_key_file=str(key_file))}))
+
+
 def test_a_key_with_a_line_break_in_it_adds_no_header(tmp_path):
     path = tmp_path / "key"
     path.write_text("sk\r\nX-Evil: 1")
+    path.chmod(0o640)
     with pytest.raises(StartRefused, match="holds no key") as refused:
         remote.check(Config(models={"m": model("https://x", api_key_file=str(path))}))
     assert "Evil" not in str(refused.value)
