@@ -6,20 +6,40 @@ up to it), and its hard limit is high for those that can, as systemd.exec(5) exp
 
 from __future__ import annotations
 
+import logging
 import resource
 from contextlib import suppress
+from pathlib import Path
 
+log = logging.getLogger(__name__)
+
+_MOST = Path("/proc/sys/fs/nr_open")
 _given: tuple[int, int] | None = None
 """The soft and the hard limit before the soft one was raised."""
 
 
 def raise_limit() -> None:
-    """Raise this process's soft limit to its hard one."""
+    """Raise this process's soft limit to its hard one, or to what the machine allows at all, which may be less."""
     global _given  # noqa: PLW0603 - the process has one limit, too
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        _given = soft, hard
+    if soft == hard:
+        return
+    most = _at_most(hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (ValueError, OSError) as error:
+        log.warning("the limit of open files stays at %d (ulimit -n): %s", soft, error)
+    else:
+        _given = min(soft, most), most
+
+
+def _at_most(hard: int) -> int:
+    """Return the hard limit that can be set: none above fs.nr_open can, not even one that is there already (setrlimit(2))."""
+    try:
+        most = int(_MOST.read_text())
+    except (OSError, ValueError):
+        return hard
+    return most if hard == resource.RLIM_INFINITY else min(hard, most)
 
 
 def given() -> tuple[int, int] | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import sys
 
 import pytest
 
 from llmux.server import _open_files
-from llmux.server._process import Conversation
+from llmux.server._process import Conversation, run
 
 GIVEN = 700
 
@@ -38,9 +39,37 @@ async def limit_of_a_child():
 async def test_llmux_may_have_as_many_open_as_it_is_allowed_to_and_its_children_as_many_as_it_was_given(
     given,
 ):
-    _open_files.raise_limit()
+    await asyncio.to_thread(_open_files.raise_limit)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (given, given)
     assert await limit_of_a_child() == GIVEN
+
+
+async def test_no_more_than_the_machine_allows_at_all(given, tmp_path):
+    """Where fs.nr_open was lowered after the hard limit was set, the kernel takes that limit from nobody, from a child neither."""
+    most = given - 1
+    (tmp_path / "nr_open").write_text(f"{most}\n")
+    script = """
+import resource
+from pathlib import Path
+from llmux.server import _open_files
+_open_files._MOST = Path(__import__("sys").argv[1])
+_open_files.raise_limit()
+print(*resource.getrlimit(resource.RLIMIT_NOFILE), *_open_files.given())
+"""
+    done = await run([sys.executable, "-c", script, str(tmp_path / "nr_open")], timeout=60)
+    assert list(map(int, done.stdout.split())) == [most, most, GIVEN, most]
+
+
+async def test_a_limit_that_cannot_be_raised_is_told_and_stays(given, monkeypatch, caplog):
+    def refuse(*_):
+        raise ValueError("not allowed to raise maximum limit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resource, "setrlimit", refuse)
+        await asyncio.to_thread(_open_files.raise_limit)
+    assert f"stays at {GIVEN}" in caplog.text
+    assert await limit_of_a_child() == GIVEN
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (GIVEN, given)
 
 
 async def test_nothing_is_set_where_the_limit_was_not_raised():
@@ -49,5 +78,5 @@ async def test_nothing_is_set_where_the_limit_was_not_raised():
 
 
 async def test_a_child_that_has_ended_is_no_matter():
-    _open_files.raise_limit()
+    await asyncio.to_thread(_open_files.raise_limit)
     _open_files.give_back(2**22 + 1)  # above any id that the kernel gives
