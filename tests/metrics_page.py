@@ -12,8 +12,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs/metrics.md"
 
 INTRO = """# Metrics
 
-`GET /metrics` answers in Prometheus's text format, on llmux's own port and, where `metrics_port` is set, on that port with nothing else beside it. Seconds and
-bytes throughout. This page is made from the catalogue that the figures are made from (`make metrics`).
+`GET /metrics` answers in Prometheus's text format, on llmux's own port and, where `metrics_port` is set, on that port (`listen.metrics_host`) with nothing else beside it. Seconds
+and bytes throughout. This page is made from the catalogue that the figures are made from (`make metrics`).
 
 ```yaml
 # prometheus.yml

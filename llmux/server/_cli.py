@@ -155,7 +155,7 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
     app = _app.build(driver, reloader, door.gate, settings.listen.largest_body)
     gpus.attach(app, node.gpus, node.lost)
     _homes_file.attach(app, settings.state_dir / "objects.jsonl")
-    metrics.listen(app, settings.host, settings.metrics_port)
+    metrics.listen(app, settings.listen.metrics_host or settings.host, settings.metrics_port)
     await tracing.attach(app, settings.tracing)
     runner = web.AppRunner(
         app,

@@ -110,6 +110,8 @@ class ListenConfig(Section):
     """Who may connect to it, by the permissions of its file."""
     admin_host: Text | None = None
     """The address of `admin_port`; `host` where it is not said."""
+    metrics_host: Text | None = None
+    """The address of `metrics_port`; `host` where it is not said."""
     largest_body: Bytes = Field(default=256 << 20, validate_default=True)
     """A request with more is answered with 413."""
     largest_header: Annotated[int, Field(ge=1024, le=1 << 20)] = 16384

@@ -106,7 +106,7 @@ async def _start(site: web.TCPSite, host: str, port: int) -> None:
         hint = (
             "Stop what listens there, or change `metrics_port`"
             if taken
-            else "Change `host` or `metrics_port`"
+            else "Change `listen.metrics_host` or `metrics_port`"
         )
         raise AddressTaken(host, port, error.strerror or str(error), hint=hint) from error
     log.info("metrics on %s:%d", host, port)

@@ -211,6 +211,16 @@ def until(condition):
         time.sleep(0.05)
 
 
+def test_metrics_have_an_address_of_their_own(tmp_path):
+    port, other = free_port(), free_port()
+    with serving(write_config(tmp_path, port=port, metrics_port=other, listen={"metrics_host": "127.0.0.2"})):
+        with urllib.request.urlopen(f"http://127.0.0.2:{other}/metrics") as answer:
+            assert b"llmux_build_info{" in answer.read()
+        for host, refused in (("127.0.0.1", other), ("127.0.0.2", port)):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((host, refused), timeout=10)
+
+
 def test_keys_hold_from_the_start_and_a_reload_brings_others(tmp_path):
     port, file = free_port(), tmp_path / "key"
     one, two = "llmux-" + "1" * 40, "llmux-" + "2" * 40
