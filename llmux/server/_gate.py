@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from aiohttp import HttpVersion11, web
 
-from llmux.server._journey import tokens_of
+from llmux.server._journey import journey_of, tokens_of
 from llmux.server._ownership import NOBODY, Owner
 from llmux.server._patience import Patience, patiently
 from llmux.server.access.errors import NotAllowed, NotAuthenticated
@@ -82,13 +82,24 @@ async def gate_keeping(request: web.Request, handler: _Handler) -> web.StreamRes
     if right is not Right.USE or caller.key is None:
         return await _handled(gate, request, handler)
     gate.limiter.enter(caller.key, time.monotonic())
+    response: web.StreamResponse | None = None
     try:
-        return await _handled(gate, request, handler)
+        response = await _handled(gate, request, handler)
     except UnknownModel as error:  # it lists the models that there are
         raise replace(error, known=tuple(filter(caller.may_use, error.known))) from error
+    else:
+        return response
     finally:
-        tokens = tokens_of(request) if caller.key.limits.tokens else 0
+        tokens = _taken(request, response) if caller.key.limits.tokens else 0
         gate.limiter.leave(caller.key, tokens, time.monotonic())
+
+
+def _taken(request: web.Request, response: web.StreamResponse | None) -> int:
+    """Return how many tokens a request has taken: of a refusal, those that it tells of, for an engine that refuses reads and writes none."""
+    tokens = tokens_of(request)
+    if tokens and response is not None and response.status >= HTTPStatus.BAD_REQUEST:
+        return journey_of(request).usage.said()
+    return tokens
 
 
 async def ask_nothing_yet(_request: web.Request) -> None:

@@ -39,6 +39,8 @@ class Upstream:
         self.asked = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.status = 200
+        self.answers = {"usage": {"total_tokens": 40}}
 
     def app(self):
         app = web.Application()
@@ -49,7 +51,7 @@ class Upstream:
         self.asked.append(request.headers.copy())
         await self.gate.wait()
         headers = {"Access-Control-Allow-Origin": "*", "access-control-allow-credentials": "true"}
-        return web.json_response({"usage": {"total_tokens": 40}}, headers=headers)
+        return web.json_response(self.answers, headers=headers, status=self.status)
 
 
 @pytest.fixture
@@ -294,6 +296,20 @@ async def test_what_no_engine_answered_takes_no_tokens(open_door):
     assert await status(session, "/v1/files?model=m", "GET", **bearer("k")) == 200
     async with asking(session, "/v1/models", "GET", **bearer("k")) as response:
         assert response.headers["x-ratelimit-remaining-tokens"] == "20"
+
+
+@pytest.mark.parametrize("refusal", [400, 422, 429, 500])
+@pytest.mark.parametrize(
+    ("answers", "left"), [({"error": {"message": "x" * 400}}, "60"), ({"usage": {"prompt_tokens": 7}}, "53")]
+)
+async def test_what_an_engine_refuses_takes_no_tokens_but_those_that_it_tells_of(
+    open_door, upstream, refusal, answers, left
+):
+    session = await open_door(Access.of([Key("k", digest("k"), limits=Limits(tokens=60))]))
+    upstream.status, upstream.answers = refusal, answers
+    assert await status(session, **bearer("k")) == refusal
+    async with asking(session, "/v1/models", "GET", **bearer("k")) as response:
+        assert response.headers["x-ratelimit-remaining-tokens"] == left
 
 
 async def test_so_many_at_a_time_and_one_that_ends_makes_room(open_door, upstream):
