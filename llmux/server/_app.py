@@ -11,7 +11,7 @@ from aiohttp import web
 from llmux.server import _page, _proxy, _request_log, control, metrics
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
-from llmux.server._gate import GATE, Gate, gate_keeping, mark_answer
+from llmux.server._gate import GATE, Gate, ask_nothing_yet, gate_keeping, mark_answer
 from llmux.server._homes import Homes
 from llmux.server._journey import observed
 from llmux.server._reload import Reloader
@@ -44,7 +44,7 @@ def build(
     app[ADAPTERS] = Adapters()
     app[HOMES] = Homes()
     app[STARTED] = int(time.time())
-    app.add_routes([web.get("/health", _health), *_proxy.routes()])
+    app.add_routes([web.get("/health", _health, expect_handler=ask_nothing_yet), *_proxy.routes()])
     _page.add_to(app)
     if reloader:
         app[RELOADER] = reloader

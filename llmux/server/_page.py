@@ -16,6 +16,8 @@ from importlib.resources.abc import Traversable
 
 from aiohttp import web
 
+from llmux.server._gate import ask_nothing_yet
+
 _TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
@@ -50,7 +52,10 @@ PAGE = web.AppKey("page", Page)
 
 def add_to(app: web.Application) -> None:
     """Give an application the page; its files are read when it starts."""
-    app.add_routes([web.get("/ui", _to_the_page), web.get("/ui/{path:.*}", _show)])
+    app.add_routes(
+        web.get(path, handler, expect_handler=ask_nothing_yet)
+        for path, handler in (("/ui", _to_the_page), ("/ui/{path:.*}", _show))
+    )
     app.on_startup.append(_read)
 
 

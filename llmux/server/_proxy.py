@@ -39,8 +39,8 @@ _TRIES = 3
 def routes() -> list[web.RouteDef]:
     """Return everything that is passed on to engines, and the list of models."""
     return [
-        web.get("/v1/models", list_models),
-        web.get("/v1/models/{name:.+}", show_model),
+        web.get("/v1/models", list_models, expect_handler=ask_nothing_yet),
+        web.get("/v1/models/{name:.+}", show_model, expect_handler=ask_nothing_yet),
         web.route("*", "/v1/{path:.*}", forward, expect_handler=ask_nothing_yet),
         *(web.route("*", path, forward, expect_handler=ask_nothing_yet) for path in _apis.TOP_LEVEL),
     ]

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCol
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from llmux.server._gate import ask_nothing_yet
 from llmux.server._web import DRIVER
 from llmux.server.errors import AddressTaken
 from llmux.server.gpus import GPUS
@@ -70,7 +71,7 @@ _METRICS = web.AppKey("metrics", Metrics)
 def attach(app: web.Application) -> None:
     """Count what the application's driver does, and show it at /metrics."""
     app[_METRICS] = Metrics(app)
-    app.router.add_get("/metrics", _show)
+    app.router.add_get("/metrics", _show, expect_handler=ask_nothing_yet)
     app.cleanup_ctx.append(app[_METRICS].observe)
 
 

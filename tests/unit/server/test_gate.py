@@ -266,6 +266,24 @@ async def test_what_is_expected_is_done_or_refused(open_door, expect, status_):
     assert await status(session, Expect=expect) == status_
 
 
+async def test_every_route_asks_for_a_body_once(open_door):
+    session = await open_door(Access())
+    url, asked = session._base_url, set()
+    for method, _, path in routes(session.app_):
+        if path in asked:
+            continue
+        asked.add(path)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        head = f"{method} {path} HTTP/1.1\r\nHost: {url.host}\r\nConnection: close\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        writer.write(head.encode() + b"{}")
+        async with asyncio.timeout(10):
+            lines = [await reader.readline() for _ in range(3)]
+        writer.close()
+        assert lines[:2] == [b"HTTP/1.1 100 Continue\r\n", b"\r\n"], path
+        assert lines[2].split()[1] != b"100", path
+    assert {"/health", "/metrics", "/ui", "/v1/models", "/control/status"} <= asked
+
+
 async def test_requests_are_limited_and_told_of(open_door):
     session = await open_door(Access.of([Key("k", digest("k"), limits=Limits(requests=2))]))
     async with asking(session, **bearer("k")) as response:
