@@ -114,14 +114,33 @@ class _Conversation:
         """Return once it has ended, and whether the engine broke it off."""
         engine = await self._dial()
         client = self._client(engine.protocol)
+        lost = False
         try:
-            await client.prepare(self._request)
-            return client, await self._conversed(client, engine)
-        finally:  # a client that is quick to go cancels this before its own code has been passed on
-            code = client.close_code
-            if code not in _NEVER_SENT:
-                self._journey.over(client)
-            await engine.close(code=WSCloseCode.GOING_AWAY if code is None or code in _NEVER_SENT else code)
+            try:
+                await client.prepare(self._request)
+                lost = await self._conversed(client, engine)
+            finally:  # a client that is quick to go cancels this before its own code has been passed on
+                await self._farewell(client, engine)
+        except asyncio.CancelledError:
+            if not client.prepared or self._request.transport is not None:
+                raise
+            self._left(client)
+        return client, lost
+
+    async def _farewell(self, client: web.WebSocketResponse, engine: aiohttp.ClientWebSocketResponse) -> None:
+        code = client.close_code
+        if code is None or code in _NEVER_SENT:
+            code = WSCloseCode.GOING_AWAY
+        else:
+            self._journey.over(client)
+        await engine.close(code=code)
+
+    def _left(self, client: web.WebSocketResponse) -> None:
+        """Heed that the client has hung up, which cancels this: it may have said goodbye before, and its handshake was answered anyhow."""
+        if task := asyncio.current_task():
+            task.uncancel()
+        if client.close_code in _NEVER_SENT:
+            self._journey.client_gone()
 
     async def _dial(self) -> aiohttp.ClientWebSocketResponse:
         life, seconds = self._admission.life, self._model.rules.request_timeout

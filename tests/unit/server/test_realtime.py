@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 
 import aiohttp
@@ -115,6 +116,36 @@ async def test_messages_pass_both_ways_and_count_as_one_request(client, upstream
     assert upstream.code == 4001
     assert upstream.headers["Authorization"] == "Bearer t"
     assert upstream.query == "model=m&x=1"
+
+
+@pytest.mark.parametrize(
+    ("last", "outcome", "code"),
+    [
+        # A masked closing frame with 1000 (RFC 6455).
+        (b"\x88\x82\0\0\0\0\x03\xe8", Outcome.ANSWERED, 1000),
+        (b"", Outcome.CLIENT_GONE, 1001),
+    ],
+    ids=["goodbye", "none"],
+)
+async def test_a_client_that_hangs_up_was_answered_and_has_gone_too_early_only_without_a_goodbye(  # noqa: PLR0917
+    client, upstream, caplog, last, outcome, code
+):
+    caplog.set_level(logging.INFO, "llmux")
+    url = client._base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(
+        f"GET {REALTIME}?model=m HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    writer.write(last)
+    writer.close()
+    end = await finished(client)
+    assert (end.status, end.outcome, end.code) == (101, outcome, "")
+    async with asyncio.timeout(5):
+        await upstream.closed.wait()
+    assert upstream.code == code
+    assert [each.status for each in caplog.records if each.name.endswith("_request_log")] == [101]
 
 
 async def test_the_engines_ending_reaches_the_client(client):
