@@ -43,22 +43,26 @@ class Tracer(Protocol):
 
 
 TRACER = web.AppKey("tracer", Tracer)
+_BEGUN = web.RequestKey("trace_begun", bool)
 
 
 def begin(request: web.Request) -> None:
     """Begin to trace a request that has begun its journey."""
     if tracer := request.app.get(TRACER):
-        context = {name: ",".join(request.headers.getall(name, ())) for name in HEADERS}
-        tracer.begin(
-            Arrival(
-                journey_of(request).id,
-                id_of(request),
-                request.method,
-                request.path,
-                request.scheme,
-                {name: value for name, value in context.items() if value},
-            )
-        )
+        tracer.begin(arrival_of(request, journey_of(request).id))
+        request[_BEGUN] = True
+
+
+def has_begun(request: web.Request) -> bool:
+    """Say whether a request is traced already."""
+    return _BEGUN in request
+
+
+def arrival_of(request: web.Request, handle: str) -> Arrival:
+    """Return a request as it has come."""
+    context = {name: ",".join(request.headers.getall(name, ())) for name in HEADERS}
+    told = {name: value for name, value in context.items() if value}
+    return Arrival(handle, id_of(request), request.method, request.path, request.scheme, told)
 
 
 def pass_on(request: web.Request, headers: CIMultiDict[str]) -> None:

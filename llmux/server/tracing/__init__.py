@@ -28,6 +28,7 @@ async def attach(app: web.Application, tracing: TracingConfig) -> None:
         running = await asyncio.to_thread(_start)
         app[TRACER] = running.spans
         app.cleanup_ctx.append(running.while_served)
+        app.middlewares.insert(0, running.refusals)
 
 
 def _start() -> Running:

@@ -95,6 +95,22 @@ class Spans:
 
     def begin(self, arrival: Arrival) -> None:
         """Begin a request's span, under its client's where it has one."""
+        root = self._root(arrival)
+        self._requests[arrival.request] = _Request(root, _inside(root))
+
+    def refused(self, arrival: Arrival, began: int, status: int, code: str) -> None:
+        """Draw a request that nobody was let in with, which began at this time, in nanoseconds since the epoch."""
+        root = self._root(arrival, began)
+        root.set_attributes(
+            {
+                "llmux.outcome": Outcome.REFUSED.value,
+                "http.response.status_code": status,
+                "error.type": code,
+            }
+        )
+        root.end()
+
+    def _root(self, arrival: Arrival, began: int | None = None) -> Span:
         method = arrival.method if arrival.method in _METHODS else "_OTHER"
         group = group_of(arrival.path)
         facts: dict[str, AttributeValue] = {
@@ -107,8 +123,7 @@ class Spans:
             facts["gen_ai.operation.name"] = operation
         name = f"{'HTTP' if method == '_OTHER' else method} {group}"
         parent = _W3C.extract(arrival.context, Context())
-        root = self._tracer.start_span(name, parent, SpanKind.SERVER, facts)
-        self._requests[arrival.request] = _Request(root, _inside(root))
+        return self._tracer.start_span(name, parent, SpanKind.SERVER, facts, start_time=began)
 
     def passed_on(self, request: str) -> Mapping[str, str]:
         """Return the headers by which an engine's spans come under that of the request's way through it."""

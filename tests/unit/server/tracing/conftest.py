@@ -52,8 +52,8 @@ async def traced(serve, make_driver):
     """Give a function that serves models with these hands, traced, and returns a session."""
     async with AsyncExitStack() as stack:
 
-        async def begun(hands, **rules):
-            app = _app.build(make_driver(hands, **rules))
+        async def begun(hands, gate=None, **rules):
+            app = _app.build(make_driver(hands, **rules), gate=gate)
             await tracing.attach(app, TracingConfig(enabled=True))
             return await stack.enter_async_context(aiohttp.ClientSession(await serve(app)))
 

@@ -11,7 +11,11 @@ import aiohttp
 import pytest
 
 from llmux.server import _app, tracing
+from llmux.server._gate import Gate
 from llmux.server._model import Eviction, Process, Weights
+from llmux.server.access.keys import Key, Limits, digest
+from llmux.server.access.policy import Access
+from llmux.server.access.roles import Role
 from llmux.server.config import TracingConfig
 from llmux.server.errors import NodeUnfit
 from llmux.server.tracing._export import close, provider
@@ -132,6 +136,26 @@ async def test_what_its_client_does_not_have_sampled_is_passed_on_so_and_not_sen
     (root,) = await collector.until("POST chat/completions")
     assert root.trace != TRACE
     assert re.fullmatch(rf"00-{TRACE}-[0-9a-f]{{16}}-00", engine.headers[0]["traceparent"])
+
+
+async def test_what_the_door_refuses_is_a_span_of_its_clients_trace(traced, collector, engine, make_hands):
+    keys = [Key("k", digest("k"), limits=Limits(requests=1)), Key("o", digest("o"), Role.OBSERVE)]
+    session = await traced({"m": make_hands(engine.url)}, gate=Gate(Access.of(keys)))
+    await ask(session, headers={"x-api-key": "k"})
+    for key in ("nobody", "o", "k"):
+        await ask(session, headers=CONTEXT | {"x-api-key": key})
+    async with session.get("/v1/models"), session.get("/control/status"), session.get("/nowhere"):
+        pass
+    answered, *refused = await collector.until("POST chat/completions", 4)
+    assert answered.facts["llmux.outcome"] == "answered"
+    assert [(each.trace, each.parent, each.kind, each.failed) for each in refused] == [
+        (TRACE, PARENT, SERVER, False)
+    ] * 3
+    told = [(each.facts["http.response.status_code"], each.facts["error.type"]) for each in refused]
+    assert told == [(401, "invalid_api_key"), (403, "permission_denied"), (429, "rate_limit_exceeded")]
+    assert {each.facts["llmux.outcome"] for each in refused} == {"refused"}
+    assert all(each.began < each.ended for each in refused)
+    assert not [each for each in collector.spans if each.name.startswith("GET")]
 
 
 async def test_a_request_that_is_asked_again_waits_and_is_proxied_twice(
