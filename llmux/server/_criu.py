@@ -295,7 +295,8 @@ def _clean_work_directories(run_dir: Path) -> None:
 
 async def _take_back(settings: CriuSettings, sandbox: Sandbox, directory: Path, log: Path) -> str:
     """End what a failed restore left running, and undo what the hook rebuilt; return what is left and why, or nothing."""
-    argv = (sys.executable, "-m", "llmux.criu_images", "undo", str(directory))
+    # -P: whatever directory llmux was started in, nothing in it is taken for a module.
+    argv = (sys.executable, "-P", "-m", "llmux.criu_images", "undo", str(directory))
     sandbox.clear()
     try:
         code = await sandbox.run(argv, log=log, timeout=_UNDO_TIMEOUT, env=_environment(settings, sandbox))

@@ -14,7 +14,8 @@ class TinyEngine(VllmEngine):
     """The embedded engine, which speaks vLLM's API."""
 
     def _argv(self) -> tuple[str, ...]:
-        program = (sys.executable, "-m", "llmux.tiny_engine", "serve", self.model.model_path)
+        # -P: whatever directory llmux was started in, nothing in it is taken for a module.
+        program = (sys.executable, "-P", "-m", "llmux.tiny_engine", "serve", self.model.model_path)
         return (*program, *self._address(), *self._lora(), *self.model.extra_args)
 
     def _environment(self) -> Mapping[str, str]:

@@ -122,3 +122,21 @@ async def test_a_restore_whose_sandbox_dies_is_taken_back_from_outside(settings,
             await restoring
         assert not failed.value.left
         assert left(made, settings, images) == []
+
+
+async def test_what_lies_where_llmux_was_started_is_run_by_nobody(
+    settings, images, made, tmp_path, monkeypatch
+):
+    planted = tmp_path / "home" / "llmux"
+    planted.mkdir(parents=True)
+    (planted / "__init__.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\n")
+    monkeypatch.chdir(planted.parent)
+    async with await Sandbox.create(Isolation()) as sandbox:
+        restoring = asyncio.ensure_future(restore(settings, sandbox, images, max_id=1000))  # noqa: TID251
+        await until_made(made)
+        os.kill(sandbox.init_pid, signal.SIGKILL)
+        with pytest.raises(RestoreFailed) as failed:
+            await restoring
+    assert not failed.value.left
+    assert left(made, settings, images) == []
+    assert not (tmp_path / "was-run").exists()

@@ -4,7 +4,7 @@ import pytest
 
 from storms.place import is_engine_at, is_engine_of, is_llmux, is_shell
 
-ENGINE = "/opt/llmux/bin/python -m llmux.tiny_engine serve Qwen/Qwen3-0.6B --port 8001 --served-model-name m1 --allow-faults"
+ENGINE = "/opt/llmux/bin/python -P -m llmux.tiny_engine serve Qwen/Qwen3-0.6B --port 8001 --served-model-name m1 --allow-faults"
 LLMUX = "/opt/llmux/bin/python /usr/local/bin/llmux serve --config /etc/llmux/config.json"
 SHELL = (
     "sh -c while :; do if [ -e /run/storm-go ]; then llmux serve --config /etc/llmux/config.json; fi; done"

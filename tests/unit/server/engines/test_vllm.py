@@ -135,7 +135,7 @@ def test_another_vllm_can_be_named():
 
 def test_the_tiny_engine_runs_on_our_own_python():
     argv = engine(engine="tiny").command({}).argv
-    assert argv[:5] == (sys.executable, "-m", "llmux.tiny_engine", "serve", "Qwen/Qwen3-0.6B")
+    assert argv[:6] == (sys.executable, "-P", "-m", "llmux.tiny_engine", "serve", "Qwen/Qwen3-0.6B")
 
 
 def test_a_commands_words_are_filled_in():
