@@ -39,7 +39,7 @@ class _Bounds:
     duration: float
 
 
-@click.command("bench")
+@click.command("bench", short_help="Measure what clients get of models: waits, tokens a second.")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
     "--requests",

@@ -18,18 +18,22 @@ _COLUMNS = ("name", "what", "size", "generation", "age", "sleeps as", "in use", 
 
 @click.group("checkpoints")
 def checkpoints_command() -> None:
-    """Look at what models were put to sleep in, and remove it."""
+    """Look at checkpoints, and remove them."""
 
 
-@checkpoints_command.command("list")
+@checkpoints_command.command("list", short_help="List all checkpoints, and what nobody needs.")
 @asks_llmux
 def list_command(*, target: Target, as_json: bool) -> None:
     """List every replica's checkpoint, and what lies there that nobody needs."""
     answer = run(lambda client: client.get("/control/checkpoints"), target)
-    print_json(answer) if as_json else _print(read(Checkpoints, answer).checkpoints)
+    if as_json:
+        print_json(answer)
+        return
+    entries = read(Checkpoints, answer).checkpoints
+    _print(entries) if entries else click.echo("there are no checkpoints")
 
 
-@checkpoints_command.command("show")
+@checkpoints_command.command("show", short_help="Show one checkpoint.")
 @click.argument("name")
 @asks_llmux
 def show_command(*, name: str, target: Target, as_json: bool) -> None:
@@ -71,7 +75,7 @@ def delete_command(*, name: str, yes: bool, target: Target, as_json: bool) -> No
     print_json(answer) if as_json else click.echo(printable(f"{name}: removed"))
 
 
-@checkpoints_command.command("prune")
+@checkpoints_command.command("prune", short_help="Remove what nobody needs.")
 @click.option("--dry-run", is_flag=True, help="Remove nothing, and say what would be.")
 @asks_llmux
 def prune_command(*, dry_run: bool, target: Target, as_json: bool) -> None:

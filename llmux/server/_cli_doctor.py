@@ -30,7 +30,7 @@ _MARKS = {
 }
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Look for what would keep models from sleeping and waking.")
 @click.option(
     "--config",
     "path",
@@ -76,7 +76,7 @@ def _configured(path: Path | None, wanted: Wanted) -> tuple[Wanted, Configuratio
         settings = config.load(there)
     except ConfigUnreadable as error:
         missing = path is None and not Path(told).exists()
-        unread = () if missing else (error.reason,)
+        unread = () if missing else (f"{told} cannot be read: {error.reason}",)
         return wanted, Configuration(told, there=not missing, faults=unread)
     except ConfigInvalid as error:
         return wanted, Configuration(told, faults=error.faults)

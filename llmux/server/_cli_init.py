@@ -33,7 +33,7 @@ _FIRST_ENGINE_PORT = 8001
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
-@click.command("init")
+@click.command("init", short_help="Write a first configuration of the models found here.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),

@@ -11,7 +11,7 @@ from llmux.server._client_answers import Drained, Mode, Pinned, Reloaded, read
 from llmux.server._printable import printable
 
 
-@click.command("pin")
+@click.command("pin", short_help="Wake MODEL, and keep it awake whatever others need.")
 @click.argument("model")
 @asks_llmux
 def pin_command(*, model: str, target: Target, as_json: bool) -> None:
@@ -36,7 +36,7 @@ def _pin(path: str, model: str, target: Target, *, as_json: bool) -> None:
         click.echo(printable(f"{told.model}: {'pinned' if told.pinned else 'not pinned'}"))
 
 
-@click.command("mode")
+@click.command("mode", short_help="Say, or set, who decides which model serves.")
 @click.argument("mode", required=False, type=click.Choice(["auto", "manual"]))
 @asks_llmux
 def mode_command(*, mode: str | None, target: Target, as_json: bool) -> None:

@@ -31,7 +31,7 @@ _COUNT = click.IntRange(min=1)
 _TRACE_HINT = 'A line is {"at": SECONDS, "model": NAME} with "seconds" or "tokens" of the answer, if known'
 
 
-@click.command("simulate")
+@click.command("simulate", short_help="Replay a trace under scheduling policies, and compare them.")
 @click.argument("path", metavar="TRACE", type=_FILE)
 @click.option(
     "--policy",

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import click
 from rich.console import Group, RenderableType
@@ -56,19 +57,20 @@ async def _watch(client: Client, interval: float, *, as_json: bool) -> None:
     """Show it again and again; an llmux that is away for a while is waited for."""
     terminal = console()
     with Live(console=terminal, auto_refresh=False, screen=terminal.is_terminal and not as_json) as live:
+        show = partial(live.update, refresh=True) if terminal.is_terminal else terminal.print
         while True:
             try:
                 answer = await client.get("/control/status")
             except NotReached as error:
                 if as_json:
                     raise
-                live.update(Text(printable(str(error)), style="bold red"), refresh=True)
+                show(Text(printable(str(error)), style="bold red"))
             else:
                 if as_json:
                     sys.stdout.write(f"{json.dumps(answer)}\n")
                     sys.stdout.flush()
                 else:
-                    live.update(_told(read(Status, answer), datetime.now(UTC)), refresh=True)
+                    show(_told(read(Status, answer), datetime.now(UTC)))
             await asyncio.sleep(interval)
 
 
@@ -79,18 +81,20 @@ def _told(status: Status, now: datetime) -> RenderableType:
 
 
 def _rows(name: str, model: Model, now: datetime) -> list[list[str | Text]]:
-    rows = [_row(name, model, str(model.held), now)]
+    orders = f"{', pinned' if model.pinned else ''}{', drained' if model.draining else ''}"
+    rows = [_row(name, model, str(model.held), now, orders)]
     if len(model.replicas) > 1:
         rows += [_row(f"  {replica}", told, "", now) for replica, told in model.replicas.items()]
     return rows
 
 
-def _row(name: str, replica: Replica, held: str, now: datetime) -> list[str | Text]:
+def _row(name: str, replica: Replica, held: str, now: datetime, orders: str = "") -> list[str | Text]:
+    """`orders` is what somebody has said by hand of the model."""
     wake, checkpoint = replica.last_wake, replica.checkpoint
     problem = replica.problem or replica.checkpoint_problem
     return [
         name,
-        Text(printable(_how(replica)), style=_STYLES.get(replica.state, _MOVING)),
+        Text(printable(_how(replica) + orders), style=_STYLES.get(replica.state, _MOVING)),
         _ago((now - replica.since).total_seconds()),
         str(replica.in_flight),
         held,
@@ -107,7 +111,9 @@ def _how(replica: Replica) -> str:
 
 def _node(status: Status) -> str:
     node = status.node
-    parts = [f"policy {node.policy}"]
+    parts = [f"policy {node.policy}" if node.mode == "auto" else f"mode {node.mode}"]
+    if node.draining:
+        parts.append("drained: no new request is let in")
     for what, there in node.capacity.items():
         taken = node.held.get(what, 0)
         amounts = f"{taken} of {there}" if what == "awake" else f"{size(taken)} of {size(there)}"

@@ -13,7 +13,7 @@ from llmux.server._client_answers import Requests, read
 from llmux.server._printable import printable
 
 
-@click.command("logs")
+@click.command("logs", short_help="Print the end of llmux's log, or of an engine's.")
 @click.argument("model", required=False)
 @click.option("--lines", type=click.IntRange(0, 10_000), default=100, show_default=True, help="From the end.")
 @click.option("--follow", "-f", is_flag=True, help="And those that follow, until interrupted.")
@@ -30,7 +30,7 @@ def logs_command(*, model: str | None, lines: int, follow: bool, target: Target,
     run(show, target)
 
 
-@click.command("events")
+@click.command("events", short_help="Print what happens, as it happens.")
 @click.option("--since", type=click.IntRange(min=0), help="First those after this id; 0: all that are kept.")
 @click.option("--model", help="Only those of one model.")
 @click.option("--kind", help="Only of these kinds, with commas between: state_changed,wake_done.")
@@ -86,10 +86,12 @@ _NOTHING: tuple[object, ...] = (None, "", {}, [], False)
 def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
+    if isinstance(value, dict) and value and all(isinstance(each, float) for each in value.values()):
+        return ",".join(f"{name}:{each:.3f}" for name, each in value.items())
     return json.dumps(value) if isinstance(value, dict | list) or " " in str(value) else str(value)
 
 
-@click.command("requests")
+@click.command("requests", short_help="List the requests that are under way; or end one.")
 @click.option("--model", help="Only those of one model.")
 @click.option("--cancel", metavar="ID", help="End this one: its client gets an error that says so.")
 @asks_llmux
@@ -115,4 +117,7 @@ def requests_command(*, model: str | None, cancel: str | None, target: Target, a
         ]
         for each in read(Requests, answer).requests
     ]
+    if not rows:
+        click.echo("no request waits or is being answered")
+        return
     console().print(table(("id", "model", "state", "for", "request", "replica", "X-Request-ID"), rows))

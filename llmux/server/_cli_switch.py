@@ -11,8 +11,11 @@ from llmux.server._client import Client, Json, Target
 from llmux.server._client_answers import Slept, Switched, Woken, read
 from llmux.server._printable import printable
 
+_AT_ONCE = 0.005
+"""Seconds in which nothing is woken."""
 
-@click.command("sleep")
+
+@click.command("sleep", short_help="Put MODEL to sleep.")
 @click.argument("model")
 @click.option("--weights", type=click.Choice(["retain", "offload", "discard"]), help="What becomes of them.")
 @click.option(
@@ -80,7 +83,10 @@ def _slept(slept: Slept) -> str:
 
 
 def _woken(woken: Woken) -> str:
+    wake = woken.last_wake
+    if wake and woken.seconds < _AT_ONCE <= wake.seconds:  # that was an earlier one
+        return printable(f"{woken.model}: {woken.state} already")
     told = f"{woken.model}: {woken.state} after {woken.seconds:.2f} s"
-    if wake := woken.last_wake:
+    if wake:
         told += f" ({wake.kind}: {wake.reason})" if wake.reason else f" ({wake.kind})"
     return printable(told)

@@ -49,7 +49,7 @@ def _eviction(text: str) -> Eviction:
         raise click.BadParameter(f"{text!r} is none of {_ALL}, {names}") from error
 
 
-@click.command("validate")
+@click.command("validate", short_help="Name a configuration's faults, or try a model's sleeps.")
 @click.argument("model", required=False)
 @click.option(
     "--config",
@@ -93,7 +93,7 @@ def validate_command(  # noqa: PLR0913 - one parameter for each option
     if schema:
         print_json(config.schema())
     elif model is None:
-        _validate_configuration(path, here=here)
+        _validate_configuration(path, here=here, as_json=as_json)
     else:
         wanted = tuple(
             dict.fromkeys(each for one in evictions for each in (_possible() if one is None else (one,)))
@@ -108,18 +108,33 @@ def _possible() -> tuple[Eviction, ...]:
 # ---- the configuration ----
 
 
-def _validate_configuration(path: Path | None, *, here: bool) -> None:
+def _validate_configuration(path: Path | None, *, here: bool, as_json: bool) -> None:
     try:
         there = path or config.find()
         settings = config.load(there)
     except (ConfigInvalid, ConfigUnreadable) as error:
+        if as_json:
+            _print_verdict(path, error.faults if isinstance(error, ConfigInvalid) else (error.reason,))
         fail(WRONG_USE, error)
-    for remark in config.remarks(settings):
-        click.echo(f"note: {printable(remark)}")
-    if here and (faults := _faults_here(settings)):
+    remarks = config.remarks(settings)
+    faults = _faults_here(settings) if here else ()
+    if as_json:
+        _print_verdict(there, faults, remarks, tuple(settings.models))
+    else:
+        for remark in remarks:
+            click.echo(f"note: {printable(remark)}")
+    if faults:
         fail(CANNOT, NodeUnfit(faults))
-    models = "one model" if len(settings.models) == 1 else f"{len(settings.models)} models"
-    click.echo(f"{there}: fine, {models}: {', '.join(settings.models)}")
+    if not as_json:
+        models = "one model" if len(settings.models) == 1 else f"{len(settings.models)} models"
+        click.echo(f"{there}: fine, {models}: {', '.join(settings.models)}")
+
+
+def _print_verdict(
+    path: Path | None, faults: Sequence[str], remarks: Sequence[str] = (), models: Sequence[str] = ()
+) -> None:
+    told = {"path": path and str(path), "faults": list(faults)}
+    print_json({**told, "remarks": list(remarks), "models": list(models)})
 
 
 def _faults_here(settings: Config) -> tuple[str, ...]:
@@ -184,7 +199,9 @@ def _row(trial: Trial) -> list[str | Text]:
 
 def _given_back(trial: Trial) -> str:
     return ", ".join(
-        f"{size(amount)} {what.replace('_', ' ')}" for what, amount in trial.given_back if amount
+        f"{'-' if amount < 0 else ''}{size(abs(amount))} {what.replace('_', ' ')}"
+        for what, amount in trial.given_back
+        if amount
     )
 
 

@@ -16,6 +16,7 @@ Raises NotReached and Declined.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -219,7 +220,10 @@ _LOCKED_OUT = {401: "Give its token by LLMUX_TOKEN or --token", 403: "This token
 
 def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or str(error.os_error)
+        found = error.os_error
+        if isinstance(found, ConnectionError) and found.errno:
+            return os.strerror(found.errno)  # asyncio's own words are about a call
+        return found.strerror or str(found)
     return str(error) or type(error).__name__
 
 

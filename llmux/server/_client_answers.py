@@ -76,6 +76,8 @@ class Model(Replica):
     """One model, as its foremost replica is."""
 
     held: int
+    pinned: bool = False
+    draining: bool = False
     replicas: dict[str, Replica] = {}
 
 
@@ -93,6 +95,8 @@ class Node(_Read):
     """What the node has for models, and what of it is taken."""
 
     policy: str
+    mode: str = "auto"
+    draining: bool = False
     capacity: dict[str, int]
     held: dict[str, int]
     gpus: tuple[Gpu, ...] = ()

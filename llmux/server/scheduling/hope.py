@@ -11,7 +11,7 @@ def why_hopeless(snapshot: Snapshot, replica: Replica) -> str | None:
     lacking = short(replica.needs, snapshot.capacity)
     if lacking:
         return "it needs " + ", ".join(
-            f"{replica.needs[name]} of {name} where the node has {snapshot.capacity[name]}"
+            f"{replica.needs[name]} of {_words(name)} where the node has {snapshot.capacity[name]}"
             for name in sorted(lacking)
         )
     stays = [(r, _stays(r, snapshot)) for r in _others(snapshot, replica)]
@@ -19,9 +19,22 @@ def why_hopeless(snapshot: Snapshot, replica: Replica) -> str | None:
     if not lacking:
         return None
     holders = (r for r, amounts in stays if any(amounts.get(name, 0) > 0 for name in lacking))
-    return f"no {', '.join(sorted(lacking))} can be freed: " + "; ".join(
+    return f"no {', '.join(map(_words, sorted(lacking)))} can be freed: " + "; ".join(
         f"{r.name} {_why_it_stays(r, snapshot)}" for r in holders
     )
+
+
+def _words(amount: str) -> str:
+    """Return what people call an amount, which `_capacity.py` names."""
+    match amount.partition(":"):
+        case ("awake", _, _):
+            return "place among those awake"
+        case ("exclusive", _, group):
+            return f"place in the group {group}"
+        case ("gpu_memory", _, index):
+            return f"memory of GPU {index}"
+        case _:
+            return amount.replace("_", " ")
 
 
 def _others(snapshot: Snapshot, replica: Replica) -> tuple[Replica, ...]:

@@ -70,6 +70,13 @@ def test_the_version():
     assert run("--version").stdout == f"llmux, version {version('llmux')}\n"
 
 
+@pytest.mark.parametrize("group", [(), ("checkpoints",), ("trace",)])
+def test_what_each_command_is_for_is_said_to_its_end(group):
+    told = run(*group, "--help").stdout
+    assert "Commands:" in told
+    assert "..." not in told.partition("Commands:")[2]
+
+
 def test_a_missing_configuration_is_named():
     done = run("serve", "--config", "/nowhere/config.json")
     assert done.returncode == 2

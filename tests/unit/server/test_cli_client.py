@@ -131,6 +131,20 @@ async def test_watching_as_json_is_a_line_each_time_until_it_is_interrupted(url)
     assert code == 130
 
 
+async def test_watching_into_a_pipe_is_a_table_each_time(url):
+    argv = [*LLMUX, "status", "--watch", "--interval", "0.1", "--host", url]
+
+    def watch():
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+            seen = 0
+            while seen < 3:
+                seen += process.stdout.readline().startswith("policy ")
+            process.send_signal(signal.SIGINT)
+            return process.wait(10)
+
+    assert await asyncio.to_thread(watch) == 130
+
+
 async def test_on_a_terminal_the_wait_is_told(url, hands):
     gate = hands.gates["cold_start"] = asyncio.Event()
     master, terminal = pty.openpty()

@@ -19,6 +19,7 @@ from llmux.server._cli_ruling import (
     undrain_command,
     unpin_command,
 )
+from llmux.server._cli_status import status_command
 from llmux.server._cli_streams import events_command, logs_command, requests_command
 from llmux.server._cli_switch import sleep_command, switch_command, wake_command
 
@@ -27,7 +28,7 @@ COMMANDS = {
     for command in (
         *(drain_command, undrain_command, mode_command, pin_command, unpin_command, reload_command),
         *(events_command, logs_command, requests_command, checkpoints_command),
-        *(sleep_command, wake_command, switch_command),
+        *(sleep_command, wake_command, switch_command, status_command),
     )
 }
 
@@ -67,6 +68,31 @@ async def test_a_switch_tells_who_sleeps_for_it(llmux):
     assert (answer["model"], answer["put_to_sleep"]) == ("m", ["other"])
 
 
+async def test_what_serves_already_is_not_said_to_have_been_woken(llmux, hands):
+    hands.gates["cold_start"] = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, hands.gates["cold_start"].set)
+    assert "(cold_start: it had not been started before)" in await said(llmux, "wake", "m")
+    assert await said(llmux, "wake", "m") == "m: running already\n"
+    assert await said(llmux, "switch", "m") == "m: running already\n"
+
+
+async def test_the_table_tells_what_was_said_by_hand(llmux):
+    await said(llmux, "pin", "m")
+    await said(llmux, "drain", "m")
+    await said(llmux, "drain", "other")
+    await said(llmux, "mode", "manual")
+    table = (await said(llmux, "status")).splitlines()
+    assert "running, pinned, drained" in table[1]
+    assert "not_started, drained" in table[2]
+    assert table[-1].startswith("mode manual; ")
+    await said(llmux, "undrain", "m")
+    await said(llmux, "mode", "auto")
+    await said(llmux, "drain")
+    table = (await said(llmux, "status")).splitlines()
+    assert "running, pinned  " in table[1]
+    assert table[-1].startswith("policy fifo; drained: no new request is let in; ")
+
+
 async def test_a_model_is_pinned_and_unpinned(llmux):
     assert await said(llmux, "pin", "m") == "m: pinned\n"
     assert await said(llmux, "unpin", "m") == "m: not pinned\n"
@@ -88,8 +114,7 @@ async def test_requests_are_drained_and_let_in_again(llmux):
 
 
 async def test_requests_are_listed_and_cancelled(llmux):
-    heads = ["id", "model", "state", "for", "request", "replica", "X-Request-ID"]
-    assert (await said(llmux, "requests")).split() == heads
+    assert await said(llmux, "requests") == "no request waits or is being answered\n"
     assert json.loads(await said(llmux, "requests", "--model", "m", "--json")) == {"requests": []}
     done = await llmux("requests", "--cancel", "no/body?")
     assert done.exit_code == 1
@@ -137,14 +162,16 @@ def test_an_event_is_a_line_for_people():
         "replica": "m#2",
         "seconds": 1.23456,
     }
-    event |= {"reason": "", "phases": {}, "problem": {"code": "x\x1b"}, "why": "two words"}
+    event |= {"reason": "", "phases": {"restore": 1.23456, "health": 0.5}, "problem": {"code": "x\x1b"}}
+    event |= {"why": "two words", "tokens": {}}
     assert _cli_streams._line(event) == (
-        '2026-01-01T00:00:00Z wake_done m#2 seconds=1.235 problem={"code": "x\\u001b"} why="two words"'
+        "2026-01-01T00:00:00Z wake_done m#2 seconds=1.235 phases=restore:1.235,health:0.500 "
+        'problem={"code": "x\\u001b"} why="two words"'
     )
 
 
 async def test_checkpoints_are_listed_shown_and_removed(llmux):
-    assert await said(llmux, "checkpoints", "list") == ""
+    assert await said(llmux, "checkpoints", "list") == "there are no checkpoints\n"
     await said(llmux, "wake", "m")
     await said(llmux, "sleep", "m")
     listed = (await said(llmux, "checkpoints", "list")).splitlines()
@@ -155,7 +182,7 @@ async def test_checkpoints_are_listed_shown_and_removed(llmux):
     kept = await llmux("checkpoints", "delete", "m")
     assert kept.exit_code == 1  # nobody has said yes
     assert await said(llmux, "checkpoints", "delete", "m", "--yes") == "m: removed\n"
-    assert await said(llmux, "checkpoints", "list") == ""
+    assert await said(llmux, "checkpoints", "list") == "there are no checkpoints\n"
     assert (await llmux("checkpoints", "show", "m")).exit_code == 1
 
 

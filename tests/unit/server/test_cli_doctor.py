@@ -91,7 +91,7 @@ def test_a_configuration_that_is_no_text_is_told(tmp_path):
     assert "it is not YAML" in done.stdout
     done = doctor("--config", str(tmp_path / "none.yaml"))
     assert done.exit_code == 1
-    assert "No such file" in done.stdout
+    assert "none.yaml cannot be read: No such file" in done.stdout
 
 
 def test_what_is_lacking_alone_can_be_asked_for(tmp_path):

@@ -66,6 +66,24 @@ def test_a_secret_that_everybody_can_read_is_told_where_that_is_asked(tmp_path):
     assert f"access.keys.k.file: everybody on this machine can read {tmp_path}/key" in done.stderr
 
 
+def test_programs_are_told_of_a_configuration_as_json(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(GOOD | {"warmup": True}))
+    told = json.loads(validate("--json", "--config", path).stdout)
+    assert (told["path"], told["faults"], told["models"]) == (str(path), [], ["m"])
+    assert told["remarks"][0].startswith("warmup: ")
+    for fault, text in (("prot: unknown", json.dumps(GOOD | {"prot": 1})), ("it is not JSON", "{")):
+        path.write_text(text)
+        done = validate("--json", "--config", path)
+        assert done.exit_code == 2
+        assert json.loads(done.stdout)["faults"][0].startswith(fault)
+    large = GOOD["models"]["m"] | {"resources": {"host_memory": "900TiB"}}
+    path.write_text(json.dumps({"models": {"m": large}}))
+    done = validate("--json", "--here", "--config", path)
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["faults"][0].startswith("models.m.resources.host_memory")
+
+
 def test_the_schema_is_printed():
     jsonschema.Draft202012Validator(json.loads(validate("--schema").stdout)).validate(GOOD)
 

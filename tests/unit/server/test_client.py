@@ -141,5 +141,8 @@ async def test_where_nobody_listens_it_says_where_it_looked():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     async with Client(Target.of(f"127.0.0.1:{port}")) as client:
-        with pytest.raises(NotReached, match=rf"127\.0\.0\.1:{port}: Connect.*--host or LLMUX_HOST"):
+        with pytest.raises(
+            NotReached,
+            match=rf"127\.0\.0\.1:{port}: Connection refused\. Say where it is with --host or LLMUX_HOST",
+        ):
             await client.get("/")

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from llmux.server.scheduling.hope import why_hopeless
 from llmux.server.scheduling.snapshot import Demand, Phase
 from scenes import awake, node, resting, wants
@@ -10,6 +12,23 @@ ONE = {"gpu": 1}
 def test_says_what_the_node_has_too_little_of():
     big = resting("a", {"gpu": 2, "memory": 1})
     assert why_hopeless(node({"gpu": 1, "memory": 1}, big), big) == "it needs 2 of gpu where the node has 1"
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        ("awake", "place among those awake"),
+        ("exclusive:large", "place in the group large"),
+        ("gpu_memory:3", "memory of GPU 3"),
+        ("host_memory", "host memory"),
+    ],
+)
+def test_says_it_in_words(amount, words):
+    want, holder = resting("a", {amount: 1}), awake("b", {amount: 1})
+    pinned = node({amount: 1}, want, holder, demands=(wants("a"), Demand("b", pinned=True)))
+    assert why_hopeless(pinned, want) == f"no {words} can be freed: b is pinned"
+    big = resting("a", {amount: 2})
+    assert why_hopeless(node({amount: 1}, big), big) == f"it needs 2 of {words} where the node has 1"
 
 
 def test_says_who_does_not_make_room():
