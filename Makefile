@@ -19,8 +19,8 @@ help: ## list the targets
 setup: ## all that the demo and the tests need: .venv, a Docker engine, images, a model (ENGINE=tiny|vllm)
 	$(SETUP) all --engine $(ENGINE)
 
-demo: ## a model falls asleep in one container and wakes in another, with a table of times (ENGINE=tiny|vllm)
-	$(SETUP) run --engine $(ENGINE) -- $(BIN)/python docker/success_test.py --engine $(ENGINE)
+demo: ## a model falls asleep in one container and wakes in another, with a table of times (ENGINE=tiny|vllm; OPTIONS=--help)
+	$(SETUP) run --engine $(ENGINE) -- $(BIN)/python docker/success_test.py --engine $(ENGINE) $(OPTIONS)
 
 test: lint site ## what CI runs: lint, types, import rules, the documentation's links, then unit, property and integration tests
 	$(SETUP) run --programs -- $(BIN)/python tests/side_by_side.py

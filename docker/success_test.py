@@ -209,7 +209,10 @@ def prove(options: argparse.Namespace) -> None:
     if options.network == "host" and (
         taken := [port for port in (options.port, options.engine_port) if is_taken(port)]
     ):
-        raise UnreadyError(f"port {taken[0]} is taken", "stop what listens there, or choose another (--help)")
+        raise UnreadyError(
+            f"port {taken[0]} is taken",
+            "stop what listens there (another llmux?), or say others: make demo OPTIONS='--port 3001 --engine-port 8101'",
+        )
     before, clock = Traces.seen(), Clock()
     with bench(image, cache.resolve()) as here:
         tell(here, settings, options.network, clock, ("--gpus", "all") if options.gpu_bytes else ())

@@ -27,6 +27,7 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="units-"))
     output = directory / "output"
     units = None
+    print("Unit and property tests run beside these, and their output follows at the end.", flush=True)  # noqa: T201
     try:
         with output.open("wb") as taken:
             units = subprocess.Popen((*ALONE, str(directory), *UNITS), stdout=taken, stderr=taken)

@@ -9,4 +9,4 @@ class TracingConfig(Section):
     """OpenTelemetry traces of requests. The rest is said by OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME`, ...)."""
 
     enabled: bool = False
-    """Send a trace of each request to a collector, by OTLP over HTTP; needs `pip install 'llmux[otel]'`."""
+    """Send a trace of each request to a collector, by OTLP over HTTP; needs llmux's extra `otel` (docs/tracing.md)."""

@@ -36,7 +36,10 @@ def _start() -> Running:
         from llmux.server.tracing._running import Running  # noqa: PLC0415 - what it imports may be missing
     except ImportError as error:
         why = f"tracing.enabled: a package of the extra `otel` is missing: {error}"
-        raise NodeUnfit((why,), hint="pip install 'llmux[otel]', or leave tracing.enabled out") from error
+        raise NodeUnfit(
+            (why,),
+            hint="Install llmux with its extra: pip install '.[otel]' in a checkout; or leave tracing.enabled out",
+        ) from error
     try:
         return Running.start()
     except ValueError as error:

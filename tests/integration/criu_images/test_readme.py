@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[3]
 IMAGE = "llmux-base:trixie"
 WHEELS = ROOT / ".cache/context/llmux-python3.13"
+"""llmux's own, as the page has it made, and those of what it needs, as an index would give them."""
 PROGRAM = Path(__file__).with_name("program.py")
 LOG = "/var/log/app.log"
 
@@ -29,9 +31,10 @@ def commands() -> list[tuple[str, str]]:
 
 
 def start(stack: ExitStack, name: str, share: Path) -> Container:
+    for wheel in WHEELS.glob("llmux-*.whl"):
+        shutil.copy(wheel, share)
     mounts = (Mount(PROGRAM, "/app/app.py", True), Mount(WHEELS, "/wheels", True), Mount(share, "/share"))
-    # As an index would give them.
-    flags = ("--env=PIP_NO_INDEX=1", "--env=PIP_FIND_LINKS=/wheels /wheels/wheels", "--workdir=/app")
+    flags = ("--env=PIP_NO_INDEX=1", "--env=PIP_FIND_LINKS=/wheels/wheels", "--workdir=/app")
     reaps = ("sh", "-c", "while :; do sleep 0.1; done")
     return stack.enter_context(started(Run(IMAGE, mounts, flags=flags, command=reaps), name))
 

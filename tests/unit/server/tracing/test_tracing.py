@@ -255,6 +255,6 @@ async def test_what_the_variables_say_wrong_is_a_fault_of_the_field(monkeypatch,
 
 async def test_without_the_extra_the_error_says_what_to_install(monkeypatch, make_driver, make_hands):
     monkeypatch.setitem(sys.modules, "llmux.server.tracing._running", None)
-    with pytest.raises(NodeUnfit, match=r"pip install 'llmux\[otel\]'") as told:
+    with pytest.raises(NodeUnfit, match=r"pip install '\.\[otel\]'") as told:
         await tracing.attach(_app.build(make_driver({"m": make_hands()})), TracingConfig(enabled=True))
     assert told.value.faults[0].startswith("tracing.enabled: ")
