@@ -90,7 +90,7 @@ class Gpus:
 
     async def seen(self) -> Sight:
         """Return how the GPUs are."""
-        if time.time() - self._sight.at > FRESH:
+        if time.monotonic() - self._sight.at > FRESH:
             if self._looking is None or self._looking.done():
                 engines = {each.name: each.life.init_pid for each in self._driver.replicas if each.life}
                 self._looking = in_daemon(partial(look, self._indexes, engines))
@@ -164,7 +164,7 @@ def look(indexes: Collection[int], engines: Mapping[str, int], proc: Path = Path
     ours = frozenset[int]().union(*trees.values())
     users = {user.pid for gpu in gpus for user in gpu.users or ()}
     here = {pid for pid in users if (proc / str(pid)).exists()}
-    return Sight(gpus, time.time(), shares(gpus, trees, here), others(gpus, ours))
+    return Sight(gpus, time.monotonic(), shares(gpus, trees, here), others(gpus, ours))
 
 
 GPUS = web.AppKey("gpus", Gpus)
