@@ -1,6 +1,6 @@
-"""Runs all tests in two processes, one for each core: those of units and properties, and those of integration.
+"""Runs all tests in two processes, one for each core: those before Docker, and those that are marked `apart`, with units and properties.
 
-Integration tests look at what a machine has once: what lies in /run, /dev/shm and the directory for temporary files. So the others
+Tests before Docker look at what a machine has once: what lies in /run, /dev/shm and the directory for temporary files. So the others
 have all three for themselves, in a mount namespace of their own. Their output follows at the end, whole. Ends as the worse of the two.
 """
 
@@ -14,31 +14,39 @@ import tempfile
 from pathlib import Path
 
 PYTEST = (sys.executable, "-m", "pytest")
-UNITS = (*PYTEST, "tests/unit", "tests/property")
-INTEGRATION = (*PYTEST, "tests/integration")
-ALONE = (
-    *("unshare", "--mount", "--propagation=private", "sh", "-c"),
-    'mount -t tmpfs none /run && mount -t tmpfs none /dev/shm && TMPDIR="$0" exec "$@"',
+BEFORE_DOCKER = (*PYTEST, "tests/integration", "-m", "not apart")
+APART = (*PYTEST, "tests/unit", "tests/property", "tests/integration", "-m", "apart or not integration")
+NAMESPACE = (
+    *("unshare", "--mount", "--propagation=private", "sh", "-ec"),
+    """
+    mkdir "$0/run"
+    mount --bind /run "$0/run"
+    mount -t tmpfs none /run
+    mount -t tmpfs none /dev/shm
+    for each in "$0"/run/llmux-docker-*; do if [ -e "$each" ]; then ln -s "$each" /run/; fi; done
+    TMPDIR="$0" exec "$@"
+    """,
 )
 
 
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    directory = Path(tempfile.mkdtemp(prefix="units-"))
+    directory = Path(tempfile.mkdtemp(prefix="apart-"))
+    directory.chmod(0o755)  # some tests are another user for a while
     output = directory / "output"
-    units = None
-    print("Unit and property tests run beside these, and their output follows at the end.", flush=True)  # noqa: T201
+    apart = None
+    print("More tests run beside these, and their output follows at the end.", flush=True)  # noqa: T201
     try:
         with output.open("wb") as taken:
-            units = subprocess.Popen((*ALONE, str(directory), *UNITS), stdout=taken, stderr=taken)
-        code = subprocess.run(INTEGRATION, check=False).returncode
-        units.wait()
+            apart = subprocess.Popen((*NAMESPACE, str(directory), *APART), stdout=taken, stderr=taken)
+        code = subprocess.run(BEFORE_DOCKER, check=False).returncode
+        apart.wait()
         sys.stdout.write(output.read_text(errors="replace"))
-        return code or units.returncode
+        return code or apart.returncode
     finally:
-        if units and units.poll() is None:
-            units.send_signal(signal.SIGINT)
-            units.wait()
+        if apart and apart.poll() is None:
+            apart.send_signal(signal.SIGINT)
+            apart.wait()
         shutil.rmtree(directory, ignore_errors=True)
 
 

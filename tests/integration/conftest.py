@@ -18,7 +18,8 @@ from proof.sabotage import sabotage
 from proof.story import Sleeper, put_to_sleep
 from proof.traces import Traces
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 IMAGE = "llmux:tiny"
 CHROMIUM_FLAGS = (
     "--no-sandbox",
@@ -30,6 +31,15 @@ CHROMIUM_FLAGS = (
 
 MakeBench = Callable[[], Bench]
 AsleepOn = Callable[[Bench, Settings], Sleeper]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `side_by_side.py` runs apart: all before a real llmux or engine of this machine, without Docker."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker("integration")
+            if {"server", "tiny_engine"} & set(item.path.parts) and not item.get_closest_marker("docker"):
+                item.add_marker("apart")
 
 
 @pytest.fixture(scope="session", autouse=True)
