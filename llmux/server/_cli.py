@@ -26,6 +26,7 @@ from llmux.server import (
     _listen,
     _node,
     _open_files,
+    _unmet,
     config,
     gpus,
     metrics,
@@ -146,7 +147,10 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
     for remark in (*config.remarks(settings), *config.exposure(settings), *_capacity.told(settings, node)):
         log.info("%s", remark)
     if faults := (*config.eviction_faults(settings), *_capacity.faults(settings, node)):
-        raise NodeUnfit(faults)
+        raise NodeUnfit(faults, hint=_unmet.DOCTOR)
+    for program in await asyncio.to_thread(_unmet.programs, settings, os.environ):
+        if program.unmet:
+            log.warning("%s", program.unmet)
     door = await asyncio.to_thread(_Door, settings)
     hooks = await Hooks.of(settings.hooks)
     driver = make_driver(settings, await make_hands(settings, _capacity.placement(settings, node)), node)

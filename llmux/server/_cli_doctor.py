@@ -6,6 +6,7 @@ Exit codes: 0 nothing is lacking; 1 something is; 2 wrong use.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,13 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from llmux.server import _capacity, _node, _secret_file, config
+from llmux.server import _capacity, _node, _secret_file, _unmet, config
 from llmux.server._cli_client import console, print_json, table
 from llmux.server._printable import printable
+from llmux.server._unmet import Program
 from llmux.server.config import Config
 from llmux.server.doctor import Finding, Verdict, Wanted, findings, observe
-from llmux.server.doctor._facts import Configuration
+from llmux.server.doctor._facts import Configuration, Engine, Failure
 from llmux.server.errors import ConfigInvalid, ConfigUnreadable
 
 _LACKING = 1
@@ -97,7 +99,21 @@ def _configured(path: Path | None, wanted: Wanted) -> tuple[Wanted, Configuratio
         *_capacity.faults(settings, node),
         *_secret_file.faults(settings),
     )
-    return wanted, Configuration(told, faults=faults, remarks=config.remarks(settings))
+    programs = _unmet.programs(settings, os.environ)
+    unmet = tuple(each.what for each in asyncio.run(_unmet.look(settings, os.environ)))
+    return wanted, Configuration(
+        told,
+        faults=faults,
+        remarks=config.remarks(settings),
+        unmet=unmet,
+        engines=tuple(map(_engine, programs)),
+    )
+
+
+def _engine(program: Program) -> Engine:
+    """Return the same as a fact."""
+    lack = program.unmet
+    return Engine(program.engine, program.place or "", Failure(lack.what, lack.mend) if lack else None)
 
 
 def _sleeps_to_disk(settings: Config) -> bool:

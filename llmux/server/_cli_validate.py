@@ -6,7 +6,9 @@ Exit codes: 0 all is well; 1 this machine cannot serve the configuration (`--her
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,7 +17,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from llmux.server import _capacity, _node, _secret_file, _validation, config
+from llmux.server import _capacity, _node, _secret_file, _unmet, _validation, config
 from llmux.server._capacity import size
 from llmux.server._cli_client import CANNOT, WRONG_USE, asks_llmux, console, fail, print_json, run, table
 from llmux.server._client import Client, Target
@@ -124,7 +126,7 @@ def _validate_configuration(path: Path | None, *, here: bool, as_json: bool) -> 
         for remark in remarks:
             click.echo(f"note: {printable(remark)}")
     if faults:
-        fail(CANNOT, NodeUnfit(faults))
+        fail(CANNOT, NodeUnfit(faults, hint=f"`llmux doctor --config {there}` says what mends it"))
     if not as_json:
         models = "one model" if len(settings.models) == 1 else f"{len(settings.models)} models"
         click.echo(f"{there}: fine, {models}: {', '.join(settings.models)}")
@@ -143,6 +145,7 @@ def _faults_here(settings: Config) -> tuple[str, ...]:
         *config.eviction_faults(settings),
         *_capacity.faults(settings, node),
         *_secret_file.faults(settings),
+        *map(str, asyncio.run(_unmet.look(settings, os.environ))),
     )
 
 

@@ -3,6 +3,7 @@
 Interface:
     CriuSettings(criu_path, cuda_plugin_dir=None, cuda_checkpoint_path=None, log_dir=, ...)
     await check(settings) -> CriuVersion        raises CriuMissing, CriuTooOld, PycriuMissing, NotPermitted
+    clean_work_directories(run_dir)
     await dump(settings, sandbox, pid, directory) -> DumpStats       raises DumpFailed; the tree then runs on
     await restore(settings, sandbox, directory, max_id=) -> Child    raises RestoreFailed, having undone what was rebuilt
 
@@ -140,7 +141,6 @@ async def check(settings: CriuSettings) -> CriuVersion:
 
     Raises CriuMissing, CriuTooOld, PycriuMissing, NotPermitted.
     """
-    await asyncio.to_thread(_clean_work_directories, settings.run_dir)
     await asyncio.to_thread(_check_rights_here)
     version = await _check_version(settings)
     await asyncio.to_thread(_check_library, settings)
@@ -281,13 +281,13 @@ async def _work_directory(settings: CriuSettings) -> AsyncIterator[Path]:
 
 
 def _make_work_directory(run_dir: Path) -> tuple[Path, Lock]:
-    """Make a directory for one run of criu; the lock keeps `_clean_work_directories` of another llmux from it."""
+    """Make a directory for one run of criu; the lock keeps `clean_work_directories` of another llmux from it."""
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=run_dir))
     return work, Lock(work, fcntl.LOCK_SH)
 
 
-def _clean_work_directories(run_dir: Path) -> None:
+def clean_work_directories(run_dir: Path) -> None:
     """Remove those of an llmux that was killed."""
     for work in run_dir.glob(f"{_WORK_PREFIX}*"):
         remove_unlocked(work)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmux.criu_images import CriuImagesError, escape, finish, undo
-from llmux.server import _berth, _criu, engines
+from llmux.server import _berth, _criu, _unmet, engines
 from llmux.server._adoption import Place, adopt, end_others
 from llmux.server._berth import Record
 from llmux.server._checkpoints import Checkpoint, CheckpointStore, Facts, Generation, fingerprint
@@ -30,7 +30,14 @@ from llmux.server.cuda.devices import VISIBLE
 from llmux.server.cuda.suspend import mapped, settings_for
 from llmux.server.engines import LOOPBACK, remote
 from llmux.server.engines.remote import RemoteHands
-from llmux.server.errors import CheckpointOfAnotherStart, NoCheckpoint, Problem, ServerError, StartRefused
+from llmux.server.errors import (
+    CheckpointOfAnotherStart,
+    NoCheckpoint,
+    NodeUnfit,
+    Problem,
+    ServerError,
+    StartRefused,
+)
 
 log = logging.getLogger(__name__)
 
@@ -305,13 +312,13 @@ async def make_hands(
     """Return the hands of every replica of the configured models, by its name; `gpus` are each replica's.
 
     When llmux is `starting`, engines of other models have been left by an earlier one, and are ended; later they are its own.
-    Raises what CRIU lacks here where a model is configured to sleep by it; otherwise that refuses such a sleep only. Raises
-    StartRefused where the key of a remote model cannot be read.
+    Raises NodeUnfit where CRIU cannot work here and a model is configured to sleep by it; otherwise that refuses such a sleep only.
+    Raises StartRefused where the key of a remote model cannot be read.
     """
     await asyncio.to_thread(remote.check, config)
     criu = await _prepare_criu(config)
-    if criu.lack and any(model.eviction.process == "checkpoint" for model in config.models.values()):
-        raise criu.lack
+    if unmet := _unmet.without_criu(config, criu.lack):
+        raise NodeUnfit((str(unmet),), hint=_unmet.DOCTOR) from criu.lack
     store = CheckpointStore(config.checkpoint.images_dir)
     place = _place(config, criu.settings.run_dir)
     hands: dict[str, Hands] = {
@@ -335,13 +342,8 @@ def _place(config: Config, run_dir: Path) -> Place:
 
 
 async def _prepare_criu(config: Config) -> Criu:
-    section = config.checkpoint
-    settings = CriuSettings(
-        criu_path=section.criu_path,
-        cuda_plugin_dir=_text(section.cuda_plugin_dir),
-        cuda_checkpoint_path=section.cuda_checkpoint_path,
-        log_dir=config.log_dir,
-    )
+    settings = _unmet.criu_settings(config)
+    await asyncio.to_thread(_criu.clean_work_directories, settings.run_dir)
     try:
         log.info("criu %s", await _criu.check(settings))
     except ServerError as lack:
@@ -359,10 +361,6 @@ async def _to_the_end(
     except asyncio.CancelledError:
         await asyncio.wait((done,))
         raise
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 @asynccontextmanager

@@ -147,6 +147,9 @@ class NodeUnfit(ServerError):
             f"\n  {fault}" for fault in self.faults
         )
 
+    def __str__(self) -> str:
+        return "\n".join(filter(None, (self.what(), self.hint)))
+
 
 @dataclass(eq=False)
 class AddressTaken(ServerError):

@@ -269,11 +269,19 @@ def _configuration(facts: Facts) -> Iterator[Finding]:
         where = f"there is no {found.path}; " if found else ""
         yield Finding("configuration", _NOTE, f"{where}defaults were looked at", "`llmux init` writes one")
         return
+    for engine in found.engines:
+        if lack := engine.missing:
+            yield Finding(f"engine.{engine.name}", _LACKING, lack.reason, lack.hint)
+        else:
+            yield Finding(f"engine.{engine.name}", _FINE, engine.place)
     for fault in found.faults:
         yield Finding("configuration", _LACKING, fault, f"Change {found.path}")
+    for unmet in found.unmet:
+        mend = f"Mend what is lacking above, or change {found.path}"
+        yield Finding("configuration", _LACKING, f"{found.path} cannot be served here: {unmet}", mend)
     for remark in found.remarks:
         yield Finding("configuration", _NOTE, remark)
-    if not found.faults:
+    if not found.faults and not found.unmet:
         yield Finding("configuration", _FINE, f"{found.path} can be served here")
 
 

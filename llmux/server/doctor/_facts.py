@@ -179,6 +179,17 @@ class Gpus:
 
 
 @dataclass(frozen=True)
+class Engine:
+    """The program of an engine of the configuration."""
+
+    name: str
+    """The configuration's: `vllm`."""
+    place: str
+    missing: Failure | None = None
+    """That it is not there, and who needs it."""
+
+
+@dataclass(frozen=True)
 class Configuration:
     """The configuration that was looked at."""
 
@@ -186,6 +197,9 @@ class Configuration:
     there: bool = True
     faults: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
+    """What of this machine its models cannot do without and do not find."""
+    engines: tuple[Engine, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from llmux.server._cli_doctor import doctor_command
 
 def configuration(directory, **fields):
     model = {
-        "model_path": "x", "port": 8001, "engine": "command", "command": ["x"], "eviction": {"process": "stop"}
+        "model_path": "x", "port": 8001, "engine": "command", "command": ["true"], "eviction": {"process": "stop"}
     }  # fmt: skip
     places = {
         "checkpoint": {"images_dir": str(directory / "images"), "criu_path": str(directory / "criu")},
@@ -55,6 +55,20 @@ def test_a_model_that_sleeps_to_disk_needs_criu(tmp_path):
     done, told = found("--config", configuration(tmp_path, models={"m": model}))
     assert told["criu.version"]["verdict"] == "lacking"
     assert "apt-get install criu" in told["criu.version"]["mend"]
+    assert told["configuration"]["verdict"] == "lacking"
+    assert "cannot be served here: m sleeps on disk, and " in told["configuration"]["seen"]
+    assert told["engine.tiny"]["verdict"] == "fine"
+    assert done.exit_code == 1
+
+
+def test_an_engine_needs_its_program(tmp_path):
+    engine = {"engine": "command", "command": ["no-such-engine"], "eviction": {"process": "stop"}}
+    model = {"model_path": "x", "port": 8001} | engine
+    done, told = found("--config", configuration(tmp_path, models={"m": model}))
+    assert told["engine.command"]["verdict"] == "lacking"
+    assert told["engine.command"]["seen"] == "no program no-such-engine on PATH, which m needs"
+    assert "Install it here" in told["engine.command"]["mend"]
+    assert "cannot be served here: no program no-such-engine on PATH" in told["configuration"]["seen"]
     assert done.exit_code == 1
 
 

@@ -56,6 +56,18 @@ def test_what_this_machine_cannot_hold_is_told_where_that_is_asked(tmp_path):
     assert "models.m.resources.host_memory" in done.stderr
 
 
+def test_what_serve_would_refuse_for_want_of_a_program_is_told_where_that_is_asked(tmp_path):
+    place = {"checkpoint": {"criu_path": str(tmp_path / "criu"), "images_dir": str(tmp_path)}}
+    models = {name: {"model_path": "x", "port": port} for name, port in (("small", 8001), ("large", 8002))}
+    (tmp_path / "c.json").write_text(json.dumps({"models": models} | place))
+    assert validate("--config", tmp_path / "c.json").exit_code == 0
+    done = validate("--here", "--config", tmp_path / "c.json", PATH=str(tmp_path))
+    assert done.exit_code == 1
+    assert "\n  small and large sleep on disk, and " in done.stderr
+    assert "\n  no program vllm on PATH, which small and large need. Install vLLM here" in done.stderr
+    assert f"\n`llmux doctor --config {tmp_path}/c.json` says what mends it" in done.stderr
+
+
 def test_a_secret_that_everybody_can_read_is_told_where_that_is_asked(tmp_path):
     (tmp_path / "key").write_text("x" * 24)
     (tmp_path / "key").chmod(0o644)

@@ -24,7 +24,7 @@ from llmux.server._work import Criu, EngineHands
 from llmux.server.cuda.devices import Devices, Gpu
 from llmux.server.cuda.errors import GpusDiffer
 from llmux.server.cuda.suspend import CudaSettings
-from llmux.server.errors import EngineNotHealthy, Problem
+from llmux.server.errors import EngineNotHealthy, NodeUnfit, Problem
 
 LACK = CriuMissing("criu", "there is no such program", hint="Install it")
 
@@ -104,7 +104,8 @@ async def test_a_configured_sleep_to_disk_needs_criu_at_the_start(monkeypatch, t
 
     monkeypatch.setattr(_work, "_prepare_criu", lacking)
     models = {"m": {"model_path": "org/name", "port": 8001}}
-    with pytest.raises(CriuMissing):
+    said = r"m sleeps on disk, and criu cannot be run: there is no such program. Install it\n`llmux doctor`"
+    with pytest.raises(NodeUnfit, match=said):
         await _work.make_hands(config.parse(json.dumps({"models": models})), {"m": ()})
     models["m"]["eviction"] = {"process": "stop"}
     assert set(await _work.make_hands(config.parse(json.dumps({"models": models})), {"m": ()})) == {"m"}

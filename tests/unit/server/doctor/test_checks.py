@@ -11,6 +11,7 @@ from llmux.server.doctor._facts import (
     Configuration,
     Criu,
     Directory,
+    Engine,
     Failure,
     Gpu,
     Gpus,
@@ -177,6 +178,16 @@ def test_what_works_and_is_worth_knowing_is_a_note(facts, topic):
 def test_without_sleeps_to_disk_criu_is_not_needed():
     facts = replace(with_criu(found=False, pycriu=Failure("none")), wanted=Wanted(checkpoints=False))
     assert Verdict.LACKING not in {each.verdict for each in findings(facts)}
+
+
+def test_an_engine_that_is_missing_is_told_by_itself_and_the_configuration_is_not_fine():
+    lack = Failure("no program vllm on PATH, which m needs", "Install it")
+    engines = (Engine("tiny", "/usr/bin/python3"), Engine("vllm", "", lack))
+    asked = replace(WELL, configuration=Configuration("/c.json", unmet=(lack.reason,), engines=engines))
+    (fine, lacking, told) = findings(asked)[-3:]
+    assert (fine.topic, fine.verdict, fine.seen) == ("engine.tiny", Verdict.FINE, "/usr/bin/python3")
+    assert (lacking.topic, lacking.verdict, lacking.mend) == ("engine.vllm", Verdict.LACKING, "Install it")
+    assert (told.verdict, told.seen) == (Verdict.LACKING, f"/c.json cannot be served here: {lack.reason}")
 
 
 def test_what_criu_has_done_is_told_with_its_time_and_what_it_says_in_its_words():

@@ -1,0 +1,83 @@
+"""What models need and do not find here: who needs it, and that there is nothing where nobody does."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from llmux.server import _unmet, config
+from llmux.server._effect_errors import CriuMissing
+
+LACK = CriuMissing("criu", "there is no such program", hint="Install it")
+STOP = {"process": "stop"}
+
+
+def configured(*models, **fields):
+    named = {
+        f"m{number}": {"model_path": "x", "port": 8000 + number} | model
+        for number, model in enumerate(models)
+    }
+    return config.parse(json.dumps({"models": named} | fields))
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (({},), "m0 sleeps on disk, and criu cannot be run: there is no such program"),
+        (({}, {"eviction": STOP}, {}, {}), "m0, m2 and m3 sleep on disk, and criu cannot be run"),
+    ],
+)
+def test_those_are_named_that_sleep_on_disk(models, said):
+    unmet = _unmet.without_criu(configured(*models), LACK)
+    assert unmet.what.startswith(said)
+    assert str(unmet).endswith(". Install it")
+
+
+def test_nobody_misses_criu_who_does_not_sleep_on_disk_or_where_it_is():
+    assert _unmet.without_criu(configured({"eviction": STOP}), LACK) is None
+    assert _unmet.without_criu(configured({}), None) is None
+
+
+def test_programs_are_looked_for_as_their_sandbox_will(tmp_path):
+    (tmp_path / "vllm").write_text("")
+    (tmp_path / "vllm").chmod(0o755)
+    here = {"env": {"PATH": str(tmp_path)}}
+    by_path = {"engine": "command", "command": ["/nowhere/engine"]}
+    found = _unmet.programs(configured({}, {"engine": "tiny"}, here, by_path, {}), {"PATH": "/nowhere"})
+    assert [(each.engine, each.models, each.place) for each in found] == [
+        ("vllm", ("m0", "m4"), None),
+        ("tiny", ("m1",), sys.executable),
+        ("vllm", ("m2",), str(tmp_path / "vllm")),
+        ("command", ("m3",), None),
+    ]
+    assert [each.unmet and each.unmet.what for each in found] == [
+        "no program vllm on PATH, which m0 and m4 need",
+        None,
+        None,
+        "no program /nowhere/engine, which m3 needs",
+    ]
+
+
+def test_what_is_relative_is_relative_to_where_engines_start(tmp_path, monkeypatch):
+    (tmp_path / "engine").write_text("")
+    (tmp_path / "engine").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    relative = {"engine": "command", "command": ["./engine"]}
+    (found,) = _unmet.programs(configured(relative), {})
+    assert found.place is None
+
+
+def test_a_remote_model_needs_no_program():
+    remote = {"model_path": "x", "engine": "remote", "remote": {"url": "https://x"}}
+    settings = config.parse(json.dumps({"models": {"far": remote}}))
+    assert _unmet.programs(settings, {}) == ()
+
+
+async def test_all_that_is_unmet_is_looked_for(tmp_path):
+    checkpoint = {"criu_path": str(tmp_path / "criu"), "images_dir": str(tmp_path)}
+    unmet = await _unmet.look(configured({}, checkpoint=checkpoint), {"PATH": str(tmp_path)})
+    assert [each.what.partition(",")[0] for each in unmet] == ["m0 sleeps on disk", "no program vllm on PATH"]
+    settled = configured({"engine": "tiny", "eviction": STOP}, checkpoint=checkpoint)
+    assert await _unmet.look(settled, {}) == ()
