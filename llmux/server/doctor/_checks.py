@@ -173,7 +173,10 @@ def _trial(facts: Facts, lacking: Verdict) -> Iterator[Finding]:
 
 def _program(criu: Criu, lacking: Verdict) -> Iterator[Finding]:
     version, needed = (".".join(map(str, parts)) for parts in (criu.version, criu.oldest))
-    install = f"apt-get install criu python3-pycriu (Debian testing has {needed}), or build it, and set checkpoint.criu_path"
+    install = (
+        f"CRIU {needed} or newer: Debian testing has it (criu, python3-pycriu); what this system's apt has may be older; "
+        "the images llmux:tiny and llmux:vllm have it. checkpoint.criu_path names one elsewhere"
+    )
     if not criu.found:
         yield Finding("criu.version", lacking, f"there is no {criu.path}", install)
         return

@@ -54,7 +54,7 @@ def test_a_model_that_sleeps_to_disk_needs_criu(tmp_path):
     model = {"model_path": "x", "port": 8001, "engine": "tiny"}
     done, told = found("--config", configuration(tmp_path, models={"m": model}))
     assert told["criu.version"]["verdict"] == "lacking"
-    assert "apt-get install criu" in told["criu.version"]["mend"]
+    assert "may be older" in told["criu.version"]["mend"]
     assert told["configuration"]["verdict"] == "lacking"
     assert "cannot be served here: m sleeps on disk, and " in told["configuration"]["seen"]
     assert told["engine.tiny"]["verdict"] == "fine"

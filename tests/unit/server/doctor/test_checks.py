@@ -107,9 +107,9 @@ LACKING = [
     (replace(WELL, sandbox=Failure("unshare: no", "Be root")), "sandbox", "Be root"),
     (replace(IN_DOCKER, sandbox=Failure("mount /proc: no", "x")), "sandbox", "systempaths=unconfined"),
     (replace(IN_DOCKER, last_pid=Failure("read-only")), "ns_last_pid", "systempaths=unconfined"),
-    (with_criu(found=False), "criu.version", "apt-get install criu python3-pycriu"),
-    (with_criu(version=(3, 17, 1)), "criu.version", "apt-get install criu"),
-    (with_criu(version=(), said="what?"), "criu.version", "apt-get install criu"),
+    (with_criu(found=False), "criu.version", "Debian testing has it (criu, python3-pycriu)"),
+    (with_criu(version=(3, 17, 1)), "criu.version", "CRIU 4.2 or newer"),
+    (with_criu(version=(), said="what?"), "criu.version", "CRIU 4.2 or newer"),
     (with_criu(check=Failure("no dirty tracking", "Boot another")), "criu.check", "Boot another"),
     (
         with_criu(pycriu=Failure("no pycriu", "apt-get install python3-pycriu")),
