@@ -74,7 +74,31 @@ _LAST_WORDS = 1.0
 """Seconds that hooks get to be told of the last that has happened."""
 
 
-@click.group()
+class _Commands(click.Group):
+    """The commands; where an option of theirs comes before them, it is said that it comes after."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = tuple(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            option = error.option_name
+            having = [name for name, command in self.commands.items() if _has(command, option)]
+            if not having:
+                raise
+            name = next((word for word in given if word in having), having[0])
+            raise click.UsageError(
+                f"{option} comes after the command: llmux {name} {option} ...", ctx
+            ) from error
+
+
+def _has(command: click.Command, option: str) -> bool:
+    """Say whether it, or a command of its own, has this option."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return any(option in each.opts for each in command.params) or any(_has(each, option) for each in below)
+
+
+@click.group(cls=_Commands)
 @click.version_option(version("llmux"), prog_name="llmux")
 @click.pass_context
 def cli(context: click.Context) -> None:

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
@@ -45,6 +45,16 @@ class NotReached(ServerError):
 
     def what(self) -> str:
         return f"llmux does not answer at {self.where}: {self.reason}"
+
+
+@dataclass(eq=False)
+class NotLlmux(NotReached):
+    """Somebody else answers there."""
+
+    code: ClassVar[str] = NotReached.code
+
+    def what(self) -> str:
+        return f"what answers at {self.where} is not llmux: {self.reason}"
 
 
 @dataclass(eq=False)
@@ -150,7 +160,7 @@ class Client:
         try:
             async with self._entered.get(_url(path), allow_redirects=False) as answer:
                 if answer.status != 200:
-                    self._read(answer.status, await answer.text(errors="replace"))
+                    self._read(answer.status, await answer.text(errors="replace"), path)
                     raise NotReached(str(self._target), f"it answers with {answer.status}", hint=_HINT)
                 async for line in _whole_lines(answer.content):
                     yield line.decode("utf-8", "replace")
@@ -178,18 +188,21 @@ class Client:
                 status, text = answer.status, await answer.text(errors="replace")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise NotReached(str(self._target), _reason(error), hint=_HINT) from error
-        return self._read(status, text)
+        return self._read(status, text, path)
 
-    def _read(self, status: int, text: str) -> Json:
+    def _read(self, status: int, text: str, path: str) -> Json:
         try:
             value: object = json.loads(text)
         except ValueError:
             value = None
         if not isinstance(value, dict):
             reason = f"it answers with {status} and no JSON object"
-            raise NotReached(str(self._target), reason, hint="Is that llmux's port?")
+            raise NotLlmux(str(self._target), reason, hint=f"Is that llmux's port? {_WHERE}")
         if status >= 400:
-            raise _declined(status, value)
+            told = _declined(status, value)
+            if status == 404 and path.startswith("/control/") and not told.code_:
+                raise NotLlmux(str(self._target), f"it has no {path.partition('?')[0]}", hint=_WHERE)
+            raise told
         return value
 
 
@@ -214,7 +227,8 @@ async def _whole_lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         yield pending
 
 
-_HINT = "Say where it is with --host or LLMUX_HOST (HOST:PORT, a URL, or unix:PATH)"
+_WHERE = "Say where it is with --host or LLMUX_HOST (HOST:PORT, a URL, or unix:PATH)"
+_HINT = f"Is `llmux serve` running? {_WHERE}"
 _LOCKED_OUT = {401: "Give its token by LLMUX_TOKEN or --token", 403: "This token may not do that"}
 
 
@@ -233,4 +247,7 @@ def _declined(status: int, body: Json) -> Declined:
     told = error if isinstance(error, dict) else {}
     hint = str(told.get("hint") or "")
     message = str(told.get("message") or f"it answers with {status}").removesuffix(hint).strip()
-    return Declined(status, str(told.get("code") or ""), message, hint=hint or _LOCKED_OUT.get(status, ""))
+    code = told.get("code")  # a number is an engine's
+    return Declined(
+        status, code if isinstance(code, str) else "", message, hint=hint or _LOCKED_OUT.get(status, "")
+    )

@@ -77,6 +77,20 @@ def test_what_each_command_is_for_is_said_to_its_end(group):
     assert "..." not in told.partition("Commands:")[2]
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--host", "localhost:1", "wake", "m"), "--host comes after the command: llmux wake --host ..."),
+        (("--config=x",), "--config comes after the command: llmux serve --config ..."),
+        (("--hots", "x"), "No such option '--hots'"),
+    ],
+)
+def test_an_option_before_its_command_is_told_where_it_belongs(argv, said):
+    done = run(*argv)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
 def test_a_missing_configuration_is_named():
     done = run("serve", "--config", "/nowhere/config.json")
     assert done.returncode == 2

@@ -130,6 +130,17 @@ async def test_what_is_not_llmux_is_told(serve, llmux, status, answer):
             await client.get("/")
 
 
+@pytest.mark.parametrize("answer", [{"detail": "Not Found"}, {"error": {"code": 404, "message": "no"}}])
+async def test_an_engine_that_answers_is_told_from_llmux(serve, llmux, answer):
+    llmux.status, llmux.answer = 404, answer
+    async with Client(Target.of(str(await serve(llmux.app())))) as client:
+        said = r"what answers at http://127\.0\.0\.1:\d+ is not llmux: it has no /control/status\. Say where"
+        with pytest.raises(NotReached, match=said):
+            await client.get("/control/status?x=1")
+        with pytest.raises(Declined):  # llmux passes an engine's own refusal on
+            await client.get("/v1/completions")
+
+
 async def test_a_redirect_is_not_followed_with_the_token(serve, llmux):
     llmux.status, llmux.answer = 302, "elsewhere"
     async with Client(Target.of(str(await serve(llmux.app())), "t")) as client:
@@ -143,6 +154,6 @@ async def test_where_nobody_listens_it_says_where_it_looked():
     async with Client(Target.of(f"127.0.0.1:{port}")) as client:
         with pytest.raises(
             NotReached,
-            match=rf"127\.0\.0\.1:{port}: Connection refused\. Say where it is with --host or LLMUX_HOST",
+            match=rf"127\.0\.0\.1:{port}: Connection refused\. Is `llmux serve` running\? Say where it is with --host",
         ):
             await client.get("/")
