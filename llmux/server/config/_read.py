@@ -15,6 +15,8 @@ from llmux.server.errors import ConfigInvalid, ConfigUnreadable
 HOME = Path("/etc/llmux")
 """Where the configuration is, if nothing else is said."""
 
+_NAMES = ("config.yaml", *(f"config{suffix}" for suffix in _text.SUFFIXES))
+
 
 def find(home: Path = HOME) -> Path:
     """Return the configuration's file in `home`, `config.json` where there is none. Raises ConfigUnreadable where there are several."""
@@ -32,9 +34,17 @@ def load(path: Path) -> Config:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8 text"
-        hint = "Give the file's path with --config; in a container, mount it with -v FILE:/etc/llmux/config.json:ro"
-        raise ConfigUnreadable(str(path), reason, hint=hint) from error
+        raise ConfigUnreadable(str(path), reason, hint=_where(path)) from error
     return parse(text, str(path))
+
+
+def _where(path: Path) -> str:
+    """Return how to say where the configuration is; of one that lies here (`llmux init` writes it so) its name."""
+    if here := next((name for name in _NAMES if path.parent == HOME and Path(name).exists()), None):
+        return f"{here} is here: --config {here}"
+    return (
+        "Give the file's path with --config; in a container, mount it with -v FILE:/etc/llmux/config.json:ro"
+    )
 
 
 def parse(text: str, source: str = "config.json") -> Config:

@@ -270,7 +270,9 @@ def _configuration(facts: Facts) -> Iterator[Finding]:
     found = facts.configuration
     if found is None or not found.there:
         where = f"there is no {found.path}; " if found else ""
-        yield Finding("configuration", _NOTE, f"{where}defaults were looked at", "`llmux init` writes one")
+        writes = f"`llmux init --output {found.path}` writes one" if found else "`llmux init` writes one"
+        mend = f"{writes}; --config names yours"
+        yield Finding("configuration", _NOTE, f"{where}defaults were looked at", mend)
         return
     for engine in found.engines:
         if lack := engine.missing:

@@ -138,6 +138,19 @@ def test_what_is_not_json_is_refused(text):
         config.parse(text)
 
 
+def test_where_there_is_none_the_one_that_lies_here_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigUnreadable, match="Give the file's path with --config"):
+        config.load(config.HOME / "none.json")
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(
+        ConfigUnreadable, match=r"No such file or directory\. config\.yaml is here: --config config\.yaml$"
+    ):
+        config.load(config.HOME / "none.json")
+    with pytest.raises(ConfigUnreadable, match="Give the file's path with --config"):
+        config.load(tmp_path / "none.json")
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ConfigUnreadable, match=r"none\.json.*No such file"):
         config.load(tmp_path / "none.json")

@@ -175,6 +175,11 @@ def test_what_works_and_is_worth_knowing_is_a_note(facts, topic):
     assert topic in {each.topic for each in found if each.verdict is Verdict.NOTE}
 
 
+def test_where_there_is_no_configuration_it_is_said_how_to_have_one_there():
+    found = findings(replace(WELL, configuration=Configuration("/etc/llmux/config.json", there=False)))
+    assert found[-1].mend == "`llmux init --output /etc/llmux/config.json` writes one; --config names yours"
+
+
 def test_without_sleeps_to_disk_criu_is_not_needed():
     facts = replace(with_criu(found=False, pycriu=Failure("none")), wanted=Wanted(checkpoints=False))
     assert Verdict.LACKING not in {each.verdict for each in findings(facts)}
