@@ -12,7 +12,7 @@ export function Budgets({ me, node, models, report }) {
   return html`<section aria-labelledby="node">
     <h2 id="node">Node</h2>
     <div class="tiles">
-      <div class="tile"><span class="quiet">requests</span><span><strong>${flying}</strong> answered, <strong>${waiting}</strong> waiting</span></div>
+      <div class="tile"><span class="quiet">requests</span><span><strong>${flying}</strong> being answered, <strong>${waiting}</strong> waiting</span></div>
       ${Object.keys(node.capacity).map((each) => html`<${Budget} key=${each} name=${each} held=${node.held[each] ?? 0} there=${node.capacity[each]} />`)}
       ${node.gpus.map((each) => html`<${Gpu} key=${each.index} gpu=${each} models=${models} />`)}
     </div>
