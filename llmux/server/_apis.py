@@ -96,6 +96,12 @@ def known(path: str) -> bool:
     )
 
 
+def meant(path: str) -> str:
+    """Return what somebody probably wanted who asked for this path, which there is not; or an empty text."""
+    below = f"/v1{path}"
+    return below if known(below) else ""
+
+
 def model_in(path: str) -> str | None:
     """Return the model that a path itself names."""
     match _parts(path):

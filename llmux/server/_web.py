@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _api_errors
+from llmux.server import _api_errors, _apis
 from llmux.server._adapters import Adapters
 from llmux.server._control_errors import (
     CheckpointInUse,
@@ -102,8 +102,11 @@ async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamR
     except ServerError as error:
         return error_response(error, path=request.path)
     except web.HTTPException as error:
+        meant = _apis.meant(request.path) if error.status == HTTPStatus.NOT_FOUND else ""
         problem = Problem(
-            error.reason.lower().replace(" ", "_"), f"{request.method} {request.path}: {error.reason}"
+            error.reason.lower().replace(" ", "_"),
+            f"{request.method} {request.path}: {error.reason}",
+            f"Did you mean {meant}?" if meant else "",
         )
         headers = {"Allow": allow} if (allow := error.headers.get("Allow")) else None
         body = _api_errors.body(request.path, error.status, problem, "invalid_request_error")

@@ -219,3 +219,19 @@ async def test_a_stream_that_is_broken_off_is_raised_by_either_client(llmux):
         with pytest.raises(anthropic.APIStatusError, match="broke off") as caught:
             [event async for event in stream]
     assert caught.value.body["error"]["type"] == "api_error"
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/chat/completions", "Did you mean /v1/chat/completions?"),
+        ("/models", "Did you mean /v1/models?"),
+        ("/nothing", ""),
+    ],
+)
+async def test_a_path_without_v1_is_told_what_was_probably_meant(aiohttp_client, make_driver, path, hint):
+    client = await aiohttp_client(_app.build(make_driver({})))
+    async with client.post(path, json={}) as answer:
+        assert answer.status == 404
+        error = (await answer.json())["error"]
+    assert (error["hint"], error["message"].endswith(hint)) == (hint, True)
