@@ -28,6 +28,7 @@ from llmux.server.config import CheckpointConfig
 from llmux.server.doctor import processor_flags
 
 _CANNOT = 1
+_MIB = 1 << 20
 _FIRST_PORT = 3000
 _FIRST_ENGINE_PORT = 8001
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -136,7 +137,7 @@ def _keep_mode(draft: Path, output: Path) -> None:
 
 def _tell(found: Found, output: Path) -> None:
     for model in found.models:
-        click.echo(printable(f"found {model.source} ({size(model.weights)} of weights)"))
+        click.echo(printable(f"found {model.source} ({_weights(model.weights)} of weights)"))
     gpus = ", ".join(f"GPU {index} ({size(memory)})" for index, memory in found.gpus.items())
     click.echo(gpus or "no GPU was found")
     if not found.criu:
@@ -144,6 +145,11 @@ def _tell(found: Found, output: Path) -> None:
             "no CRIU that could be used was found: models sleep in memory, or are stopped (llmux doctor)"
         )
     click.echo(f"{output} is written. Next: llmux doctor --config {output}; llmux serve --config {output}")
+
+
+def _weights(amount: int) -> str:
+    """Return how large they are; a demo's are less than a MiB."""
+    return f"{amount / _MIB:.2f} MiB" if _MIB > amount >= _MIB // 100 else size(amount)
 
 
 def _stop(why: str) -> NoReturn:

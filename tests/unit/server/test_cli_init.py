@@ -38,6 +38,12 @@ def test_it_writes_what_it_finds_and_that_is_a_configuration(tmp_path, models, n
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, "models"]
 
 
+def test_weights_are_told_in_mib(tmp_path, models):
+    (models / "Tiny/model.safetensors").write_bytes(bytes(974222))
+    done = init("--models", models, "--output", tmp_path / "c.yaml", home=tmp_path)
+    assert f"found {models}/Tiny (0.93 MiB of weights)" in done.stdout
+
+
 def test_the_cache_is_looked_through_unless_it_is_left_out(tmp_path, models):
     place = tmp_path / ".cache/huggingface/hub/models--org--Some"
     (place / "refs").mkdir(parents=True)
