@@ -22,6 +22,7 @@ after `linger` seconds, where it has a berth and no other llmux has come for it 
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import json
 import os
@@ -52,6 +53,7 @@ _CREATE_TIMEOUT = 30.0
 _ATTACH_TIMEOUT = 3.0
 """Seconds in which an init notices that its llmux is gone, or comes to listen."""
 _KILLED = -int(signal.SIGKILL)
+_NO_FILE = os.strerror(errno.ENOENT)
 _CREATE_HINT = (
     "llmux makes PID and mount namespaces and must run as root with CAP_SYS_ADMIN; in Docker add "
     + DOCKER_OPTIONS
@@ -257,7 +259,11 @@ class Sandbox:
         try:
             pid = await spawned
         except NotStarted as error:
-            error.hint = f"Its PATH is {command.env.get('PATH', os.defpath)}"
+            if error.reason == _NO_FILE and "/" not in error.program:
+                error.reason = f"it was not found on PATH ({command.env.get('PATH', os.defpath)})"
+            error.hint = (
+                "Install it, or name it by its whole path; `llmux doctor` looks for what engines need"
+            )
             raise
         except asyncio.CancelledError:
             # The report may have come in this very turn of the loop; else `_spawned` finds nobody waiting.

@@ -218,7 +218,7 @@ async def test_terminate_asks_first_and_insists_then(sandbox, log):
 async def test_a_program_that_is_not_there_is_named(sandbox, log):
     with pytest.raises(
         NotStarted,
-        match=r"no-such-program cannot be started in its sandbox: No such file or directory. Its PATH is /",
+        match=r"no-such-program cannot be started in its sandbox: it was not found on PATH \(/.*\)\. Install it",
     ):
         await sandbox.run(["no-such-program"], log=log, timeout=5)
     with pytest.raises(NotStarted, match=r"No such file or directory: .*/missing/x\.log"):
