@@ -172,6 +172,7 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
         log.info("%s", remark)
     if faults := (*config.eviction_faults(settings), *_capacity.faults(settings, node)):
         raise NodeUnfit(faults, hint=_unmet.DOCTOR)
+    await _listen.check_ports(settings)  # before the engines are taken that another llmux here may have
     for program in await asyncio.to_thread(_unmet.programs, settings, os.environ):
         if program.unmet:
             log.warning("%s", program.unmet)

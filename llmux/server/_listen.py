@@ -57,6 +57,30 @@ async def open_all(
     log.info("serving %s on %s", ", ".join(settings.models), ", ".join(site.name for site in runner.sites))
 
 
+async def check_ports(settings: Config) -> None:
+    """Find out before anything is begun whether the ports can be had; nobody can connect meanwhile. Raises AddressTaken."""
+    ports = [(settings.host, settings.port)]
+    if settings.admin_port is not None:
+        ports.append((settings.listen.admin_host or settings.host, settings.admin_port))
+    for host, port in ports:
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                asyncio.Protocol, host=host, port=port, start_serving=False
+            )
+        except OSError as error:
+            raise _taken(host, port, error) from error
+        server.close()
+
+
+def _taken(host: str, port: int, error: OSError) -> AddressTaken:
+    hint = (
+        "Stop what listens there, or change the port"
+        if error.errno == errno.EADDRINUSE
+        else "Change the host or the port"
+    )
+    return AddressTaken(host, port, error.strerror or str(error), hint=hint)
+
+
 async def _open_port(
     runner: web.AppRunner, listen: ListenConfig, host: str, port: int, context: ssl.SSLContext | None
 ) -> None:
@@ -73,12 +97,7 @@ async def _open_port(
     try:
         await _Site(runner, f"{host}:{port}", start, listen).start()
     except OSError as error:
-        hint = (
-            "Stop what listens there, or change the port"
-            if error.errno == errno.EADDRINUSE
-            else "Change the host or the port"
-        )
-        raise AddressTaken(host, port, error.strerror or str(error), hint=hint) from error
+        raise _taken(host, port, error) from error
 
 
 async def _open_socket(

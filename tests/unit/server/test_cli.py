@@ -132,6 +132,7 @@ def test_a_taken_port_is_named(tmp_path):
         done = run("serve", "--config", write_config(tmp_path, port=port))
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "no program x on PATH" not in done.stderr  # nothing has been looked for, or begun, yet
     assert "Traceback" not in done.stderr
 
 

@@ -467,6 +467,23 @@ def test_no_file_is_opened_to_all_through_a_link_in_the_sockets_place(tmp_path):
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("field", ["port", "admin_port"])
+async def test_a_taken_port_is_found_out_before_anything_is_begun(field):
+    models = {"m": {"model_path": "x", "port": 8001}}
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
+        taken, free = server.getsockname()[1], other.getsockname()[1]
+        other.close()
+        ports = {"port": free, "admin_port": None} | {field: taken}
+        settings = config.parse(json.dumps({"models": models, "host": "127.0.0.1", **ports}))
+        with pytest.raises(
+            AddressTaken, match=f"cannot listen on 127.0.0.1:{taken}: .*Stop what listens there"
+        ):
+            await _listen.check_ports(settings)
+    await _listen.check_ports(settings)
+    with socket.create_server(("127.0.0.1", taken)):
+        pass
+
+
 async def test_a_place_that_is_taken_is_named(opened, tmp_path):
     path = tmp_path / "taken"
     path.write_text("")
