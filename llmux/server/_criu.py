@@ -21,7 +21,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +41,12 @@ from llmux.server._effect_errors import (
 from llmux.server._locks import Lock, remove_unlocked
 from llmux.server._process import run
 from llmux.server._sandbox import Child, Sandbox
+from llmux.server._taking_back import take_back
 
 OLDEST_CRIU = (4, 2)
 """Earlier ones cannot dump on kernel 6.16 and newer: `Can't get 1:16 opt: Operation not supported` (SO_PASSCRED)."""
 
 _CHECK_TIMEOUT = 30.0
-_UNDO_TIMEOUT = 120.0
 _LOG_LIMIT = 64 << 20
 _LEAST_ROOM = 1 << 20
 """Bytes: criu fails to write a page's worth of an image while there is still this little left."""
@@ -195,10 +195,10 @@ async def restore(
         async with _work_directory(settings) as work:
             return await _restore(settings, sandbox, directory, max_id, work, log)
     except RestoreFailed as failed:
-        failed.left = await _take_back(settings, sandbox, directory, log)
+        failed.left = await take_back(sandbox, directory, log, _environment(settings, sandbox))
         raise
     except BaseException:  # llmux is told to stop, most likely
-        await _take_back(settings, sandbox, directory, log)
+        await take_back(sandbox, directory, log, _environment(settings, sandbox))
         raise
 
 
@@ -291,30 +291,6 @@ def clean_work_directories(run_dir: Path) -> None:
     """Remove those of an llmux that was killed."""
     for work in run_dir.glob(f"{_WORK_PREFIX}*"):
         remove_unlocked(work)
-
-
-async def _take_back(settings: CriuSettings, sandbox: Sandbox, directory: Path, log: Path) -> str:
-    """End what a failed restore left running, and undo what the hook rebuilt; return what is left and why, or nothing."""
-    # -P: whatever directory llmux was started in, nothing in it is taken for a module.
-    argv = (sys.executable, "-P", "-m", "llmux.criu_images", "undo", str(directory))
-    sandbox.clear()
-    try:
-        code = await sandbox.run(argv, log=log, timeout=_UNDO_TIMEOUT, env=_environment(settings, sandbox))
-    except EffectError as error:
-        left, cut_short = error.what(), True
-    else:
-        left, cut_short = f"`{' '.join(argv)}` ended with {code}" if code else "", code < 0
-    # With a sandbox its mounts and private directories have gone; all else that was made is seen from here too.
-    return await _undo_outside(argv) if cut_short and sandbox.ended.done() else left
-
-
-async def _undo_outside(argv: Sequence[str]) -> str:
-    try:
-        done = await run(argv, timeout=_UNDO_TIMEOUT)
-    except EffectError as error:
-        return error.what()
-    said = done.stderr.decode("utf-8", "replace").strip()
-    return f"`{' '.join(argv)}` ended with {done.code}: {said}" if done.code else ""
 
 
 async def _check_version(settings: CriuSettings) -> CriuVersion:
