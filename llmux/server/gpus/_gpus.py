@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
@@ -62,6 +63,8 @@ class Gpus:
         self._watch: Watch | None = None
         self._looking: asyncio.Future[Sight] | None = None
         self._sight = Sight()
+        self._looked_at = -math.inf
+        """By the monotonic clock."""
         self.heard: dict[int, Heard] = {}
         self.lost: dict[int, Problem] = {}
 
@@ -90,7 +93,7 @@ class Gpus:
 
     async def seen(self) -> Sight:
         """Return how the GPUs are."""
-        if time.monotonic() - self._sight.at > FRESH:
+        if time.monotonic() - self._looked_at > FRESH:
             if self._looking is None or self._looking.done():
                 engines = {each.name: each.life.init_pid for each in self._driver.replicas if each.life}
                 self._looking = in_daemon(partial(look, self._indexes, engines))
@@ -104,7 +107,7 @@ class Gpus:
         if error := looking.exception():
             log.error("NVML cannot be read: this is a fault of llmux", exc_info=error)
             return
-        self._sight = looking.result()
+        self._sight, self._looked_at = looking.result(), time.monotonic()
         answer, before = {each.index for each in self._sight.gpus}, self._grounding.seen
         self._grounding.seen = {  # of a GPU that does not answer, what was seen last
             name: {*(share or ()), *(set(before.get(name, ())) - answer)}
@@ -164,7 +167,7 @@ def look(indexes: Collection[int], engines: Mapping[str, int], proc: Path = Path
     ours = frozenset[int]().union(*trees.values())
     users = {user.pid for gpu in gpus for user in gpu.users or ()}
     here = {pid for pid in users if (proc / str(pid)).exists()}
-    return Sight(gpus, time.monotonic(), shares(gpus, trees, here), others(gpus, ours))
+    return Sight(gpus, time.time(), shares(gpus, trees, here), others(gpus, ours))
 
 
 GPUS = web.AppKey("gpus", Gpus)

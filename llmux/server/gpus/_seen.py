@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -35,8 +34,8 @@ class Sight:
     """All GPUs at one moment."""
 
     gpus: tuple[Gpu, ...] = ()
-    at: float = -math.inf
-    """By the monotonic clock; minus infinity: NVML has not answered yet."""
+    at: float = 0.0
+    """Since the epoch; 0: NVML has not answered yet."""
     shares: Mapping[str, Mapping[int, int] | None] = field(default_factory=dict)
     """The bytes that each engine's processes have, by GPU; None: NVML does not tell."""
     others: Mapping[int, int | None] = field(default_factory=dict)

@@ -20,7 +20,7 @@ FOR_PEOPLE = {
     "_checkpoints.py": "when a checkpoint was made",
     "_cli_status.py": "for how long a state has been, in the table",
     "_driver.py": "when a replica was last moved",
-    "_gpus.py": "when a GPU's error was heard of",
+    "_gpus.py": "when GPUs were looked at, and an error of one was heard of",
     "_hooks.py": "when something happened, and when its telling was signed",
     "_jobs.py": "when an operation was begun",
     "_gate.py": "when a key expires, which people wrote",
