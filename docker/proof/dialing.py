@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 Dialer = Callable[[int, float], socket.socket]
 """Connects to a port within a time limit in seconds. Raises OSError."""
 
 CLONE_NEWNET = 0x40000000
+_SERVERS = (20_000, 32_000)
+"""Under those that the kernel gives to whoever connects: no client takes one in between (ip(7), ip_local_port_range)."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -53,8 +57,9 @@ def is_taken(port: int) -> bool:
 
 def free_ports(count: int) -> tuple[int, ...]:
     """Return TCP ports that nothing on this host listens on just now."""
-    with socket.socket() as first:
-        first.bind(("127.0.0.1", 0))
-        if count == 1:
-            return (first.getsockname()[1],)
-        return (first.getsockname()[1], *free_ports(count - 1))
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.SystemRandom().randrange(*_SERVERS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    return tuple(found)

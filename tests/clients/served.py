@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 
+from ports import free_port
+
 from llmux.tiny_engine._train import CORPUS, train
 
 NAME, ALIAS, OTHER = "lighthouse", "org/keeper", "other"
@@ -49,11 +51,6 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def answers(port: int) -> bool:

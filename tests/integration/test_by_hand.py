@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess  # noqa: TID251 - the page's commands are run as its readers do
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from blocks import ROOT, blocks
+from ports import free_port
 
 from proof.containers import PREFIX, check_image
 
@@ -20,11 +20,6 @@ PAGE = "docs/by-hand.md"
 SET_UP = 2
 """Lines of the page that every test here has come by: a Docker engine, the image, the model."""
 NAMES = (f"{PREFIX}by-hand-a", f"{PREFIX}by-hand-b")
-
-
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
 
 
 def commands(directory: Path) -> str:

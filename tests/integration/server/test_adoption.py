@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from llmux.server import _berth
 from llmux.server._criu import CriuSettings
@@ -34,11 +35,6 @@ def nothing_is_left() -> Iterator[None]:
     for path in {path for path in Path("/tmp").iterdir() if path.is_socket()} - before:
         path.unlink(missing_ok=True)
     assert not ROOT.exists()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 class Llmux:

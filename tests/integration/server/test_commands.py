@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess  # noqa: TID251 - the command line is tested as processes
 import sys
 from collections.abc import Iterator
 
 import pytest
+from ports import free_port
 
 pytestmark = pytest.mark.root
 
 LLMUX = (sys.executable, "-m", "llmux.server")
 NAME, OTHER = "lighthouse", "harbour"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture

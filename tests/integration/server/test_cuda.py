@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess  # noqa: TID251 - llmux as a process of its own
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from ports import free_port
 
 from stand_in_driver import ENGINE, StandIn, nvml
 from stand_in_driver.nvml import GIB
@@ -30,11 +30,6 @@ ONE, OTHER = (f"8f4022bae0cb1298286e225c953a7fe{digit}" for digit in "01")
 SUSPEND = {"weights": "retain", "process": "cuda_suspend"}
 VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.0.0  a stand-in\n"
 HIDE = 'mount --bind "$1" /proc/driver && shift && exec "$@"'
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 class Llmux:

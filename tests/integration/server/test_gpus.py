@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess  # noqa: TID251 - llmux as a process of its own
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
+from ports import free_port
 
 from stand_in_driver import nvml
 from stand_in_driver.nvml import GIB, StandInNvml
@@ -26,11 +26,6 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
 LLMUX = (sys.executable, "-m", "llmux.server")
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 XID_79 = "GPU 0 is lost: Xid 79 (the GPU has fallen off the bus)"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 class Llmux:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import subprocess  # noqa: TID251 - llmux as a process of its own
 import sys
 import urllib.error
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 
 import aiohttp
 import pytest
+from ports import free_port
 
 from llmux.server.access.keys import hash_of
 
@@ -31,11 +31,6 @@ BOTH = {"Authorization": f"Bearer {KEY}", "X-Api-Key": KEY}
 
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def configuration(directory, trained, *, keyed) -> dict:

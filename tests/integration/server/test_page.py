@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ConsoleMessage, Page, expect
+from ports import free_port
 
 from proof.bench import Model, Node, Settings
 
@@ -20,11 +20,6 @@ SECONDS = 60_000  # ms; a busy machine is slow
 PICTURES = os.environ.get("LLMUX_PICTURES")
 """A directory for two pictures of the page, as docs/ has them."""
 VIEWS = ("overview", "playground", "requests", "checkpoints", "logs")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture

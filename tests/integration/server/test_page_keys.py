@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+from ports import free_port
 
 from llmux.server.access.keys import hash_of
 from llmux.tiny_engine._train import CORPUS, train
@@ -34,11 +35,6 @@ VIEWS = {
 
 def key_of(role: str) -> str:
     return f"the-key-of-{role}-for-this-test"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 class Llmux:

@@ -6,7 +6,6 @@ import json
 import math
 import re
 import shutil
-import socket
 import subprocess  # noqa: TID251 - Prometheus is a program
 import time
 import urllib.parse
@@ -16,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from proof.bench import Model, Node, Settings
 from proof.client import RefusedError
@@ -45,11 +45,6 @@ def test_the_rules_are_rules():
 
 def test_each_alert_fires_where_it_should_and_not_where_all_is_well():
     assert "SUCCESS" in promtool("test", "rules", Path(__file__).with_name("alerts.test.yml"))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 class Prometheus:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,20 +17,13 @@ from llmux.server import _app, _capacity, _node
 from llmux.server._reload import ConfigFile, Reloader
 from llmux.server._setup import make_driver
 from llmux.server._work import make_hands
+from proof.dialing import free_ports
 from tests.integration.server.test_adoption import NAME, alive, running, until
 
 pytestmark = pytest.mark.root
 
 CHAT = "/v1/chat/completions"
 SLOW = ["--token-delay", "0.02"]
-
-
-def free_ports(count):
-    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in servers]
-    for server in servers:
-        server.close()
-    return ports
 
 
 def exists(pid):

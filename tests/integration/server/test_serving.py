@@ -17,6 +17,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
+from ports import free_port
 
 from llmux.server import _app, _capacity, _node, config
 from llmux.server._facts import names_of
@@ -46,11 +47,6 @@ def sockets_of_the_killed() -> Iterator[None]:
 
 def sockets() -> Iterator[Path]:
     return (path for path in Path("/tmp").iterdir() if path.is_socket())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def configuration(tmp_path, trained, **model):

@@ -6,7 +6,6 @@ import asyncio
 import json
 import resource
 import signal
-import socket
 import subprocess  # noqa: TID251 - llmux as its users start it
 import sys
 from collections import Counter
@@ -16,6 +15,7 @@ from types import SimpleNamespace
 
 import aiohttp
 import pytest
+from ports import free_port
 
 from llmux.tiny_engine._train import CORPUS, train
 from storms.client import CHAT, Book, Client
@@ -28,11 +28,6 @@ MODELS = ("lighthouse", "harbour")
 TOKENS = 16
 NEVER, SLOWLY = 3600.0, 10.0
 """Seconds for a token: no answer begins; every answer has begun long before the first is over."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def resident(pid: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess  # noqa: TID251 - llmux and its clients are processes
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 pytestmark = pytest.mark.root
 
@@ -25,11 +25,6 @@ connection.sock.connect(sys.argv[1])
 connection.request("GET", sys.argv[2])
 print(connection.getresponse().status)
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Real engines on free ports, with every call that would block the event loop turned into an error."""
 
 import json
-import socket
 import subprocess  # noqa: TID251 - the engine is started as its users start it
 import sys
 import time
@@ -12,6 +11,7 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from llmux.tiny_engine._train import CORPUS, train
 
@@ -80,12 +80,6 @@ def eventually(condition: Callable[[], bool], what: str, seconds: float = 10.0) 
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 StartEngine = Callable[..., AbstractContextManager[Engine]]

@@ -16,15 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from llmux.server.access.keys import hash_of
 
 SERVE = [sys.executable, "-m", "llmux.server", "serve", "--config"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def write_config(directory, **fields):

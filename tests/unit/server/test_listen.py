@@ -14,6 +14,7 @@ import struct
 import aiohttp
 import pytest
 from aiohttp import web
+from ports import free_port
 
 from llmux.server import _app, _listen, _request_log, config
 from llmux.server._gate import Gate
@@ -87,11 +88,6 @@ async def opened(upstream, serve, make_driver, make_hands):
             return (port, other) if admin else port
 
         yield start
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 async def talk(port, *pieces, pause=0.0, seconds=5.0, end=False):
