@@ -26,7 +26,7 @@ def commands(directory: Path) -> str:
     text = "".join(block.text for block in blocks() if block.page == PAGE)
     set_up, rest = text.splitlines(keepends=True)[:SET_UP], "".join(text.splitlines(keepends=True)[SET_UP:])
     assert all("docker/setup.py" in line for line in set_up)
-    places = {"/tmp/try": str(directory / "try"), "3000": free_port(), "8001": free_port()}
+    places = {"/tmp/try": str(directory / "try"), "3000": str(free_port()), "8001": str(free_port())}
     for shown, ours in {**places, "llmux-a": NAMES[0], "llmux-b": NAMES[1]}.items():
         rest = re.sub(rf"(?<![\w/]){re.escape(shown)}\b", ours, rest)
     return rest
