@@ -13,7 +13,8 @@ _LONGEST_LOOKED_AT = 4 << 20
 """Bytes of an answer that is kept to look for its id."""
 _LONGEST_HELD = 1 << 20
 """Bytes of an event that is waited for whole."""
-_EVENT_ENDS = (b"\r\n\r\n", b"\n\n", b"\r\r")
+EVENT_ENDS = (b"\r\n\r\n", b"\n\n", b"\r\r")
+"""Any of these ends an event of a stream (WHATWG's HTML, server-sent events)."""
 _NESTED = ("response", "message")
 """Where an event has the answer that it is about: OpenAI's Responses, Anthropic's Messages."""
 
@@ -50,7 +51,7 @@ class WholeEvents:
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        if not self._held and chunk.endswith(_EVENT_ENDS):
+        if not self._held and chunk.endswith(EVENT_ENDS):
             return self._events(chunk)
         whole, self._held = _until_last_event(self._held + chunk)
         if len(self._held) > _LONGEST_HELD:
@@ -94,7 +95,7 @@ class ObjectSeen:
     def feed(self, chunk: bytes) -> bytes:
         if self._seen is not None:
             self._seen += chunk
-            if self._events and any(end in self._seen for end in _EVENT_ENDS):
+            if self._events and any(end in self._seen for end in EVENT_ENDS):
                 self._look(_data_of_first(self._seen))
             elif len(self._seen) > _LONGEST_LOOKED_AT:
                 self._seen = None
@@ -158,7 +159,7 @@ def _object(data: bytes) -> dict[str, object] | None:
 
 
 def _until_last_event(data: bytes) -> tuple[bytes, bytes]:
-    end = max(at + len(mark) if (at := data.rfind(mark)) >= 0 else 0 for mark in _EVENT_ENDS)
+    end = max(at + len(mark) if (at := data.rfind(mark)) >= 0 else 0 for mark in EVENT_ENDS)
     return data[:end], data[end:]
 
 

@@ -23,7 +23,7 @@ from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from llmux.server import _api_errors, _lacking, _request_log, _routing, _trace_context
-from llmux.server._answers import Stage
+from llmux.server._answers import EVENT_ENDS, Stage
 from llmux.server._control_errors import RequestCancelled
 from llmux.server._errands import Errand
 from llmux.server._gate import engine_headers
@@ -43,8 +43,7 @@ _LAST_WORD = 1.0
 """Seconds for a client to take what it has been sent, and again to read why no more comes."""
 _LOOK = 0.01
 """Seconds between two looks at what is left of that."""
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
-_LONGEST_END = max(map(len, _EVENT_ENDS))
+_LONGEST_END = max(map(len, EVENT_ENDS))
 _RESET = struct.pack("ii", 1, 0)
 """A linger of no time: closing the connection then resets it."""
 
@@ -261,7 +260,7 @@ class Relay:
             async with asyncio.timeout(_LAST_WORD):
                 while transport.get_write_buffer_size():  # noqa: ASYNC110 - aiohttp's own wait may have been cancelled, for good
                     await asyncio.sleep(_LOOK)
-            if response.content_type == "text/event-stream" and self._sent.endswith(_EVENT_ENDS):
+            if response.content_type == "text/event-stream" and self._sent.endswith(EVENT_ENDS):
                 await response.write(_api_errors.event(self._request.path, self._broken_off))
                 await asyncio.sleep(_LAST_WORD)
             self._close_without_end(transport, response)

@@ -95,6 +95,16 @@ def left(made: Path, settings: CriuSettings, images: Path) -> list[Path]:
     return [*here, *settings.run_dir.iterdir()]
 
 
+async def killed_amid_a_restore(settings, sandbox, images, made) -> RestoreFailed:
+    """Kill the sandbox once its restore has made something; return how that failed."""
+    restoring = asyncio.ensure_future(restore(settings, sandbox, images, max_id=1000))  # noqa: TID251
+    await until_made(made)
+    os.kill(sandbox.init_pid, signal.SIGKILL)
+    with pytest.raises(RestoreFailed) as failed:
+        await restoring
+    return failed.value
+
+
 async def test_a_restore_that_takes_too_long_is_taken_back(settings, images, made):
     async with await Sandbox.create(Isolation()) as sandbox:
         with pytest.raises(RestoreFailed, match="did not finish within 1 s") as failed:
@@ -115,12 +125,8 @@ async def test_a_restore_that_is_cancelled_is_taken_back(settings, images, made)
 
 async def test_a_restore_whose_sandbox_dies_is_taken_back_from_outside(settings, images, made):
     async with await Sandbox.create(Isolation()) as sandbox:
-        restoring = asyncio.ensure_future(restore(settings, sandbox, images, max_id=1000))  # noqa: TID251
-        await until_made(made)
-        os.kill(sandbox.init_pid, signal.SIGKILL)
-        with pytest.raises(RestoreFailed) as failed:
-            await restoring
-        assert not failed.value.left
+        failed = await killed_amid_a_restore(settings, sandbox, images, made)
+        assert not failed.left
         assert left(made, settings, images) == []
 
 
@@ -132,11 +138,7 @@ async def test_what_lies_where_llmux_was_started_is_run_by_nobody(
     (planted / "__init__.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\n")
     monkeypatch.chdir(planted.parent)
     async with await Sandbox.create(Isolation()) as sandbox:
-        restoring = asyncio.ensure_future(restore(settings, sandbox, images, max_id=1000))  # noqa: TID251
-        await until_made(made)
-        os.kill(sandbox.init_pid, signal.SIGKILL)
-        with pytest.raises(RestoreFailed) as failed:
-            await restoring
-    assert not failed.value.left
+        failed = await killed_amid_a_restore(settings, sandbox, images, made)
+    assert not failed.left
     assert left(made, settings, images) == []
     assert not (tmp_path / "was-run").exists()
