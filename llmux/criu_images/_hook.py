@@ -207,7 +207,9 @@ def _tell_holder(control: str, root_task: int) -> None:
 
 def _journal_of(seal: str) -> str:
     """Name the journal of this mount namespace, as `_journals.own_journal` does."""
-    return f"{JOURNALS}/{seal}.{_namespace_of('self').strip('mnt:[]')}.json"
+    from llmux.criu_images._mount_namespaces import lasting_name  # noqa: PLC0415
+
+    return f"{JOURNALS}/{seal}.{lasting_name()}.json"
 
 
 RESTORED_LINE = b'{"kind": "restored", "paths": [], "device": 0, "inode": 0, "size": 0, "mtime_ns": 0, "birth_ns": 0, "flags": 0}\n'

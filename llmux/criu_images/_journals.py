@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from llmux.criu_images._journal import OF_TASK
+from llmux.criu_images._mount_namespaces import lasting_name
 from llmux.criu_images._observe import find_in_mounts, has_private_mounts
 from llmux.criu_images.errors import JournalInvalid
 
@@ -19,8 +20,7 @@ def own_journal(seal: str, task: int | None = None) -> Path:
     """
     if task is not None:
         return DEFAULT_DIRECTORY / f"{seal}{OF_TASK}{task}.json"
-    namespace = Path("/proc/self/ns/mnt").readlink().name.strip("mnt:[]")
-    return DEFAULT_DIRECTORY / f"{seal}.{namespace}.json"
+    return DEFAULT_DIRECTORY / f"{seal}.{lasting_name()}.json"
 
 
 def find_journal(seal: str) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from llmux.criu_images._facts import Inode, MountPoint, Port, Processor
 from llmux.criu_images._linux import extended_stat
+from llmux.criu_images._mount_namespaces import lasting_name
 from llmux.criu_images._origin import ContainerStart
 from llmux.criu_images._paths import RawPath
 
@@ -186,10 +187,10 @@ def has_private_mounts() -> bool:
 
 
 def find_in_mounts(namespace: str) -> int | None:
-    """Return a process that lives in the mount namespace of this inode number, or None."""
+    """Return a process that lives in the mount namespace of this `lasting_name`, or None."""
     for process in _PROC.glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or may not be looked at
-            if str((process / "ns/mnt").readlink()) == f"mnt:[{namespace}]":
+            if lasting_name(process.name) == namespace:
                 return int(process.name)
     return None
 

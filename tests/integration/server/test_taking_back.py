@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from llmux.server._sandbox import Isolation, Sandbox
 
 pytestmark = pytest.mark.root
 
+_LASTING_NAME = "from llmux.criu_images._mount_namespaces import lasting_name; print(lasting_name())"
 JOURNALS = Path("/run/llmux/journals")
 HOST = Host(
     name="h", kernel="6", machine="x86_64", cpu_model="m", cpu_features=(), criu="4.2.1", llmux="0.1.0"
@@ -73,7 +75,7 @@ def settings(images: Path, made: Path, tmp_path: Path) -> CriuSettings:
     criu.write_text(
         "#!/bin/sh\n"
         f"mkdir -p -m 0700 {JOURNALS}\n"
-        f"echo '{line}' > {JOURNALS}/{seal}.$(readlink /proc/self/ns/mnt | tr -dc 0-9).json\n"
+        f"echo '{line}' > {JOURNALS}/{seal}.$({sys.executable} -c '{_LASTING_NAME}').json\n"
         f"touch {made}\n"
         "setsid sleep 600 &\n"
         "exec sleep 600\n"

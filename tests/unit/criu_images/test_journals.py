@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess  # noqa: TID251 - a process in a namespace of its own
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from llmux.criu_images import _journals as journals
 from llmux.criu_images import _observe
 from llmux.criu_images._journal import Kind, Made, format_line, locked, read_claims
 from llmux.criu_images._journals import find_journal, journal_to_undo, own_journal
+from llmux.criu_images._mount_namespaces import lasting_name
 from llmux.criu_images._paths import RawPath
 from llmux.criu_images.errors import JournalInvalid
 
@@ -29,8 +33,7 @@ def directory(tmp_path, monkeypatch):
 
 
 def test_each_mount_namespace_has_its_own(directory):
-    number = str(Path("/proc/self/ns/mnt").readlink())[len("mnt:[") : -1]
-    assert own_journal(SEAL) == directory / f"{SEAL}.{number}.json"
+    assert own_journal(SEAL) == directory / f"{SEAL}.{lasting_name()}.json"
 
 
 def test_the_own_one_comes_first(directory):
@@ -73,25 +76,59 @@ def test_of_a_namespace_that_has_ended_an_undo_takes_back_what_it_left(directory
     assert journal_to_undo(SEAL) == own_journal(SEAL)
 
 
-@pytest.mark.root
-def test_of_a_namespace_in_which_somebody_lives_nothing_is_undone_from_outside(directory):
+@contextmanager
+def another_namespace() -> Iterator[int]:
+    """Give a process that lives in a mount namespace of its own."""
     with subprocess.Popen(["unshare", "--mount", "sleep", "600"]) as inside:
         try:
-            while (namespace := Path(f"/proc/{inside.pid}/ns/mnt").readlink()) == Path(
-                "/proc/self/ns/mnt"
-            ).readlink():
+            while lasting_name(inside.pid) == lasting_name():
                 time.sleep(0.01)
-            journal = directory / f"{SEAL}.{namespace.name.strip('mnt:[]')}.json"
-            journal.touch()
-            assert find_journal(SEAL) == journal
-            with pytest.raises(
-                JournalInvalid,
-                match=rf"process {inside.pid} lives.*nsenter --mount --target {inside.pid}.*--journal",
-            ):
-                journal_to_undo(SEAL)
+            yield inside.pid
         finally:
             inside.kill()
+
+
+@pytest.mark.root
+def test_of_a_namespace_in_which_somebody_lives_nothing_is_undone_from_outside(directory):
+    with another_namespace() as pid:
+        journal = directory / f"{SEAL}.{lasting_name(pid)}.json"
+        journal.touch()
+        assert find_journal(SEAL) == journal
+        with pytest.raises(
+            JournalInvalid,
+            match=rf"process {pid} lives.*nsenter --mount --target {pid}.*--journal",
+        ):
+            journal_to_undo(SEAL)
     assert journal_to_undo(SEAL) == journal
+
+
+@pytest.mark.root
+def test_who_got_an_ended_namespaces_inode_number_does_not_live_in_it(directory):
+    with another_namespace() as pid:
+        number, journal = inode_number(pid), directory / f"{SEAL}.{lasting_name(pid)}.json"
+        if journal.name == f"{SEAL}.{number}.json":
+            pytest.skip("this kernel, before 6.11, has no other number for a mount namespace")
+        journal.touch()
+    with (
+        ExitStack() as others
+    ):  # the number is free, and one of the next gets it, unless somebody else's is made just now
+        for _ in range(8):
+            others.enter_context(another_namespace())
+        assert journal_to_undo(SEAL) == journal
+
+
+def inode_number(pid: int) -> int:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/ns/mnt").stat().st_ino
+    return 0
+
+
+def test_a_kernel_without_lasting_numbers_tells_the_inodes(monkeypatch):
+    def unknown(_fd, _request, _buffer):
+        raise OSError(errno.ENOTTY, "Inappropriate ioctl for device")
+
+    monkeypatch.setattr(fcntl, "ioctl", unknown)
+    assert lasting_name() == str(inode_number(os.getpid()))
 
 
 def test_a_tree_with_a_mount_namespace_of_its_own_has_that_of_its_root_task(directory):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+import subprocess  # noqa: TID251 - a task whose id nobody else has for a group or a session
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -194,5 +195,7 @@ def test_mounts_are_told_as_a_tree_below_another_root_has_them():
 
 
 def test_the_id_of_the_task_that_waits_to_be_restored_is_free_for_it():
-    assert os.getppid() in observe.read_ids()
-    assert os.getppid() not in observe.read_ids(os.getppid())
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as task:
+        assert task.pid in observe.read_ids()
+        assert task.pid not in observe.read_ids(task.pid)
+        task.kill()
