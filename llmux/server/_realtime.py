@@ -27,6 +27,7 @@ from llmux.server._journey import journey_of
 from llmux.server._names import Target
 from llmux.server._queue import Admission
 from llmux.server._web import ADAPTERS, DRIVER, UNFORESEEN
+from llmux.server._wire import in_words
 from llmux.server.access.usage import UsageCount
 from llmux.server.errors import EngineLacks, ModelUnavailable, OriginRefused, Problem
 
@@ -163,8 +164,9 @@ class _Conversation:
         except aiohttp.WSServerHandshakeError as error:
             raise self._refused(error.status) from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            why = str(error) or type(error).__name__
-            raise ModelUnavailable(self._model.name, _gone(f"the engine did not answer: {why}")) from error
+            log.info("%s: %s", self._admission.replica, str(error) or type(error).__name__)
+            problem = _gone(f"the engine did not answer: {in_words(error)}")
+            raise ModelUnavailable(self._model.name, problem) from error
 
     def _refused(self, status: int) -> EngineLacks | ModelUnavailable:
         if status in _NO_SUCH_CALL:

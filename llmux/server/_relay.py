@@ -12,10 +12,11 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import TracebackType
 from typing import Protocol
 
 import aiohttp
@@ -32,7 +33,7 @@ from llmux.server._model import CutInFlight
 from llmux.server._queue import Admission
 from llmux.server._record import Model
 from llmux.server._web import UNFORESEEN, has_begun
-from llmux.server._wire import Answer, Asking
+from llmux.server._wire import Answer, Asking, in_words
 from llmux.server.errors import EngineLacks, Problem, RequestTimedOut
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,39 @@ class Suspect(Protocol):
         """Begin that; `silent` says that the engine has brought nothing in an answer's time. None where it is gone already."""
 
 
+class _Answer(web.StreamResponse):
+    """An answer whose head goes with the first of its body, in one packet, as aiohttp's answers with a body of their own do."""
+
+    _send_headers_immediately = False
+
+
 class _ClientGoneError(Exception):
     """The client takes no more."""
+
+
+class _Cuttable:
+    """A time-out at an instant of the monotonic clock, or as soon as an answer is cut off."""
+
+    def __init__(self, cut: asyncio.Future[CutInFlight], deadline: float) -> None:
+        self._cut = cut
+        self._bound = asyncio.timeout(deadline - time.monotonic())
+        self._inside = True
+
+    async def __aenter__(self) -> asyncio.Timeout:
+        await self._bound.__aenter__()
+        self._cut.add_done_callback(self._end)
+        return self._bound
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inside = False  # the callback may be on its way already
+        self._cut.remove_done_callback(self._end)
+        await self._bound.__aexit__(kind, value, trace)
+
+    def _end(self, _cut: asyncio.Future[CutInFlight]) -> None:
+        if self._inside and not self._bound.expired():
+            self._bound.reschedule(asyncio.get_running_loop().time())
 
 
 class Relay:
@@ -106,7 +138,9 @@ class Relay:
             self._journey.client_gone()
             return self._response or web.Response()
         except aiohttp.ClientError as error:
-            return await self._ended_by_engine(str(error) or type(error).__name__)
+            said = str(error) or type(error).__name__
+            log.info("%s %s: %s: %s", self._request.method, self._request.path, self._admission.replica, said)
+            return await self._ended_by_engine(in_words(error))
         except TimeoutError:
             return await self._ended_by_time()
         except Exception:
@@ -115,24 +149,11 @@ class Relay:
             log.exception("%s %s failed unforeseen", self._request.method, self._request.path)
             return self._break_off(self._response, UNFORESEEN)
 
-    @asynccontextmanager
-    async def _cuttable(self) -> AsyncIterator[asyncio.Timeout]:
+    def _cuttable(self) -> _Cuttable:
         """Raise TimeoutError inside when the answer is cut off, and when its first byte is not there in time."""
-        cut = self._admission.cut
-        deadline = self._admission.place.arrived + self._model.rules.request_timeout
-        async with asyncio.timeout(deadline - time.monotonic()) as bound:
-            inside = True
-
-            def end(_cut: asyncio.Future[CutInFlight]) -> None:
-                if inside and not bound.expired():
-                    bound.reschedule(asyncio.get_running_loop().time())
-
-            cut.add_done_callback(end)
-            try:
-                yield bound
-            finally:
-                inside = False
-                cut.remove_done_callback(end)
+        return _Cuttable(
+            self._admission.cut, self._admission.place.arrived + self._model.rules.request_timeout
+        )
 
     def _asked(self) -> Asking:
         # Left by an exception or a cancellation, this closes the connection: that is how the engine learns of it.
@@ -154,7 +175,7 @@ class Relay:
             bound.reschedule(None)
         if "Content-Encoding" not in answer.headers:
             self._stages = self._errand.stages(self._admission.replica, answer.status, answer.content_type)
-        self._response = response = web.StreamResponse(
+        self._response = response = _Answer(
             status=answer.status, reason=answer.reason, headers=self._headers(answer)
         )
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -171,7 +192,7 @@ class Relay:
         return response
 
     async def _send(self, response: web.StreamResponse, chunk: bytes) -> None:
-        if chunk:
+        if chunk or not has_begun(self._request):  # the head waits for no more than one piece
             self._sent = chunk if len(chunk) >= _LONGEST_END else self._sent[-_LONGEST_END:] + chunk
             await _to_client(response.write(chunk))
 

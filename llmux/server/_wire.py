@@ -7,9 +7,11 @@ several times as long as a `Wire`, and llmux passes thousands on. Whatever is la
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import time
 from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 from types import TracebackType
 from typing import Protocol
 
@@ -17,7 +19,6 @@ import aiohttp
 from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_writer import StreamWriter
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -25,7 +26,9 @@ _LARGEST_BODY = 64 << 10
 """Bytes that the kernel takes at once as a rule, so that no answer is waited for while a body is still being sent."""
 _CONNECT = 10.0
 """Seconds."""
-_INTERIM = range(100, 200)
+_INTERIM = {100, 102, 103}
+"""Not 101, after which there is no HTTP."""
+_BODILESS = {204, 304}
 
 
 class Answer(Protocol):
@@ -59,6 +62,17 @@ Raises aiohttp.ClientError.
 """
 
 
+def in_words(error: aiohttp.ClientError | TimeoutError) -> str:
+    """Return what a client may know of a failed request to an engine: neither where that is, nor what it has sent, which is for the log."""
+    match error:
+        case aiohttp.ServerDisconnectedError() | OSError(errno=errno.ECONNRESET | errno.EPIPE):
+            return "it closed the connection"
+        case OSError():
+            return "it cannot be reached"
+        case _:
+            return "its answer is cut off, or no HTTP"
+
+
 def by_session(
     session: aiohttp.ClientSession, url: URL, method: str, headers: CIMultiDict[str], body: bytes
 ) -> Asking:
@@ -80,6 +94,7 @@ class Wire:
         self._idle: list[tuple[ResponseHandler, float]] = []
         """Each with when its last answer ended; the latest comes last."""
         self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def ask(self, method: str, target: str, headers: CIMultiDict[str], body: bytes) -> Asking:
         """Ask for `target`, the path and query as they are written."""
@@ -95,14 +110,15 @@ class Wire:
         return _Asking(self, method, target, headers, body)
 
     async def close(self) -> None:
-        """Close the connections that are kept, and return once they are closed."""
+        """Close the connections that are kept, and return once they are closed; those in use are closed when they are given back."""
+        self._closed = True
         idle, self._idle = self._idle, []
         if self._sweep:
             self._sweep.cancel()
             self._sweep = None
         closing = [closed for connection, _ in idle if (closed := connection.closed)]
         for connection, _ in idle:
-            connection.close()
+            connection.abort()
         await asyncio.gather(*closing, return_exceptions=True)
 
     async def take(self) -> ResponseHandler:
@@ -112,13 +128,13 @@ class Wire:
             connection, since = self._idle.pop()
             if since > oldest and connection.is_connected() and not connection.should_close:
                 return connection
-            connection.close()
+            connection.abort()
         return await self._open()
 
     def put_back(self, connection: ResponseHandler) -> None:
         """Keep a connection for the next request, if it can be."""
-        if not self._keep or connection.should_close or not connection.is_connected():
-            connection.close()
+        if self._closed or not self._keep or connection.should_close or not connection.is_connected():
+            connection.abort()
             return
         self._idle.append((connection, time.monotonic()))
         if self._sweep is None:
@@ -143,7 +159,7 @@ class Wire:
         self._sweep = None
         oldest = time.monotonic() - self._keep
         while self._idle and self._idle[0][1] <= oldest:
-            self._idle.pop(0)[0].close()
+            self._idle.pop(0)[0].abort()
         if self._idle:
             pause = self._idle[0][1] - oldest
             self._sweep = asyncio.get_running_loop().call_later(pause, self._close_idle)
@@ -173,10 +189,10 @@ class _Asking:
     async def __aenter__(self) -> Answer:
         self._connection = connection = await self._wire.take()
         try:
-            await self._send(connection)
+            self._send(connection)
             await self._hear(connection)
         except BaseException:
-            connection.close()
+            connection.abort()
             raise
         return self
 
@@ -186,18 +202,25 @@ class _Asking:
         connection = self._connection
         if connection is None:
             return
-        if kind is None and self.content.is_eof():
+        # An engine that sends a body where there can be none sends it as the next one's answer.
+        if (
+            kind is None
+            and self.content.is_eof()
+            and self._method != hdrs.METH_HEAD
+            and self.status not in _BODILESS
+        ):
             self._wire.put_back(connection)
-        else:
-            connection.close()
+        else:  # not `close`, which first waits for an engine to take what it was sent
+            connection.abort()
 
-    async def _send(self, connection: ResponseHandler) -> None:
+    def _send(self, connection: ResponseHandler) -> None:
         connection.set_response_params(
             skip_payload=self._method == "HEAD", read_until_eof=True, auto_decompress=False
         )
-        writer = StreamWriter(connection, asyncio.get_running_loop())
-        await writer.write_headers(f"{self._method} {self._target} HTTP/1.1", self._sent)
-        await writer.write_eof(self._body)
+        transport = connection.transport
+        if transport is None or transport.is_closing():
+            raise aiohttp.ServerDisconnectedError
+        transport.write(_head(self._method, self._target, self._sent) + self._body)
 
     async def _hear(self, connection: ResponseHandler) -> None:
         try:
@@ -206,4 +229,15 @@ class _Asking:
                 message, self.content = await connection.read()
         except HttpProcessingError as error:
             raise aiohttp.ClientPayloadError(f"the answer is no HTTP: {error.message}") from error
+        if message.code == HTTPStatus.SWITCHING_PROTOCOLS:
+            raise aiohttp.ClientPayloadError("the answer is of another protocol, which nobody asked for")
         self.status, self.reason, self.headers = message.code, message.reason, message.headers
+
+
+def _head(method: str, target: str, headers: CIMultiDict[str]) -> bytes:
+    """Return the bytes before a body; what aiohttp could not decode goes as it came. Raises ValueError where a header holds another line."""
+    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
+    head = "\r\n".join(lines)
+    if not head.count("\r") == head.count("\n") == len(lines) - 1 or "\0" in head:
+        raise ValueError(f"a line break or NUL in the head of {method} {target!r}")
+    return f"{head}\r\n\r\n".encode("utf-8", "surrogateescape")

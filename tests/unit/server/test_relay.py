@@ -19,6 +19,11 @@ from llmux.server.scheduling.snapshot import Wake
 soon = asyncio.ensure_future  # noqa: TID251 - a test's clients are tasks of its own
 
 
+ASKED = (
+    b'POST /v1/bytes HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{"model": "m"}'
+)
+
+
 class Upstream:
     """An engine whose answers wait for `go_on`, and that fails the next `slams` requests."""
 
@@ -143,6 +148,16 @@ async def test_an_answer_tells_how_long_it_waited_and_for_what(open_client, upst
             assert "x-llmux-replica" not in response.headers
 
 
+async def test_the_head_goes_with_the_first_piece(open_client):
+    client = await open_client()
+    reader, writer = await asyncio.open_connection(client._base_url.host, client._base_url.port)
+    writer.write(ASKED.replace(b"bytes", b"stream").replace(b"/1.0", b"/1.1\r\nHost: m"))
+    head, _, first = (await reader.read(65536)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert first == b'10\r\ndata: {"n": 1}\n\n\r\n'
+    writer.close()
+
+
 async def test_where_there_are_several_replicas_it_tells_which(open_client, upstream):
     upstream.go_on.set()
     async with ask(await open_client(replicas=2), "/v1/late") as response:
@@ -173,9 +188,7 @@ async def test_a_client_of_http_1_0_sees_a_reset(open_client, upstream):
     client = await open_client(drain=0.02, then=AfterDrain.END)
     base = client._base_url
     reader, writer = await asyncio.open_connection(base.host, base.port)
-    writer.write(
-        b'POST /v1/bytes HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{"model": "m"}'
-    )
+    writer.write(ASKED)
     await reader.readuntil(b"the first ha")
     await client.driver_.sleep("m")
     with pytest.raises(ConnectionResetError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -11,7 +12,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from llmux.server._wire import Wire
+from llmux.server._wire import Wire, in_words
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=x\r\nContent-Length: 2\r\n\r\nok"
 
@@ -74,6 +75,17 @@ async def test_an_answer_is_as_it_was_sent(engine, wire):
     assert {b"X-Mine: 1", b"Content-Length: 2"} < set(engine.heads[0].splitlines())
 
 
+async def test_a_header_goes_as_it_came_and_holds_no_other(engine, wire):
+    async with wire.ask("GET", "/", CIMultiDict({"X-Mine": "caf\udce9"}), b""):
+        pass
+    assert b"X-Mine: caf\xe9" in engine.heads[0].splitlines()
+    for value in ("a\r\nX-Other: b", "a\nX-Other: b", "a\0"):
+        with pytest.raises(ValueError, match="a line break or NUL in the head of GET"):
+            async with wire.ask("GET", "/", CIMultiDict({"X-Mine": value}), b""):
+                pass
+    assert len(engine.heads) == 1
+
+
 async def test_a_connection_serves_one_request_after_another(engine, wire):
     for _ in range(3):
         await asked(wire)
@@ -123,11 +135,29 @@ async def test_interim_answers_are_passed_over(engine, wire):
     assert (await asked(wire))[1] == b"ok"
 
 
-async def test_the_answer_to_head_has_no_body_and_leaves_the_connection(engine, wire):
-    engine.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", OK]
-    assert (await asked(wire, "HEAD", b""))[1] == b""
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [("HEAD", b"200 OK\r\nContent-Length: 5"), ("POST", b"204 No Content"), ("POST", b"304 Not Modified")],
+)
+async def test_whose_answer_has_no_body_leaves_nothing_to_the_next_one(engine, wire, method, head):
+    engine.answers = [b"HTTP/1.1 " + head + b"\r\n\r\n", OK]
+    assert (await asked(wire, method, b""))[1] == b""
     assert (await asked(wire))[1] == b"ok"
-    assert engine.connections == 1
+    assert engine.connections == 2
+
+
+async def test_who_answers_in_another_protocol_is_not_waited_for(engine, wire):
+    engine.answers = [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"]
+    with pytest.raises(aiohttp.ClientError, match="another protocol"):
+        await asyncio.wait_for(asked(wire), 2)
+
+
+async def test_what_is_in_use_as_it_is_closed_is_not_kept_after_that(engine, wire):
+    async with wire.ask("GET", "/", CIMultiDict(), b"") as answer:
+        assert await answer.content.read() == b"ok"
+        await wire.close()
+    async with asyncio.timeout(2):
+        await engine.ended.wait()
 
 
 async def test_what_is_no_answer_is_an_error_of_the_engines(engine, wire):
@@ -142,6 +172,24 @@ async def test_whoever_is_cancelled_before_the_answer_closes_it(engine, wire):
         await asyncio.wait_for(asked(wire), 0.2)
     async with asyncio.timeout(2):
         await engine.ended.wait()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            aiohttp.ClientOSError(errno.ECONNREFUSED, "10.0.0.7:8000: Connection refused"),
+            "it cannot be reached",
+        ),
+        (aiohttp.ConnectionTimeoutError("no connection to 10.0.0.7:8000 in 10 s"), "it cannot be reached"),
+        (TimeoutError(), "it cannot be reached"),
+        (aiohttp.ClientOSError(errno.ECONNRESET, "Connection reset by peer"), "it closed the connection"),
+        (aiohttp.ServerDisconnectedError(), "it closed the connection"),
+        (aiohttp.ClientPayloadError("b'10.0.0.7'"), "its answer is cut off, or no HTTP"),
+    ],
+)
+def test_clients_are_not_told_where_an_engine_is_nor_what_it_has_sent(error, words):
+    assert in_words(error) == words
 
 
 async def test_where_nobody_listens_that_is_an_error_that_names_the_place():
