@@ -35,7 +35,8 @@ class LogRing(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one line more."""
         try:
-            line = _COLOUR.sub("", self.format(record))[:_LONGEST]
+            line = self.format(record)
+            line = (_COLOUR.sub("", line) if "\x1b" in line else line)[:_LONGEST]
         except Exception:  # noqa: BLE001 - logging's own way: a record that cannot be written stops nobody
             self.handleError(record)
             return

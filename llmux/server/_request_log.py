@@ -11,12 +11,13 @@ import logging
 import re
 import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 
 import structlog
 from aiohttp import web
+
+from llmux.server._logs import tell
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,13 @@ async def request_log(request: web.Request, handler: _Handler) -> web.StreamResp
     request[_ID] = request_id = _given_or_new(request.headers.get(HEADER, ""))
     began = time.monotonic()
     response: web.StreamResponse | None = None
-    with structlog.contextvars.bound_contextvars(request_id=request_id):
-        try:
-            response = await handler(request)
-        finally:
-            _tell(request, response, time.monotonic() - began)
+    structlog.contextvars.bind_contextvars(
+        request_id=request_id
+    )  # until the next of its connection binds another
+    try:
+        response = await handler(request)
+    finally:
+        _tell(request, response, time.monotonic() - began)
     return response
 
 
@@ -81,7 +84,7 @@ def outside_requests() -> Context:
 
 
 def _given_or_new(given: str) -> str:
-    return given if _SANE.fullmatch(given) else uuid.uuid4().hex
+    return given if _SANE.fullmatch(given) else secrets.token_hex(16)
 
 
 async def _mark(request: web.Request, response: web.StreamResponse) -> None:
@@ -105,7 +108,7 @@ def _tell(request: web.Request, response: web.StreamResponse | None, seconds: fl
         "client": request.remote,
     }
     told = {name: value for name, value in fields.items() if value is not None}
-    log.log(logging.DEBUG if quiet else logging.INFO, "%s %s: %d", request.method, path, status, extra=told)
+    tell(log, logging.DEBUG if quiet else logging.INFO, f"{request.method} {path}: {status}", told)
 
 
 def _way(response: web.StreamResponse | None) -> dict[str, object]:

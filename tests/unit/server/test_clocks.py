@@ -22,6 +22,7 @@ FOR_PEOPLE = {
     "_driver.py": "when a replica was last moved",
     "_gpus.py": "when GPUs were looked at, and an error of one was heard of",
     "_hooks.py": "when something happened, and when its telling was signed",
+    "_logs.py": "when a request was over",
     "_jobs.py": "when an operation was begun",
     "_gate.py": "when a key expires, which people wrote",
     "_operations.py": "when a model woke",

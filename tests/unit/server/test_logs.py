@@ -9,7 +9,7 @@ import logging
 import pytest
 import structlog
 
-from llmux.server._logs import LogFormat, formatter, log_to
+from llmux.server._logs import LogFormat, formatter, log_to, tell
 
 log = logging.getLogger("llmux.test")
 
@@ -79,6 +79,24 @@ def test_what_is_bound_to_a_request_is_on_its_lines(form):
     within, without = stream.getvalue().splitlines()
     assert "r-1" in within
     assert "r-1" not in without
+
+
+@pytest.mark.parametrize("form", [LogFormat.TEXT, LogFormat.JSON])
+def test_what_is_told_the_short_way_is_the_same_line(form):
+    stream = io.StringIO()
+    log_to(stream, form)
+    fields = {"model": "m", "seconds": 0.5}
+    tell(log, logging.INFO, "GET /%s: 200", fields)
+    log.info("%s", "GET /%s: 200", extra=fields)
+    tell(log, logging.DEBUG, "not this", {})
+    short, long = (without_time(line, form) for line in stream.getvalue().splitlines())
+    assert short == long
+
+
+def without_time(line, form):
+    if form is LogFormat.TEXT:
+        return line.partition(" ")[2]
+    return {name: value for name, value in json.loads(line).items() if name != "timestamp"}
 
 
 @pytest.mark.parametrize("form", [LogFormat.TEXT, LogFormat.JSON])
