@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from llmux.server._control_errors import RequestCancelled, UnknownRequest
 from llmux.server._model import (
@@ -71,20 +72,25 @@ class Admissions:
         self._max_waiting = max_waiting
         self._outlook = scheduler.outlook
 
-    @asynccontextmanager
-    async def admit(
+    def admit(
         self,
         model: Model,
         place: Place | None,
         caller: Caller,
         replica: str | None = None,
         priority: int = 0,
-    ) -> AsyncIterator[Admission]:
+    ) -> AbstractAsyncContextManager[Admission]:
         """Give an engine to one request: a new one, or one that has its place in the queue already.
 
         `replica` is whose it is to be, if that one serves; `priority` is added to the model's.
         Raises QueueFull, RequestTimedOut, ModelUnavailable, and UnknownModel where it ceases to be configured meanwhile.
         """
+        return _Admitting(self, model, partial(self._enter, model, place, caller, replica, priority))
+
+    def _enter(
+        self, model: Model, place: Place | None, caller: Caller, replica: str | None, priority: int
+    ) -> Ticket:
+        """Let a request wait, and have it given an engine at once where one serves. Raises as `admit`."""
         if caller.errand is Errand.REQUEST:
             self._check_orders(model, new=place is None)
         if place is None:
@@ -99,10 +105,7 @@ class Admissions:
         self.dispatch(model)
         if not admitted.done():
             self._poke()
-        try:
-            yield admitted.result() if admitted.done() else await _admitted(model, ticket)
-        finally:
-            self._give_back(model, ticket)
+        return ticket
 
     def dispatch(self, model: Model) -> None:
         """Give those who wait to the replicas that serve: each to the one that it is for, or with the fewest in flight."""
@@ -111,8 +114,8 @@ class Admissions:
             if not serving:
                 return
             ticket = model.queue.take()
-            least = min(serving, key=lambda each: len(each.flights))
-            self._take(next((each for each in serving if each.name == ticket.replica), least), ticket)
+            own = [each for each in serving if each.name == ticket.replica] if ticket.replica else ()
+            self._take(min(own or serving, key=lambda each: len(each.flights)), ticket)
 
     def refuse(self, model: Model, problem: Problem) -> None:
         """Tell everybody who waits for the model why it cannot be had."""
@@ -214,7 +217,8 @@ class Admissions:
         ticket.admitted.set_result(admission)
         self._feed(replica, Taken())
 
-    def _give_back(self, model: Model, ticket: Ticket) -> None:
+    def give_back(self, model: Model, ticket: Ticket) -> None:
+        """Take note that a request is over, or waits no more."""
         if ticket in model.queue:
             model.queue.remove(ticket)
             self._poke()
@@ -223,6 +227,29 @@ class Admissions:
                 replica.last_used = time.monotonic()
                 if isinstance(replica.state, Running | Draining):
                     self._feed(replica, Finished())
+
+
+class _Admitting:
+    """One request's time with an engine."""
+
+    def __init__(self, admissions: Admissions, model: Model, enter: Callable[[], Ticket]) -> None:
+        self._admissions = admissions
+        self._model = model
+        self._enter = enter
+        self._ticket: Ticket
+
+    async def __aenter__(self) -> Admission:
+        self._ticket = ticket = self._enter()
+        try:
+            return (
+                ticket.admitted.result() if ticket.admitted.done() else await _admitted(self._model, ticket)
+            )
+        except BaseException:
+            self._admissions.give_back(self._model, ticket)
+            raise
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._admissions.give_back(self._model, self._ticket)
 
 
 def _tell_waiting(model: Model, error: Callable[[], ServerError]) -> None:

@@ -45,11 +45,8 @@ class Journey:
         self._broken_off: Problem | None = None
         self._client_gone = False
         self._over: web.StreamResponse | None = None
-
-    @property
-    def caller(self) -> Caller:
-        """Return it as those know it who let it in to an engine."""
-        return Caller(id=self.id, request_id=self._request_id, method=self._method, path=self._path)
+        self.caller = Caller(id=self.id, request_id=self._request_id, method=self._method, path=self._path)
+        """It, as those know it who let it in to an engine."""
 
     def asks(self, model: str, why: str = "") -> None:
         """Note the configured model that it is for; `why` it asks again."""

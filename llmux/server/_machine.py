@@ -128,9 +128,9 @@ def _starting(state: Starting, event: Event, now: float) -> Move:
 def _running(state: Running, event: Event, now: float, stable_after: float) -> Move:
     match event:
         case Taken():
-            return Move(replace(state, in_flight=state.in_flight + 1))
+            return Move(state.with_in_flight(state.in_flight + 1))
         case Finished() if state.in_flight > 0:
-            return Move(replace(state, in_flight=state.in_flight - 1))
+            return Move(state.with_in_flight(state.in_flight - 1))
         case SleepAsked(eviction, escalation) if state.in_flight > 0:
             draining = Draining(
                 since=now, in_flight=state.in_flight, eviction=eviction, escalation=escalation

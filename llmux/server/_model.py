@@ -95,6 +95,12 @@ class Running(_State):
     sleep_failed: Problem | None = None
     failures: int = 0
 
+    def with_in_flight(self, count: int) -> Running:
+        """Return the same with so many requests in flight: each request comes this way twice, and `replace` takes its time."""
+        return Running(
+            since=self.since, in_flight=count, sleep_failed=self.sleep_failed, failures=self.failures
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Draining(_State):
