@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -69,6 +70,9 @@ _CANNOT_SERVE = 1
 _WRONG_USE = 2
 _OPEN_REQUESTS_GRACE = 2.0
 """Seconds that answers still under way get when llmux has closed the driver; their engines are gone by then."""
+
+_COLLECT_AFTER = 10_000
+"""Objects made that are still there: a few dozen requests' worth, and most of what a request makes goes by itself."""
 
 _LAST_WORDS = 1.0
 """Seconds that hooks get to be told of the last that has happened."""
@@ -201,6 +205,7 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
                 driver.spawn(reloader.watch())
             if door.certificates:
                 driver.spawn(door.certificates.watch())
+            _settle_memory()
             await told.to_stop
             settings = reloader.settings
             sleep = settings.engines_at_exit == "sleep"
@@ -209,6 +214,13 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
         finally:
             await runner.cleanup()
     log.info("stopped")
+
+
+def _settle_memory() -> None:
+    """Have the collector of garbage look no more at what is there for good, and less often: each full look stands in the way of all answers."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 class _Door:
