@@ -11,12 +11,10 @@ import asyncio
 import logging
 import socket
 import struct
-import time
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
 from typing import Protocol
 
 import aiohttp
@@ -24,12 +22,12 @@ from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from llmux.server import _api_errors, _lacking, _request_log, _routing, _trace_context
+from llmux.server._answer_time import AnswerTime
 from llmux.server._answers import EVENT_ENDS, Stage
 from llmux.server._control_errors import RequestCancelled
 from llmux.server._errands import Errand
 from llmux.server._gate import engine_headers
 from llmux.server._journey import journey_of
-from llmux.server._model import CutInFlight
 from llmux.server._queue import Admission
 from llmux.server._record import Model
 from llmux.server._web import UNFORESEEN, has_begun
@@ -38,8 +36,6 @@ from llmux.server.errors import EngineLacks, Problem, RequestTimedOut
 
 log = logging.getLogger(__name__)
 
-_SECOND_LOOK = 1.0
-"""Seconds for bytes that came while llmux itself stood still, when it finds that an engine's time is over."""
 _LAST_WORD = 1.0
 """Seconds for a client to take what it has been sent, and again to read why no more comes."""
 _LOOK = 0.01
@@ -75,31 +71,6 @@ class _ClientGoneError(Exception):
     """The client takes no more."""
 
 
-class _Cuttable:
-    """A time-out at an instant of the monotonic clock, or as soon as an answer is cut off."""
-
-    def __init__(self, cut: asyncio.Future[CutInFlight], deadline: float) -> None:
-        self._cut = cut
-        self._bound = asyncio.timeout(deadline - time.monotonic())
-        self._inside = True
-
-    async def __aenter__(self) -> asyncio.Timeout:
-        await self._bound.__aenter__()
-        self._cut.add_done_callback(self._end)
-        return self._bound
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inside = False  # the callback may be on its way already
-        self._cut.remove_done_callback(self._end)
-        await self._bound.__aexit__(kind, value, trace)
-
-    def _end(self, _cut: asyncio.Future[CutInFlight]) -> None:
-        if self._inside and not self._bound.expired():
-            self._bound.reschedule(asyncio.get_running_loop().time())
-
-
 class Relay:
     """A request on its way to the engine that it was given, and the answer on its way back."""
 
@@ -117,6 +88,7 @@ class Relay:
         self._model = model
         self._admission = admission
         self._suspect = suspect
+        self._time = AnswerTime(admission.cut, admission.place.arrived + model.rules.request_timeout)
         self._response: web.StreamResponse | None = None
         self._broken_off: Problem | None = None
         self._sent = b""
@@ -131,8 +103,8 @@ class Relay:
         if self._admission.life.session.closed:
             return await self._ended_by_engine("it has just ended")
         try:
-            async with self._cuttable() as bound, adapter, self._asked() as answer:
-                return await self._pass_back(answer, bound)
+            async with self._time, adapter, self._asked() as answer:
+                return await self._pass_back(answer)
         except _ClientGoneError:
             log.info("%s %s: the client has gone", self._request.method, self._request.path)
             self._journey.client_gone()
@@ -149,12 +121,6 @@ class Relay:
             log.exception("%s %s failed unforeseen", self._request.method, self._request.path)
             return self._break_off(self._response, UNFORESEEN)
 
-    def _cuttable(self) -> _Cuttable:
-        """Raise TimeoutError inside when the answer is cut off, and when its first byte is not there in time."""
-        return _Cuttable(
-            self._admission.cut, self._admission.place.arrived + self._model.rules.request_timeout
-        )
-
     def _asked(self) -> Asking:
         # Left by an exception or a cancellation, this closes the connection: that is how the engine learns of it.
         request, errand, life = self._request, self._errand, self._admission.life
@@ -165,14 +131,13 @@ class Relay:
             headers.popall("Accept-Encoding", None)
         return life.ask(request.method, errand.target, headers, errand.body)
 
-    async def _pass_back(self, answer: Answer, bound: asyncio.Timeout) -> web.StreamResponse:
+    async def _pass_back(self, answer: Answer) -> web.StreamResponse:
         chunk = await answer.content.readany()
         self._admission.heard()
         self._journey.heard()
         if _lacking.may_lack(answer.status, self._request.method, self._request.path):
             chunk = await self._all_of_refusal(answer, chunk)
-        if not self._admission.cut.done():
-            bound.reschedule(None)
+        self._time.begun(self._model.rules.stall)
         if "Content-Encoding" not in answer.headers:
             self._stages = self._errand.stages(self._admission.replica, answer.status, answer.content_type)
         self._response = response = _Answer(
@@ -227,15 +192,13 @@ class Relay:
         return headers
 
     async def _next(self, answer: Answer) -> bytes:
-        """Return what the engine sends next, nothing at the end. Raises TimeoutError where it stalls."""
+        """Return what the engine sends next, nothing at the end."""
         if answer.content.at_eof():
             return b""
-        try:
-            async with asyncio.timeout(self._model.rules.stall):
-                return await answer.content.readany()
-        except TimeoutError:
-            async with asyncio.timeout(_SECOND_LOOK):
-                return await answer.content.readany()
+        self._time.listens()
+        chunk = await answer.content.readany()
+        self._time.heard()
+        return chunk
 
     # ---- ends ----
 

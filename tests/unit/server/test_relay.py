@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from llmux.server import _app, _journey, _relay
+from llmux.server import _answer_time, _app, _journey, _relay
 from llmux.server._model import Failed, Running
 from llmux.server._rules import AfterDrain
 from llmux.server.scheduling.snapshot import Wake
@@ -100,7 +100,7 @@ async def upstream():
 @pytest.fixture
 async def open_client(upstream, serve, make_driver, make_hands, monkeypatch):
     """Give a function that serves the model `m` by these rules; `drain` in seconds, as many replicas as said."""
-    monkeypatch.setattr(_relay, "_SECOND_LOOK", 0.01)
+    monkeypatch.setattr(_answer_time, "_SECOND_LOOK", 0.01)
     monkeypatch.setattr(_relay, "_LAST_WORD", 0.1)
     sessions = []
 
@@ -432,7 +432,7 @@ async def test_a_stream_may_pause_for_ever_where_it_is_configured_so(open_client
 
 
 async def test_bytes_that_came_while_llmux_stood_still_are_no_stall(open_client, upstream, monkeypatch):
-    monkeypatch.setattr(_relay, "_SECOND_LOOK", 5.0)
+    monkeypatch.setattr(_answer_time, "_SECOND_LOOK", 5.0)
     client = await open_client(stall=0.02)
     async with ask(client, "/v1/stream") as response:
         await asyncio.sleep(0.05)
