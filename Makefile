@@ -75,7 +75,7 @@ scheduling: ## docs/scheduling.md's tables and picture anew, and the bound of th
 	$(BIN)/python tests/benchmarks/scheduling_page.py
 	$(BIN)/python tests/benchmarks/fair_bound.py 10000
 
-bench: ## what we promise to be quick: show and graph (scale), sparse files (sparse), imports (imports); or ROW=proxy, llmux beside other proxies
+bench: ## what we promise to be quick: show and graph (scale), sparse files (sparse), imports (imports); or ROW=proxy and ROW=streams, llmux beside other proxies
 	$(SETUP) dev
 	$(foreach row,$(or $(ROW),scale sparse imports),PYTHONPATH=.cache/pycriu $(BIN)/python tests/benchmarks/$(row).py &&) true
 

@@ -118,13 +118,13 @@ class Front:
     health: str = "/health"
 
 
-def fronts(directory: Path) -> tuple[Front, ...]:
-    """Return all of them; what they need lies in `directory`."""
+def fronts(directory: Path, engine: list[str]) -> tuple[Front, ...]:
+    """Return all of them; what they need lies in `directory`. llmux runs the engine, by the command `engine`."""
     (directory / "nginx.conf").write_text(
         NGINX_CONF.format(directory=directory, port=NGINX, engine=ENGINE, locations=PROXY_LOCATIONS)
     )
     (directory / "bare.py").write_text(BARE_PROXY.format(port=BARE, engine=ENGINE))
-    (directory / "llmux.json").write_text(json.dumps(llmux_config(directory)))
+    (directory / "llmux.json").write_text(json.dumps(llmux_config(directory, engine)))
     (directory / "litellm.json").write_text(json.dumps(LITELLM_CONFIG))
     ours = (sys.executable,)
     serve = (*ours, "-m", "llmux.server", "serve", "--config", str(directory / "llmux.json"))
@@ -145,13 +145,13 @@ def fronts(directory: Path) -> tuple[Front, ...]:
     )
 
 
-def llmux_config(directory: Path) -> dict[str, object]:
-    """Return a configuration with one model, whose engine is nginx."""
+def llmux_config(directory: Path, engine: list[str]) -> dict[str, object]:
+    """Return a configuration with one model, whose engine the command `engine` runs."""
     model = {
         "model_path": "m",
         "port": ENGINE,
         "engine": "command",
-        "command": ["taskset", "--cpu-list", "1", "nginx", "-c", str(directory / "engine.conf")],
+        "command": engine,
         "eviction": {"weights": "discard", "process": "stop"},
         "calls": {"keep_alive": True},  # as vLLM's server does
     }
@@ -252,7 +252,9 @@ def main() -> int:
         (directory / "engine.conf").write_text(
             NGINX_CONF.format(directory=directory, port=ENGINE, engine=ENGINE, locations=locations)
         )
-        measured = fronts(directory)
+        measured = fronts(
+            directory, ["taskset", "--cpu-list", "1", "nginx", "-c", str(directory / "engine.conf")]
+        )
         # llmux starts the engine that all of them ask.
         order = sorted(measured, key=lambda front: front.port != LLMUX)
         for front in order:
@@ -283,8 +285,13 @@ def report(rates: dict[str, list[float]], latencies: dict[str, list[float]]) -> 
     return int(not kept)
 
 
-if __name__ == "__main__":
+def set_environment() -> None:
+    """Set what the fronts need to find in their environment."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it asks another host for its prices else
     os.environ["LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"] = "True"  # no front asks for a key
     os.environ["PYTHONPATH"] = f"{ROOT}:{ROOT / '.cache/pycriu'}"
+
+
+if __name__ == "__main__":
+    set_environment()
     sys.exit(main())
