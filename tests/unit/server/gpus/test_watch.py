@@ -72,6 +72,6 @@ def test_one_that_hangs_is_not_waited_for(machine):
     watch.start()
     began = time.monotonic()
     assert not watch.stop(0.05)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2
     machine.unsay("delay")
     assert watch.stop(20)
