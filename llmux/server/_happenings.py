@@ -189,7 +189,7 @@ class RequestFinished(_OfRequest):
 
     method: str
     status: int
-    """Of the answer; 499 where the client had gone before it began."""
+    """Of the answer, which a client that has gone may have a part of; 499 where it had gone before it was sent anything."""
     outcome: Outcome
     code: str = ""
     """Of the problem, where it was refused or broken off."""

@@ -98,9 +98,14 @@ class Journey:
         """Note that there is nobody to answer any more."""
         self._client_gone = True
 
-    def finish(self, response: web.StreamResponse | None) -> None:
-        """Tell of its end; without a response its handler was cancelled, for its client has gone."""
-        outcome, status, code = self._end(response or self._over)
+    @property
+    def is_client_gone(self) -> bool:
+        """Say whether that has been noted."""
+        return self._client_gone
+
+    def finish(self, response: web.StreamResponse | None, head: web.StreamResponse | None) -> None:
+        """Tell of its end; without a response its handler was cancelled, for its client has gone: `head` is what that was sent of one."""
+        outcome, status, code = self._end(response or self._over, head)
         taken, now = self._admission, time.monotonic() - self._began
         self._bus.publish(
             RequestFinished(
@@ -121,10 +126,11 @@ class Journey:
             )
         )
 
-    def _end(self, response: web.StreamResponse | None) -> tuple[Outcome, int, str]:
+    def _end(
+        self, response: web.StreamResponse | None, head: web.StreamResponse | None
+    ) -> tuple[Outcome, int, str]:
         if response is None or self._client_gone:
-            begun = response is not None and response.prepared
-            return Outcome.CLIENT_GONE, response.status if response and begun else CLIENT_GONE, ""
+            return Outcome.CLIENT_GONE, head.status if head else CLIENT_GONE, ""
         if self._broken_off:
             return Outcome.BROKEN_OFF, response.status, self._broken_off.code
         if problem := response.get(PROBLEM):
@@ -160,5 +166,7 @@ async def observed(request: web.Request, handler: _Handler) -> web.StreamRespons
         response = await handler(request)
     finally:
         if journey := request.get(_JOURNEY):
-            journey.finish(response)
+            journey.finish(response, _request_log.head_of(request))
+            if journey.is_client_gone:
+                _request_log.note_client_gone(request)
     return response

@@ -23,10 +23,12 @@ log = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
 CLIENT_GONE = 499
-"""nginx's status for a request whose client went before it was answered."""
+"""nginx's status for a request whose client went before it was sent anything."""
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 _ID = web.RequestKey("request_id", str)
 _MODEL = web.RequestKey("model", str)
+_HEAD = web.RequestKey("head", web.StreamResponse)
+_GONE = web.RequestKey("client_gone", bool)
 _QUIET = ("/health", "/metrics", "/control/", "/ui/")
 """Looked at every few seconds by machines and pages: worth a line only where that fails, or with --verbose."""
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,6 +58,16 @@ def listen(app: web.Application) -> None:
 def note_model(request: web.Request, name: str) -> None:
     """Keep which of the configured models a request is for."""
     request[_MODEL] = name
+
+
+def note_client_gone(request: web.Request) -> None:
+    """Keep that the client has left before its answer was whole; where that cancels the handler it need not be told."""
+    request[_GONE] = True
+
+
+def head_of(request: web.Request) -> web.StreamResponse | None:
+    """Return the answer that the client has been sent the head of, if any."""
+    return request.get(_HEAD) if request.writer.output_size else None
 
 
 def id_of(request: web.Request) -> str:
@@ -88,12 +100,15 @@ def _given_or_new(given: str) -> str:
 
 
 async def _mark(request: web.Request, response: web.StreamResponse) -> None:
+    request[_HEAD] = response
     response.headers.update(passed_on(request))
 
 
 def _tell(request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
     """Log one line; without a response the client has gone, which cancels its handler."""
-    status = response.status if response else CLIENT_GONE
+    gone = response is None or request.get(_GONE, False)
+    answer = response or head_of(request)
+    status = answer.status if answer else CLIENT_GONE
     path = request.rel_url.raw_path  # as it was sent, so that no character of it is more than one
     looks = request.method in {"GET", "HEAD"} and path.startswith(_QUIET)
     quiet = looks and status < web.HTTPBadRequest.status_code
@@ -103,12 +118,15 @@ def _tell(request: web.Request, response: web.StreamResponse | None, seconds: fl
         "model": request.get(_MODEL),
         "status": status,
         "seconds": round(seconds, 3),
-        "bytes": response and (response.body_length if response.prepared else response.content_length),
-        **_way(response),
+        "bytes": answer and (request.writer.output_size if answer.prepared else answer.content_length),
+        **_way(answer),
+        "client_gone": gone or None,
         "client": request.remote,
     }
     told = {name: value for name, value in fields.items() if value is not None}
-    tell(log, logging.DEBUG if quiet else logging.INFO, f"{request.method} {path}: {status}", told)
+    end = ", the client has left" if gone and answer else ""
+    level = logging.DEBUG if quiet else logging.INFO
+    tell(log, level, f"{request.method} {path}: {status}{end}", told)
 
 
 def _way(response: web.StreamResponse | None) -> dict[str, object]:

@@ -145,7 +145,9 @@ async def test_a_client_that_hangs_up_was_answered_and_has_gone_too_early_only_w
     async with asyncio.timeout(5):
         await upstream.closed.wait()
     assert upstream.code == code
-    assert [each.status for each in caplog.records if each.name.endswith("_request_log")] == [101]
+    (line,) = (each for each in caplog.records if each.name.endswith("_request_log"))
+    assert line.status == 101
+    assert line.getMessage().endswith("the client has left") is (outcome is Outcome.CLIENT_GONE)
 
 
 async def test_the_engines_ending_reaches_the_client(client):

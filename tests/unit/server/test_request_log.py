@@ -20,6 +20,7 @@ from llmux.server.simulate import access_log
 
 CHAT = "/v1/chat/completions"
 SECRET = "planted-3f9c"
+soon = asyncio.ensure_future  # noqa: TID251 - a test's clients are tasks of its own
 
 
 class Engine:
@@ -27,10 +28,17 @@ class Engine:
 
     def __init__(self) -> None:
         self.ids: list[str] = []
+        self.asked = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.Response:
         self.ids.append(",".join(request.headers.getall("x-request-id", [])))
         if request.path == "/v1/slow":
+            self.asked.set()
+            await asyncio.sleep(30)
+        if request.path == "/v1/half":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"the first ha")
             await asyncio.sleep(30)
         return web.json_response({"said": SECRET}, headers={"x-request-id": "the-engines-own"})
 
@@ -45,9 +53,13 @@ async def client(serve, make_driver, make_hands, engine):
     upstream = web.Application()
     upstream.router.add_route("*", "/{path:.*}", engine.answer)
     app = _app.build(make_driver({"m": make_hands(await serve(upstream))}))
-    async with aiohttp.ClientSession(await serve(app)) as session:
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
         session.app_ = app
         yield session
+    await runner.cleanup()
 
 
 @pytest.fixture
@@ -144,14 +156,37 @@ async def test_what_outlives_a_request_is_not_told_as_its(client, lines):
     assert "mine" not in [line.get("request_id") for line in lines() if "in " in line["message"]]
 
 
-async def test_who_leaves_is_told_as_gone(serve, client, lines, make_driver, make_hands):
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3), client.post("/v1/slow", json={"model": "m"}):
-            pass
+async def line_of(lines, path):
     async with asyncio.timeout(5):
-        while not told(lines):  # noqa: ASYNC110 - the server's own task has no event here
+        while not (ended := [line for line in told(lines) if line["path"] == path]):  # noqa: ASYNC110 - the server's own task has no event here
             await asyncio.sleep(0.01)
-    assert told(lines)[-1]["status"] in {200, 499}
+    return ended[-1]
+
+
+async def test_who_leaves_before_anything_was_sent_is_told_as_499(client, engine, lines):
+    asking = soon(client.post("/v1/slow", json={"model": "m"}))
+    await engine.asked.wait()
+    asking.cancel()
+    line = await line_of(lines, "/v1/slow")
+    assert (line["message"], line["status"], line["client_gone"]) == ("POST /v1/slow: 499", 499, True)
+    assert not {"bytes", "wake"} & set(line)
+
+
+async def test_who_leaves_amid_an_answer_is_told_with_the_status_that_was_sent(client, lines):
+    response = await client.post("/v1/half", json={"model": "m"})
+    assert await response.content.readany() == b"the first ha"
+    response.close()
+    line = await line_of(lines, "/v1/half")
+    assert line["message"] == "POST /v1/half: 200, the client has left"
+    assert (line["status"], line["client_gone"], line["wake"]) == (200, True, "cold")
+    assert line["bytes"] > len(b"the first ha")
+    assert line["queue_ms"] >= 0
+
+
+async def test_who_leaves_a_stream_of_events_is_no_failure(client, lines):
+    (await client.get("/control/events")).close()
+    line = await line_of(lines, "/control/events")
+    assert (line["level"], line["status"], line["client_gone"]) == ("debug", 200, True)
 
 
 async def test_health_is_a_line_only_for_who_wants_them_all(client, lines):
