@@ -54,7 +54,7 @@ def add_to(app: web.Application) -> None:
     """Give an application the page; its files are read when it starts."""
     app.add_routes(
         web.get(path, handler, expect_handler=ask_nothing_yet)
-        for path, handler in (("/ui", _to_the_page), ("/ui/{path:.*}", _show))
+        for path, handler in (("/", _from_the_root), ("/ui", _to_the_page), ("/ui/{path:.*}", _show))
     )
     app.on_startup.append(_read)
 
@@ -64,6 +64,11 @@ async def _read(app: web.Application) -> None:
     every = "".join(f"{path} {file.etag}\n" for path, file in sorted(shipped.items()))
     digest = hashlib.sha256(every.encode()).hexdigest()[:32]
     app[PAGE] = Page(shipped, _headers(shipped["index.html"].content), digest)
+
+
+async def _from_the_root(_request: web.Request) -> web.Response:
+    """Show the way to the page; browsers would keep a lasting one for whatever else serves this port later."""
+    return web.Response(status=307, headers={"Location": "/ui/"})
 
 
 async def _to_the_page(_request: web.Request) -> web.Response:

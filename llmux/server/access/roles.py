@@ -50,6 +50,7 @@ ROUTES: tuple[tuple[frozenset[str], str, Right], ...] = (
     (_READ, "/health", Right.OPEN),
     # The page's files hold nothing secret; what it shows, it asks for as whoever looks at it.
     (_READ, "/ui/*", Right.OPEN),
+    (_READ, "/", Right.OPEN),  # leads there
     (_ANY, "/v1/*", Right.USE),
     # What vLLM serves for clients beside /v1.
     (_ANY, "/tokenize", Right.USE),

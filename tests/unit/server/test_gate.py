@@ -122,7 +122,7 @@ async def test_every_route_against_every_role(open_door):
 
 
 SAID = {
-    "open": "GET /health, GET /ui, GET /ui/{path}",
+    "open": "GET /health, GET /, GET /ui, GET /ui/{path}",
     "use": (
         "GET /v1/models, GET /v1/models/{name}, * /v1/{path}, * /tokenize, * /detokenize, * /tokenizer_info, * /pooling, "
         "* /classify, * /score, * /generative_scoring, * /rerank, * /v2/rerank, * /v2/embed, * /invocations"
@@ -411,11 +411,12 @@ async def test_a_page_that_may_read_may_read_errors_too(open_door):
 
 async def test_with_a_port_for_admins_the_main_one_has_v1_only(open_door):
     session = await open_door(Access(), admin_port=1)
-    found = [await status(session, path, "GET") for path in ("/health", "/v1/models", "/control/status")]
-    assert found == [200, 200, 404]
+    found = [await status(session, path, "GET") for path in ("/health", "/v1/models", "/control/status", "/")]
+    assert found == [200, 200, 404, 404]
     session.app_[_gate.GATE].admin_port = session._base_url.port
     assert await status(session, "/control/status", "GET") == 200
     assert await status(session, "/v1/models", "GET") == 200
+    assert await status(session, "/", "GET") == 200
 
 
 def test_the_table_names_no_route_twice():

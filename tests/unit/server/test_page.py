@@ -62,6 +62,14 @@ async def test_a_page_that_has_not_changed_is_not_sent_again(client):
         assert (second.status, await second.read()) == (304, b"")
 
 
+async def test_the_root_leads_to_the_page_and_no_browser_keeps_that(client):
+    async with client.get("/") as response:
+        assert (response.status, response.url.path) == (200, "/ui/")
+        assert [each.status for each in response.history] == [307]
+    async with client.post("/") as response:
+        assert response.status == 405
+
+
 async def test_ui_leads_to_the_page_and_unknown_files_nowhere(client):
     async with client.get("/ui") as response:
         assert (response.status, str(response.url.path)) == (200, "/ui/")

@@ -35,7 +35,9 @@ from llmux.server.access.roles import ROUTES, Right, Role, right_for, rights
         ("POST", "/control/reload", Right.ADMIN),
         ("DELETE", "/control/checkpoints/{model}", Right.ADMIN),
         ("GET", "/controls", Right.ADMIN),
-        ("GET", "/", Right.ADMIN),
+        ("GET", "/", Right.OPEN),
+        ("POST", "/", Right.ADMIN),
+        ("GET", "/nowhere", Right.ADMIN),
         ("BREW", "/v1/models", Right.ADMIN),
     ],
 )
