@@ -11,9 +11,6 @@ from llmux.server._client import Client, Json, Target
 from llmux.server._client_answers import Slept, Switched, Woken, read
 from llmux.server._printable import printable
 
-_AT_ONCE = 0.005
-"""Seconds in which nothing is woken."""
-
 
 @click.command("sleep", short_help="Put MODEL to sleep.")
 @click.argument("model")
@@ -32,7 +29,7 @@ def sleep_command(
     target: Target,
     as_json: bool,
 ) -> None:
-    """Put MODEL to sleep: as it is configured, but for what is said here. Returns once it sleeps."""
+    """Put MODEL to sleep: as it is configured, but for what is said here. Returns once it sleeps, or at once where it does."""
     said = {name: value for name, value in (("weights", weights), ("process", process)) if value}
     body: Json = {"model": model, "eviction": said} if said else {"model": model}
 
@@ -76,17 +73,17 @@ def switch_command(*, model: str, target: Target, as_json: bool) -> None:
 
 def _slept(slept: Slept) -> str:
     depth = f"weights {slept.eviction.weights}, process {slept.eviction.process}"
-    told = f"{slept.model}: {slept.state} after {slept.seconds:.2f} s ({depth})"
+    when = "already" if slept.already else f"after {slept.seconds:.2f} s"
+    told = f"{slept.model}: {slept.state} {when} ({depth})"
     if made := slept.checkpoint:
         told += f"; checkpoint {made.generation} of {size(made.bytes)} in {made.path}"
     return printable(told)
 
 
 def _woken(woken: Woken) -> str:
-    wake = woken.last_wake
-    if wake and woken.seconds < _AT_ONCE <= wake.seconds:  # that was an earlier one
+    if woken.already:
         return printable(f"{woken.model}: {woken.state} already")
     told = f"{woken.model}: {woken.state} after {woken.seconds:.2f} s"
-    if wake:
+    if wake := woken.last_wake:
         told += f" ({wake.kind}: {wake.reason})" if wake.reason else f" ({wake.kind})"
     return printable(told)

@@ -114,6 +114,7 @@ class Slept(_Read):
 
     model: str
     state: str
+    already: bool = False
     eviction: Eviction
     seconds: float
     checkpoint: Checkpoint | None = None
@@ -124,6 +125,7 @@ class Woken(_Read):
 
     model: str
     state: str
+    already: bool = False
     seconds: float
     last_wake: Wake | None = None
 

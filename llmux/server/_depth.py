@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llmux.server._model import Eviction, Process, Weights
+from llmux.server._model import Asleep, Deepening, Draining, Eviction, GoingToSleep, Process, State, Weights
 
 DEPTH: Mapping[Process, int] = {
     Process.KEEP_RUNNING: 0,
@@ -29,3 +29,17 @@ def deeper_than(one: Eviction, other: Eviction) -> bool:
 def deepened(eviction: Eviction, process: Process) -> Eviction:
     """Return `eviction` with a deeper process. Weights stay as they are, but for a stopped engine, which keeps none."""
     return Eviction(Weights.DISCARD if process is Process.STOP else eviction.weights, process)
+
+
+def deep_enough(state: State, least: Eviction) -> Eviction:
+    """Return the sleep to ask for where any will do that is no shallower than `least`: the one that there is, or is on its way, if it is none."""
+    match state:
+        case (
+            Draining(eviction=there)
+            | GoingToSleep(eviction=there)
+            | Asleep(eviction=there)
+            | Deepening(to=there)
+        ) if not deeper_than(least, there):
+            return there
+        case _:
+            return least

@@ -18,7 +18,7 @@ from typing import assert_never
 from llmux.server import _moves
 from llmux.server._admission import Admissions
 from llmux.server._bus import Bus
-from llmux.server._depth import deeper_than
+from llmux.server._depth import deep_enough, deeper_than
 from llmux.server._drains import Drains
 from llmux.server._finding import adopt, look
 from llmux.server._grounding import Grounding
@@ -31,7 +31,6 @@ from llmux.server._model import (
     Deepen,
     DeepenAsked,
     Deepening,
-    Draining,
     DrainTimedOut,
     Effect,
     EndEngine,
@@ -40,7 +39,6 @@ from llmux.server._model import (
     Eviction,
     Failed,
     Finished,
-    GoingToSleep,
     Pardoned,
     PutToSleep,
     RefuseWaiting,
@@ -190,23 +188,23 @@ class Driver:
         return self._vigil.suspect(replica, admission.life, silent=silent) if replica else None
 
     async def sleep(self, name: str, eviction: Eviction | None = None) -> Model:
-        """Put a model to sleep, as deep as configured or as `eviction` says; return once all its replicas sleep.
+        """Put a model to sleep as `eviction` says, or else at least as deep as configured; return once all its replicas sleep.
 
-        Raises UnknownModel, EvictionRefused where this machine cannot do that, IllegalMove where no replica's state
+        One that sleeps so already sleeps on. Raises UnknownModel, EvictionRefused where this machine cannot do that, IllegalMove where no replica's state
         allows it, ModelUnavailable where a sleep failed.
         """
         model = self.find(name)
         if self._stopping:
             raise ModelUnavailable(name, _STOPPING)
-        eviction = eviction or model.rules.eviction
-        if refusal := model.replicas[0].hands.refusal(eviction):
+        least = eviction or model.rules.eviction
+        if refusal := model.replicas[0].hands.refusal(least):
             raise EvictionRefused(refusal)
         before, model.at_rest_by_hand = model.at_rest_by_hand, True
-        awake = [each for each in model.replicas if not _at_rest(each.state)] or model.replicas[:1]
-        for replica in awake:
+        asked = {each: eviction or deep_enough(each.state, least) for each in model.to_put_to_sleep()}
+        for replica in asked:
             self.bus.publish(_moves.asked(replica, "sleep"))
         try:
-            problems = await asyncio.gather(*(self.sleep_replica(replica, eviction) for replica in awake))
+            problems = await asyncio.gather(*(self.sleep_replica(*each) for each in asked.items()))
         except IllegalMove:  # it was not put to sleep: what wants it awake still does
             model.at_rest_by_hand = before
             raise
@@ -382,10 +380,6 @@ class Driver:
                 replica.settle(problem)
             case _:
                 pass
-
-
-def _at_rest(state: State) -> bool:
-    return not isinstance(state, Running | Draining | GoingToSleep)
 
 
 async def _after(

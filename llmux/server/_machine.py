@@ -259,6 +259,17 @@ def _lose(problem: Problem) -> tuple[Effect, ...]:
 
 def _illegal(state: State, event: Event) -> IllegalMove:
     if isinstance(event, SleepAsked):
-        hint = "A model can be put to sleep while it runs; GET /control/status shows its state"
-        return IllegalMove(name_of(state), f"be put to sleep ({event.eviction})", hint=hint)
+        return _no_sleep(state, f"be put to sleep ({event.eviction})")
     return IllegalMove(name_of(state), f"take {type(event).__name__}")
+
+
+def _no_sleep(state: State, move: str) -> IllegalMove:
+    match state:
+        case Asleep(eviction=there):
+            hint = "It sleeps as deep already: wake it first, or say nothing of how it is to sleep"
+            return IllegalMove(f"asleep ({there})", move, hint=hint)
+        case Draining(eviction=there) | GoingToSleep(eviction=there) | Deepening(to=there):
+            hint = f"It is about to sleep otherwise ({there}): ask again once it does"
+        case _:
+            hint = "A model can be put to sleep while it runs; GET /control/status shows its state"
+    return IllegalMove(name_of(state), move, hint=hint)

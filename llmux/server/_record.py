@@ -7,7 +7,17 @@ import time
 from dataclasses import dataclass, field
 
 from llmux.server._hands import Hands, Life, Stored
-from llmux.server._model import CutInFlight, State, Wake, name_of
+from llmux.server._model import (
+    Asleep,
+    CutInFlight,
+    Deepening,
+    Draining,
+    GoingToSleep,
+    Running,
+    State,
+    Wake,
+    name_of,
+)
 from llmux.server._queue import Queue, Ticket
 from llmux.server._rules import Rules, Sizes
 from llmux.server._takes import Takes
@@ -148,3 +158,11 @@ class Model:
     """No new request for it is let in, as somebody has said by hand."""
     at_rest_by_hand: bool = False
     """It was put to sleep by hand, so that neither a schedule nor a preload wakes it until somebody asks for it."""
+
+    def to_put_to_sleep(self) -> tuple[Replica, ...]:
+        """Return whom a sleep by hand is for: those awake, else those that may sleep deeper, else one whose state refuses it."""
+        awake = tuple(
+            each for each in self.replicas if isinstance(each.state, Running | Draining | GoingToSleep)
+        )
+        asleep = tuple(each for each in self.replicas if isinstance(each.state, Asleep | Deepening))
+        return awake or asleep or self.replicas[:1]

@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 
+from llmux.server import _client_answers
 from llmux.server._client import Client, Declined, NotReached, path_of
+from llmux.server._client_answers import Slept
 from llmux.server.bench.asking import Asker, Question
 from llmux.server.bench.figures import Asked, Ended
 from llmux.server.bench.stream import read
@@ -99,15 +101,15 @@ class Switching:
             listener.cancel()
 
     async def _put_to_sleep(self, model: str) -> float | None:
-        """Return what that took; None where the model does not serve."""
+        """Return what that took; None where the model did not serve."""
         began = time.monotonic()
         try:
-            await self._client.post("/control/sleep", {"model": model})
+            slept = _client_answers.read(Slept, await self._client.post("/control/sleep", {"model": model}))
         except Declined as error:
             if error.code_ != "illegal_move":
                 raise
             return None
-        return time.monotonic() - began
+        return None if slept.already else time.monotonic() - began
 
     async def _listen(self, listening: asyncio.Event) -> None:
         path = path_of("control", "events", kind=",".join(KINDS))

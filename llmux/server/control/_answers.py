@@ -316,6 +316,8 @@ class Slept(Answer):
 
     model: str
     state: StateName
+    already: bool
+    """It slept before it was asked for, and nothing was done."""
     eviction: EvictionTold
     seconds: Seconds
     checkpoint: CheckpointTold | None
@@ -327,6 +329,8 @@ class Woken(Answer):
 
     model: str
     state: StateName
+    already: bool
+    """It served before it was asked for."""
     seconds: Seconds
     last_wake: WakeTold | None
     engine: EngineTold | None

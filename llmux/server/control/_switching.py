@@ -11,10 +11,9 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from llmux.server._driver import Driver
-from llmux.server._model import Draining, Eviction, Process, Running, name_of
+from llmux.server._model import Asleep, Draining, Eviction, Process, Running, State, name_of
 from llmux.server._names import target_of
 from llmux.server._queue import Errand
-from llmux.server._record import Model
 from llmux.server._web import DRIVER
 from llmux.server.config import EvictionConfig
 from llmux.server.control._answers import Slept, StateName, Switched, Woken
@@ -37,6 +36,7 @@ class SleepRequest(Form):
     model: str
     """Its name, or that of one of its adapters."""
     eviction: EvictionOverride | None = None
+    """How. Where nothing is said: as configured, or as it sleeps already, if that is no shallower."""
 
 
 class WakeRequest(Form):
@@ -47,12 +47,11 @@ class WakeRequest(Form):
 
 
 async def sleep(request: web.Request) -> web.Response:
-    """Put a model to sleep. Answers once it sleeps, with the checkpoint that was made."""
+    """Put a model to sleep. Answers once it sleeps, with the checkpoint that was made. One that sleeps so already sleeps on."""
     asked = await body_of(request, SleepRequest)
     driver = request.app[DRIVER]
     name = target_of(driver.served, asked.model).model.name
-    configured = driver.find(name).rules.eviction
-    eviction = merged(asked.eviction, configured) if asked.eviction else configured
+    eviction = merged(asked.eviction, driver.find(name).rules.eviction) if asked.eviction else None
     return await perform(request, Kind.SLEEP, name, asked, partial(_sleep, driver, name, eviction))
 
 
@@ -72,45 +71,50 @@ async def switch(request: web.Request) -> web.Response:
     return await perform(request, Kind.SWITCH, name, asked, partial(_switch, driver, name))
 
 
-async def _sleep(driver: Driver, name: str, eviction: Eviction) -> Slept:
-    began = time.monotonic()
+async def _sleep(driver: Driver, name: str, eviction: Eviction | None) -> Slept:
+    began, before = time.monotonic(), _states(driver, name)
     model = await driver.sleep(name, eviction)
     replica = model.replicas[0]
-    made = replica.stored if eviction.process is Process.CHECKPOINT else None
+    state = replica.state
+    slept = state.eviction if isinstance(state, Asleep) else eviction or model.rules.eviction
+    made = replica.stored if slept.process is Process.CHECKPOINT else None
     return Slept(
         model=model.name,
-        state=StateName(name_of(replica.state)),
-        eviction=eviction_told(eviction),
+        state=StateName(name_of(state)),
+        already=before == _states(driver, name),
+        eviction=eviction_told(slept),
         seconds=round(time.monotonic() - began, 3),
         checkpoint=checkpoint_told(made),
     )
 
 
-async def _wake(driver: Driver, name: str) -> Woken:
-    began = time.monotonic()
-    return _woken(await driver.wake(name), began)
+async def _wake(driver: Driver, name: str, errand: Errand = Errand.WAKE) -> Woken:
+    began, before = time.monotonic(), _states(driver, name)
+    model = await driver.wake(name, errand)
+    replica = foremost(model)
+    return Woken(
+        model=model.name,
+        state=StateName(name_of(replica.state)),
+        already=any(isinstance(state, Running) for state in before),
+        seconds=round(time.monotonic() - began, 3),
+        last_wake=wake_told(replica.last_wake),
+        engine=engine_told(replica.life),
+    )
+
+
+def _states(driver: Driver, name: str) -> tuple[State, ...]:
+    return tuple(replica.state for replica in driver.find(name).replicas)
 
 
 async def _switch(driver: Driver, name: str) -> Switched:
-    began, before = time.monotonic(), _serving(driver)
-    woken = _woken(await driver.wake(name, Errand.SWITCH), began)
+    before = _serving(driver)
+    woken = await _wake(driver, name, Errand.SWITCH)
     return Switched(**dict(woken), put_to_sleep=tuple(sorted(before - _serving(driver))))
 
 
 def _serving(driver: Driver) -> set[str]:
     states = ((replica.model, replica.state) for replica in driver.replicas)
     return {model for model, state in states if isinstance(state, Running | Draining)}
-
-
-def _woken(model: Model, began: float) -> Woken:
-    replica = foremost(model)
-    return Woken(
-        model=model.name,
-        state=StateName(name_of(replica.state)),
-        seconds=round(time.monotonic() - began, 3),
-        last_wake=wake_told(replica.last_wake),
-        engine=engine_told(replica.life),
-    )
 
 
 def merged(override: EvictionOverride, configured: Eviction) -> Eviction:

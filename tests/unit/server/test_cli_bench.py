@@ -9,6 +9,7 @@ import subprocess  # noqa: TID251 - what a signal does is tested on a process
 import sys
 import threading
 
+import aiohttp
 import pytest
 from aiohttp import web
 from click.testing import CliRunner
@@ -143,10 +144,14 @@ async def test_switches_are_told_from_both_sides(bench, engine):
         assert row in table
 
 
-async def test_a_model_alone_is_put_to_sleep_before_each_request(bench):
+async def test_a_model_alone_is_put_to_sleep_before_each_request(bench, url):
     told = json.loads((await bench("m", "--switches", "3", "--json")).stdout)["models"]["m"]
     assert told["slept"]["count"] == 2  # at first it had not been started
     assert told["wakes"] == {"restored": 2, "cold": 1}
+    async with aiohttp.request("POST", f"{url}control/sleep", json={"model": "m"}) as response:
+        assert response.status == 200
+    told = json.loads((await bench("m", "--switches", "2", "--json")).stdout)["models"]["m"]
+    assert told["slept"]["count"] == 1  # at first it slept
 
 
 async def test_models_that_fit_together_need_no_switch_and_that_is_said(

@@ -76,6 +76,20 @@ async def test_what_serves_already_is_not_said_to_have_been_woken(llmux, hands):
     assert await said(llmux, "switch", "m") == "m: running already\n"
 
 
+async def test_what_sleeps_already_is_not_said_to_have_been_put_to_sleep(llmux):
+    await said(llmux, "wake", "m")
+    assert (await said(llmux, "sleep", "m", "--process", "stop")).startswith("m: asleep after ")
+    assert await said(llmux, "sleep", "m") == "m: asleep already (weights discard, process stop)\n"
+    assert json.loads(await said(llmux, "sleep", "m", "--json"))["already"]
+    done = await llmux("sleep", "m", "--process", "keep_running")
+    assert done.exit_code == 1
+    assert (
+        "a model that is asleep (weights discard, process stop) cannot be put to sleep (weights discard, process keep_running)"
+        in done.stderr
+    )
+    assert "wake it first" in done.stderr
+
+
 async def test_the_table_tells_what_was_said_by_hand(llmux):
     await said(llmux, "pin", "m")
     await said(llmux, "drain", "m")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from llmux.server._depth import deeper_than
 from llmux.server._model import (
     Asleep,
     Draining,
@@ -22,6 +23,7 @@ from llmux.server._model import (
     Weights,
 )
 from llmux.server.errors import EvictionRefused, IllegalMove, ModelUnavailable, Problem, UnknownModel
+from llmux.server.scheduling.snapshot import Wake
 
 WARM = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
 STOP = Eviction(Weights.DISCARD, Process.STOP)
@@ -256,6 +258,38 @@ async def test_sleeping_twice_is_one_sleep(driving, make_hands):
         await asyncio.gather(*both)
         await driver.sleep("m")
         assert isinstance(only(driver, "m").state, Asleep)
+
+
+async def test_a_sleep_by_hand_of_one_that_sleeps_is_done_already_unless_it_is_to_be_deeper(
+    driving, make_hands
+):
+    async with driving(m=make_hands()) as driver:
+        await serves(driver)
+        await driver.sleep("m", WARM)
+        await driver.sleep("m")
+        state = only(driver, "m").state
+        assert deeper_than(state.eviction, WARM)
+        await driver.sleep("m", STOP)
+        state = only(driver, "m").state
+        await driver.sleep("m")
+        await driver.sleep("m", STOP)
+        assert only(driver, "m").state is state
+        with pytest.raises(
+            IllegalMove, match=r"asleep \(.*stop\) cannot be put to sleep \(.*keep_running\)"
+        ) as refused:
+            await driver.sleep("m", WARM)
+        assert "wake it first" in refused.value.hint
+
+
+async def test_a_deeper_sleep_by_hand_is_for_all_replicas(driving, make_hands):
+    async with driving(m=[make_hands(), make_hands()]) as driver:
+        both = driver.models["m"].replicas
+        for replica in both:
+            driver._act(Wake(replica.name, "the test wants it"))
+        await until(lambda: all(isinstance(each.state, Running) for each in both))
+        for eviction in (WARM, STOP):
+            await driver.sleep("m", eviction)
+            assert [each.state.eviction for each in both] == [eviction] * 2
 
 
 async def test_one_model_sleeps_for_another_when_only_one_may_be_awake(driving, make_hands):

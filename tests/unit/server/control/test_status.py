@@ -67,6 +67,13 @@ async def test_wake_sleep_wake(call):
     assert status["engine"]["pid"] == 1000
 
 
+async def test_what_is_so_already_is_done_and_says_so(call):
+    for path in ("/control/wake", "/control/sleep"):
+        first, second = [await call("POST", path, {"model": "m"}) for _ in range(2)]
+        assert [(code, told["already"]) for code, told in (first, second)] == [(200, False), (200, True)]
+        assert {**first[1], "already": True, "seconds": 0} == {**second[1], "seconds": 0}
+
+
 async def test_an_eviction_can_be_overridden_in_part(call, hands):
     await call("POST", "/control/wake", {"model": "m"})
     code, slept = await call(
