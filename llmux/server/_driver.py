@@ -280,7 +280,8 @@ class Driver:
     def _act(self, action: Action) -> None:
         replica = next(each for each in self.replicas if each.name == action.replica)
         rules = self.models[replica.model].rules
-        self.bus.publish(_moves.decided(replica, self._scheduler.policy, action))
+        for wish in _moves.decided(replica, self._scheduler.policy, action):
+            self.bus.publish(wish)
         replica.last_move = Moved(type(action).__name__.lower(), action.why, time.time())
         match action:
             case snapshot.Wake():

@@ -23,7 +23,7 @@ from llmux.server._model import (
     name_of,
 )
 from llmux.server._record import Replica
-from llmux.server.scheduling.snapshot import Action
+from llmux.server.scheduling.snapshot import Action, Wake
 
 BY_HAND = "control"
 """Who decides where somebody asks for it."""
@@ -53,10 +53,12 @@ def in_words(state: State) -> str:
     return f"asleep ({state.eviction})" if isinstance(state, Asleep) else name_of(state)
 
 
-def decided(replica: Replica, who: str, action: Action) -> Decided:
-    """Return what is to be told of the policy's wish."""
-    what = type(action).__name__.lower()
-    return Decided(model=replica.model, replica=replica.name, who=who, what=what, why=action.why)
+def decided(replica: Replica, policy: str, action: Action) -> Iterable[Decided]:
+    """Yield what is to be told of a wish that is to be carried out. A wake by hand was told when it was asked for."""
+    if isinstance(action, Wake) and action.by_hand:
+        return
+    who, what = BY_HAND if action.by_hand else policy, type(action).__name__.lower()
+    yield Decided(model=replica.model, replica=replica.name, who=who, what=what, why=action.why)
 
 
 def asked(replica: Replica, what: str) -> Decided:

@@ -69,14 +69,14 @@ class Ledger:
         self.ahead = minus_named(self.ahead, need)
         self.later = minus_named(self.later, need)
 
-    def wake(self, replica: Replica, why: str) -> bool:
+    def wake(self, replica: Replica, why: str, *, by_hand: bool = False) -> bool:
         """Wake it if what it needs is free now and claimed by nobody."""
         need = more(replica.needs, replica.holds)
         if not fits(need, self.ahead) or not fits(need, self.free):
             return False
         self.claim(need)
         self.free = minus_named(self.free, need)
-        self._do(Wake(replica.name, why))
+        self._do(Wake(replica.name, why, by_hand))
         return True
 
     def make_room(self, victims: Iterable[Victim], why: str) -> None:

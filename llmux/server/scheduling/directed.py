@@ -16,13 +16,17 @@ def directed(policy: Policy, snapshot: Snapshot, *, manual: bool) -> Decisions:
     if any(demand.at_once for demand in snapshot.demands.values()):
         asked = _asked_by_hand(snapshot)
         turns = tuple(each.model for each in _in_turn(asked) if each.at_once)
-        return decide(asked, Ranking(turns, _at_once, frozenset(turns)))
+        return _by_hand(decide(asked, Ranking(turns, _at_once, frozenset(turns))))
     if manual:
         asked = _everybody_stays(_asked_by_hand(snapshot))
         turns = tuple(each.model for each in _in_turn(asked))
         decisions = decide(asked, Ranking(turns, _never, frozenset()))
-        return replace(decisions, hopeless=dict.fromkeys(decisions.hopeless, NOBODY_GOES))
+        return replace(_by_hand(decisions), hopeless=dict.fromkeys(decisions.hopeless, NOBODY_GOES))
     return policy(snapshot)
+
+
+def _by_hand(decisions: Decisions) -> Decisions:
+    return replace(decisions, actions=tuple(replace(each, by_hand=True) for each in decisions.actions))
 
 
 def _in_turn(snapshot: Snapshot) -> list[Demand]:

@@ -119,6 +119,8 @@ class Wake:
 
     replica: str
     why: str
+    by_hand: bool = False
+    """Somebody has asked for it: it is no wish of the policy's."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class Sleep:
 
     replica: str
     why: str
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ class Deepen:
 
     replica: str
     why: str
+    by_hand: bool = False
 
 
 Action = Wake | Sleep | Deepen

@@ -37,8 +37,9 @@ def _turn(ledger: Ledger, model: str, ranking: Ranking) -> None:
     """Bring a waiting model to serve, or at least nearer to that."""
     resting = sorted(ledger.of(model, Phase.RESTING), key=lambda r: (r.costs.wake, r.name))
     demand = ledger.snapshot.demands[model]
-    why = "by hand" if demand.waiting == demand.by_hand else f"{demand.waiting} waiting"
-    if any(ledger.wake(replica, why) for replica in resting):
+    by_hand = demand.waiting == demand.by_hand
+    why = "by hand" if by_hand else f"{demand.waiting} waiting"
+    if any(ledger.wake(replica, why, by_hand=by_hand) for replica in resting):
         return
     coming = next((r for r in resting if not ledger.lacks(more(r.needs, r.holds))), None)
     if coming is not None:

@@ -10,6 +10,7 @@ import pytest
 from llmux.server import _happenings as h
 from llmux.server._model import Eviction, Failed, Process, WakeKind, Weights
 from llmux.server.errors import ModelUnavailable
+from llmux.server.scheduling.snapshot import Sleep
 
 DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
 WARM = Eviction(Weights.OFFLOAD, Process.KEEP_RUNNING)
@@ -57,7 +58,18 @@ async def test_a_sleep_to_disk_and_back_is_told_step_by_step(watching, make_hand
         (made,) = of(told, h.CheckpointMade)
         assert (made.generation, made.size_bytes) == (stored.generation, stored.size_bytes)
         decided = [(each.who, each.what) for each in of(told, h.Decided)]
-        assert decided == [("control", "wake"), ("fifo", "wake"), ("control", "sleep"), *decided[:2]]
+        assert decided == [("control", "wake"), ("control", "sleep"), ("control", "wake")]
+
+
+async def test_a_wake_for_a_request_is_the_policys_wish_and_what_a_switch_does_is_by_hand(
+    watching, make_hands
+):
+    async with watching(make_hands()) as (driver, told):
+        async with driver.admit("m"):
+            pass
+        driver._act(Sleep("m", "makes room for other", by_hand=True))
+        decided = [(each.who, each.what) for each in of(told, h.Decided)]
+        assert decided == [("fifo", "wake"), ("control", "sleep")]
 
 
 async def test_a_checkpoint_that_serves_again_is_told(watching, make_hands, stored):

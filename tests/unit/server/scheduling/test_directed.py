@@ -19,6 +19,10 @@ def did(decisions):
     return [(type(each), each.replica) for each in decisions.actions]
 
 
+def by_hand(decisions):
+    return [each.by_hand for each in decisions.actions]
+
+
 def test_the_policy_decides_where_nobody_does():
     scene = node(ONE, resting("a", ONE), demands=(wants("a"),))
     assert directed(Fifo(), scene, manual=False) == Fifo()(scene)
@@ -36,7 +40,8 @@ def test_a_switch_pushes_out_a_busy_one_that_the_policy_would_keep():
         demands=(asked("a", at_once=True), Demand("x", min_awake=60)),
     )
     for manual in (False, True):
-        assert did(directed(Fair(), switch, manual=manual)) == [(Sleep, "x")]
+        decisions = directed(Fair(), switch, manual=manual)
+        assert (did(decisions), by_hand(decisions)) == ([(Sleep, "x")], [True])
 
 
 def test_a_switch_goes_before_who_has_waited_longer():
@@ -71,4 +76,5 @@ def test_in_manual_mode_a_wake_by_hand_takes_what_is_free_and_puts_nobody_to_sle
         scene = node({"gpu": capacity}, resting("a", ONE), awake("x", ONE), demands=(asked("a"), Demand("x")))
         decisions = directed(Fifo(), scene, manual=True)
         assert did(decisions) == expected
+        assert all(by_hand(decisions))
         assert decisions.hopeless == ({} if expected else {"a": NOBODY_GOES})

@@ -26,7 +26,7 @@ def test_a_model_that_fits_is_woken_at_once():
 @pytest.mark.parametrize(("by_hand", "why"), [(0, "2 waiting"), (1, "2 waiting"), (2, "by hand")])
 def test_a_wake_says_whether_requests_wait_or_only_somebody_who_asked_for_it(by_hand, why):
     (wake,) = _decide(node(ONE, resting("a", ONE), demands=(wants("a", 2, by_hand=by_hand),))).actions
-    assert wake.why == why
+    assert (wake.why, wake.by_hand) == (why, why == "by hand")
 
 
 def test_models_that_fit_are_woken_together():
