@@ -13,11 +13,13 @@ from typing import assert_never
 
 from llmux.server import _calendar, _estimate, _view
 from llmux.server._record import Model, Orders
+from llmux.server._waits import Waits
 from llmux.server.scheduling.account import Account
 from llmux.server.scheduling.directed import directed
 from llmux.server.scheduling.fair import Fair
 from llmux.server.scheduling.policies import name_of_policy
-from llmux.server.scheduling.snapshot import Action, Amounts, Deepen, Policy, Sleep, Snapshot, Wake
+from llmux.server.scheduling.ranking import waiting
+from llmux.server.scheduling.snapshot import Action, Amounts, Deepen, Policy, Sleep, Snapshot, Wait, Wake
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Scheduler:
         self._closed = False
         self._held = False
         self._schedules_at: float | None = None
+        self._waits = Waits()
 
     def change(self, policy: Policy | None, capacity: Amounts) -> None:
         """Decide for another capacity from now on, and by another policy where one is given."""
@@ -153,16 +156,23 @@ class Scheduler:
     def _settle(self) -> float | None:
         """Carry out what the policy wants until it wants no more; return when it wants to look again."""
         for _ in range(_ROUNDS):
-            decisions = directed(self._policy, self._look(), manual=self.orders.manual)
+            snapshot = self._look()
+            decisions = directed(self._policy, snapshot, manual=self.orders.manual)
             for model, why in decisions.hopeless.items():
                 self._refuse(model, why)
             for action in decisions.actions:
                 log.info("%s: %s: %s", action.replica, _told(action), action.why)
                 self._act(action)
             if not decisions.actions:
+                self._tell(decisions.waits, snapshot)
                 return decisions.look_again_at
         log.critical("the policy does not come to rest: this is a fault of llmux")
         return None
+
+    def _tell(self, waits: Iterable[Wait], snapshot: Snapshot) -> None:
+        names = {demand.model for demand in waiting(snapshot)}
+        for news in self._waits.news(waits, names, snapshot.now, self.policy):
+            log.info("%s", news)
 
     def _look(self) -> Snapshot:
         """Return what there is now, having put to account who was awake since the last look."""

@@ -15,6 +15,7 @@ from llmux.server.scheduling.snapshot import (
     Replica,
     Sleep,
     Snapshot,
+    Wait,
     Wake,
 )
 from llmux.server.scheduling.victims import Victim
@@ -47,6 +48,7 @@ class Ledger:
         self._actions: list[Action] = []
         self._times: list[float] = []
         self._hopeless: dict[str, str] = {}
+        self._waits: list[Wait] = []
 
     def demand(self, replica: Replica) -> Demand:
         """Return what is wanted of its model."""
@@ -105,9 +107,14 @@ class Ledger:
         """Say that this model cannot be had."""
         self._hopeless[model] = why
 
+    def hold_up(self, wait: Wait) -> None:
+        """Say what this model's turn waits for."""
+        self._waits.append(wait)
+
     def decisions(self) -> Decisions:
         """Return what has been decided."""
-        return Decisions(tuple(self._actions), min(self._times, default=None), self._hopeless)
+        at = min(self._times, default=None)
+        return Decisions(tuple(self._actions), at, self._hopeless, tuple(self._waits))
 
     def _do(self, action: Action) -> None:
         self._actions.append(action)

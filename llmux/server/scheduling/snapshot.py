@@ -144,6 +144,28 @@ class Deepen:
 Action = Wake | Sleep | Deepen
 
 
+class Rule(StrEnum):
+    """What keeps an awake replica from making room for a model that waits."""
+
+    MIN_AWAKE = "min_awake"  # it has not been awake for as long as it may be at least
+    TURN = "turn"  # it is busy, and the policy lets it have its turn
+    PINNED = "pinned"  # it never sleeps for another
+    SLEEP_FAILED = "sleep_failed"  # its last sleep did, and is not to be asked for again yet
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A model's turn that does not come yet."""
+
+    model: str
+    holder: str
+    """The replica in its way that may be the first to go."""
+    rule: Rule
+    """What keeps it there."""
+    until: float | None
+    """When that no longer does; None: not by time alone."""
+
+
 @dataclass(frozen=True)
 class Decisions:
     """What is to be done now. Each action may be begun at once, all together."""
@@ -153,6 +175,8 @@ class Decisions:
     """When to decide again even if nothing has changed until then."""
     hopeless: Mapping[str, str] = field(default_factory=dict)
     """Models with waiting requests that cannot be had as things stand, with the reason: their requests are refused."""
+    waits: tuple[Wait, ...] = ()
+    """Those whom a rule keeps waiting; of those for whom room is being made already there is none."""
 
 
 Policy = Callable[[Snapshot], Decisions]

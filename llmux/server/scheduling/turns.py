@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from llmux.server.scheduling._ledger import Ledger
-from llmux.server.scheduling.amounts import fits, more
+from llmux.server.scheduling.amounts import fits, more, plus
 from llmux.server.scheduling.hope import why_hopeless
+from llmux.server.scheduling.protection import held_up, protection
 from llmux.server.scheduling.ranking import NEVER, Ranking
 from llmux.server.scheduling.snapshot import Decisions, Demand, Phase, Replica, Snapshot
 from llmux.server.scheduling.victims import Loss, Victim, choose, deeper_sleeper, is_busy, price, sleeper
@@ -47,8 +48,9 @@ def _turn(ledger: Ledger, model: str, ranking: Ranking) -> None:
         return
     if resting and _push(ledger, model, resting, may_go_for(model, ranking), Loss.BUSY):
         return
-    if resting and not ledger.of(model, Phase.SINKING, Phase.DOWN):
-        _judge_hope(ledger, model, resting)
+    others_to_come = ledger.of(model, Phase.SINKING, Phase.DOWN)
+    if resting and (others_to_come or not _is_hopeless(ledger, model, resting)):
+        _hold_up(ledger, model, resting, ranking)
     if model in ranking.keeps_place:
         _keep_place(ledger, resting or list(ledger.of(model, Phase.SINKING)))
 
@@ -126,11 +128,7 @@ def may_go_for(model: str, ranking: Ranking) -> MayGo:
     """Return from when on an awake replica may be put to sleep for this waiting model."""
 
     def at(replica: Replica, demand: Demand) -> float:
-        about_to_get_requests = demand.waiting and not replica.in_flight
-        if demand.pinned or replica.sleep_refused or about_to_get_requests:
-            return NEVER
-        floor = replica.since + demand.min_awake
-        return max(floor, ranking.push_at(model, replica)) if is_busy(replica, demand) else floor
+        return protection(model, ranking, replica, demand)[0]
 
     return at
 
@@ -146,11 +144,19 @@ def _may_go_unasked(replica: Replica, demand: Demand) -> float:
     return max(replica.since + demand.min_awake, max(replica.since, replica.last_used) + back)
 
 
-def _judge_hope(ledger: Ledger, model: str, resting: list[Replica]) -> None:
+def _is_hopeless(ledger: Ledger, model: str, resting: list[Replica]) -> bool:
     """Give the model up where not even everybody else's sleep would make room for one of its replicas."""
     reasons = [why_hopeless(ledger.snapshot, replica) for replica in resting]
     if all(reasons):
         ledger.give_up(model, str(reasons[0]))
+    return all(reasons)
+
+
+def _hold_up(ledger: Ledger, model: str, resting: list[Replica], ranking: Ranking) -> None:
+    lacking = plus({}, *(ledger.lacks(more(r.needs, r.holds)) for r in resting))
+    awake = (r for r in ledger.snapshot.replicas if r.phase is Phase.AWAKE and r.name not in ledger.moved)
+    if wait := held_up(ledger.snapshot, model, ranking, awake, lacking):
+        ledger.hold_up(wait)
 
 
 def _keep_place(ledger: Ledger, replicas: list[Replica]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 
 import pytest
@@ -299,6 +300,19 @@ async def test_one_model_sleeps_for_another_when_only_one_may_be_awake(driving, 
         assert isinstance(only(driver, "a").state, Asleep)
         await serves(driver, "a")
         assert isinstance(only(driver, "b").state, Asleep)
+
+
+async def test_a_wait_for_the_end_of_min_awake_is_one_line_however_many_wait(driving, make_hands, caplog):
+    caplog.set_level(logging.INFO, "llmux")
+    async with driving(1, rules={"min_awake": 0.4}, a=make_hands(), b=make_hands()) as driver:
+        await serves(driver, "a")
+        await asyncio.gather(*(serves(driver, "b") for _ in range(5)))
+        await serves(driver, "a")
+    told = [each.getMessage() for each in caplog.records if ": waits for " in each.getMessage()]
+    assert [each.partition(" for 0.")[0] for each in told] == [
+        "b: waits for a, which is kept awake by its min_awake",
+        "a: waits for b, which is kept awake by its min_awake",
+    ]
 
 
 async def test_under_contention_everybody_is_served_in_the_end(driving, make_hands):
