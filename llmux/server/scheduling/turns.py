@@ -49,7 +49,9 @@ def _turn(ledger: Ledger, model: str, ranking: Ranking) -> None:
     if resting and _push(ledger, model, resting, may_go_for(model, ranking), Loss.BUSY):
         return
     others_to_come = ledger.of(model, Phase.SINKING, Phase.DOWN)
-    if resting and (others_to_come or not _is_hopeless(ledger, model, resting)):
+    if resting and not others_to_come and _is_given_up(ledger, model, resting):
+        return
+    if resting:
         _hold_up(ledger, model, resting, ranking)
     if model in ranking.keeps_place:
         _keep_place(ledger, resting or list(ledger.of(model, Phase.SINKING)))
@@ -144,8 +146,8 @@ def _may_go_unasked(replica: Replica, demand: Demand) -> float:
     return max(replica.since + demand.min_awake, max(replica.since, replica.last_used) + back)
 
 
-def _is_hopeless(ledger: Ledger, model: str, resting: list[Replica]) -> bool:
-    """Give the model up where not even everybody else's sleep would make room for one of its replicas."""
+def _is_given_up(ledger: Ledger, model: str, resting: list[Replica]) -> bool:
+    """Give the model up where not even everybody else's sleep would make room for one of its replicas; say whether."""
     reasons = [why_hopeless(ledger.snapshot, replica) for replica in resting]
     if all(reasons):
         ledger.give_up(model, str(reasons[0]))

@@ -78,6 +78,13 @@ def test_what_does_not_fit_does_not_block_what_does_unless_it_keeps_its_place():
     assert _done(snapshot, NEVER, ["big"]) == []
 
 
+def test_no_place_is_kept_for_a_model_that_can_never_have_it():
+    scene = node(ONE, resting("a", {"gpu": 2}), resting("b", ONE), demands=(wants("a"), wants("b")))
+    decisions = _decide(scene, keeps_place=("a", "b"))
+    assert set(decisions.hopeless) == {"a"}
+    assert [(type(each), each.replica) for each in decisions.actions] == [(Wake, "b")]
+
+
 def test_a_place_is_kept_for_a_model_that_is_still_on_its_way_to_sleep():
     sinking = replace(awake("a", ONE), phase=Phase.SINKING)
     snapshot = node({"gpu": 2}, sinking, resting("b", {"gpu": 1}), demands=(wants("a"), wants("b")))
