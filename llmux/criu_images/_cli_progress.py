@@ -1,8 +1,11 @@
-"""A bar on stderr for what takes long; nothing where stderr is no terminal."""
+"""A bar on stderr for what takes long; nothing where stderr is no terminal. Lines for a program that asks for them."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,13 +19,18 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+_BETWEEN_LINES = 0.1
+"""Seconds."""
 _WORTH_A_BAR = 32 << 20
 """Bytes of a phase below which it is over before one could read what the bar says."""
 
 
 @contextmanager
-def shown_progress() -> Iterator[Listener]:
-    """Give a listener that draws a bar for each long phase, and wipe it at the end."""
+def shown_progress(status_fd: int | None = None) -> Iterator[Listener]:
+    """Give a listener that draws a bar for each long phase, and wipe it at the end; with `status_fd` one that writes lines there."""
+    if status_fd is not None:
+        yield _Lines(status_fd).tell
+        return
     if not sys.stderr.isatty():
         yield ignore
         return
@@ -31,6 +39,28 @@ def shown_progress() -> Iterator[Listener]:
         yield screen.show
     finally:
         screen.close()
+
+
+class _Lines:
+    """Whoever reads the other end: a JSON object a line, each phase's last one always among them."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._next = 0.0
+
+    def tell(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now < self._next and progress.done_files < progress.total_files:
+            return
+        self._next = now + _BETWEEN_LINES
+        told = {
+            "phase": progress.phase.value,
+            "done_bytes": progress.done_bytes,
+            "total_bytes": progress.total_bytes,
+            "done_files": progress.done_files,
+            "total_files": progress.total_files,
+        }
+        os.write(self._fd, json.dumps(told).encode() + b"\n")
 
 
 class _Screen:

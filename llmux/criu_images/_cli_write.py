@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -152,15 +153,31 @@ def undo(directory: Path, root: Path, journal: Path | None, *, as_json: bool) ->
         raise UndoIncomplete(tuple(one.path for one in undone.left))
 
 
+def _open_descriptor(_context: click.Context, _option: click.Parameter, fd: int | None) -> int | None:
+    if fd is not None:
+        try:
+            os.fstat(fd)
+        except OSError as error:
+            raise click.BadParameter(f"{fd} is no open file descriptor: {error.strerror}") from error
+    return fd
+
+
 @click.command()
 @DIRECTORY
+@click.option(
+    "--status-fd",
+    type=click.IntRange(min=0),
+    callback=_open_descriptor,
+    metavar="FD",
+    help="Write how far it is to this open file descriptor, a JSON object a line.",
+)
 @json_options("capture")
-def verify(directory: Path, *, as_json: bool) -> None:
+def verify(directory: Path, *, as_json: bool, status_fd: int | None) -> None:
     """Check images and side files by the manifest.
 
     That every user may write to DIR is a warning here; plan and rebuild refuse it.
     """
-    with shown_progress() as progress:
+    with shown_progress(status_fd) as progress:
         manifest = verify_dump(directory, progress=progress)
     _tell_manifest(manifest, *map(str, open_to_all(directory)), as_json=as_json)
 

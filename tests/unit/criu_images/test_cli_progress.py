@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import sys
@@ -71,3 +72,20 @@ def test_what_is_quick_needs_no_bar(images, maker, tmp_path):
     capture(images, container_started_ns=0)
     _, shown = on_a_terminal(*COMMAND, "verify", images)
     assert shown == ""
+
+
+def test_a_program_gets_lines_on_the_descriptor_that_it_names(images):
+    done = attempt([*COMMAND, "verify", "--status-fd", "2", str(images)])
+    told = [json.loads(line) for line in done.errors.splitlines()]
+    assert done.output == attempt([*COMMAND, "verify", str(images)]).output
+    assert list(dict.fromkeys(each["phase"] for each in told)) == ["checking images", "checking copied files"]
+    assert told[-1]["total_bytes"] >= 100 << 20
+    for phase in ("checking images", "checking copied files"):
+        last = [each for each in told if each["phase"] == phase][-1]
+        assert (last["done_bytes"], last["done_files"]) == (last["total_bytes"], last["total_files"])
+
+
+def test_a_descriptor_that_is_not_open_is_wrong_use(images):
+    done = attempt([*COMMAND, "verify", "--status-fd", "987", str(images)])
+    assert done.code == 2
+    assert "987 is no open file descriptor" in done.errors
