@@ -54,16 +54,21 @@ async def run(
     timeout: float,  # noqa: ASYNC109 - the time-out ends the program, which asyncio.timeout alone would not
     env: Mapping[str, str] | None = None,
     output_limit: int = _OUTPUT_LIMIT,
+    on_error_line: Callable[[bytes], None] | None = None,
 ) -> Finished:
-    """Run a program with empty stdin to its end.
+    """Run a program with empty stdin to its end; `on_error_line` gets each whole line of its stderr as it comes, without its end.
 
     Raises ProgramMissing where it cannot be started and TookTooLong, having ended it and its process group, after
     `timeout` seconds. A cancelled caller leaves nothing running either.
     """
     output = {_STDOUT: bytearray(), _STDERR: bytearray()}
 
+    lines = Lines(on_error_line) if on_error_line else None
+
     def keep(fd: int, data: bytes) -> None:
         output[fd] += data[: output_limit - len(output[fd])]
+        if lines and fd == _STDERR:
+            lines.feed(data)
 
     child = await _start(argv, keep, env=env, stdin=asyncio.subprocess.DEVNULL)
     try:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -30,7 +30,7 @@ from llmux.server.control._answers import CheckpointEntry, Checkpoints, Pruned, 
 from llmux.server.control._form import Call, Form, Media, answer, body_of
 from llmux.server.control._jobs import Kind
 from llmux.server.control._operations import HEADERS, STORE, Operation, WaitForWork, perform
-from llmux.server.control._reckoning import Pace, Tally
+from llmux.server.control._reckoning import Pace, Reading, Tally
 from llmux.server.control._told import eviction_told
 from llmux.server.control._told_parts import iso, problem_told
 
@@ -41,6 +41,8 @@ _LARGEST_REPORT = 256 << 20
 _SOUND = 0
 _CONFLICTS = 3
 """Something is missing; what it is is told all the same."""
+_STATUS = b'{"phase": '
+"""What a line begins with that says how far the library is (docs/json.md)."""
 _GRAPH_HEADERS = {
     # An SVG is a document, and what it draws are names that an engine has chosen.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
@@ -103,9 +105,9 @@ async def verify(request: web.Request) -> web.Response:
     """Compare a checkpoint's images and side files with its manifest, every byte of them."""
     replica = _replica(request)
     stored = _stored(replica)
-    work = partial(_verify, request, replica, stored)
-    how_far = request.app[PACE].how_far("verifying", stored.size_bytes)
-    return await perform(request, Kind.VERIFY, replica.model, Nothing(), work, how_far)
+    reading = Reading(stored.size_bytes, request.app[PACE].usual(stored.size_bytes))
+    work = partial(_verify, request, replica, stored, reading)
+    return await perform(request, Kind.VERIFY, replica.model, Nothing(), work, reading.how_far)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -184,11 +186,12 @@ async def _of_library(request: web.Request, *what: str) -> bytes:
     return done.stdout
 
 
-async def _verify(request: web.Request, replica: Replica, stored: Stored) -> Verified:
+async def _verify(request: web.Request, replica: Replica, stored: Stored, reading: Reading) -> Verified:
     asked = time.monotonic()
     async with request.app[READING]:
         began = time.monotonic()
-        done = await _run(stored.path, "verify", "--json", seconds=_VERIFIED_IN)
+        what = ("verify", "--json", "--status-fd", "2")
+        done = await _run(stored.path, *what, seconds=_VERIFIED_IN, on_error_line=partial(_heed, reading))
     sound = done.code == _SOUND
     if sound:
         request.app[PACE].seen(stored.size_bytes, time.monotonic() - began)
@@ -202,14 +205,25 @@ async def _verify(request: web.Request, replica: Replica, stored: Stored) -> Ver
     )
 
 
-async def _run(directory: Path, *what: str, seconds: float) -> Finished:
+def _heed(reading: Reading, line: bytes) -> None:
+    """Take note of how far the library is; whatever else it says is no object."""
+    if line.startswith(_STATUS):
+        told = json.loads(line)
+        reading.told(told["phase"], told["done_bytes"], told["total_bytes"])
+
+
+async def _run(
+    directory: Path, *what: str, seconds: float, on_error_line: Callable[[bytes], None] | None = None
+) -> Finished:
     # -P: whatever directory llmux was started in, nothing in it is taken for a module.
     argv = (sys.executable, "-P", "-m", "llmux.criu_images", *what, "--", str(directory))
-    return await run(argv, timeout=seconds, output_limit=_LARGEST_REPORT)
+    return await run(argv, timeout=seconds, output_limit=_LARGEST_REPORT, on_error_line=on_error_line)
 
 
 def _said(done: Finished) -> str:
-    return done.stderr.decode("utf-8", "replace").strip().removeprefix("error: ") or f"exit code {done.code}"
+    lines = (line for line in done.stderr.splitlines() if not line.startswith(_STATUS))
+    words = b"\n".join(lines).decode("utf-8", "replace").strip()
+    return words.removeprefix("error: ") or f"exit code {done.code}"
 
 
 def _replica(request: web.Request) -> Replica:

@@ -42,9 +42,9 @@ class Operation(Answer):
     seconds: Seconds
     """How long it has taken so far, or in all."""
     bytes: Bytes | None
-    """What is written of a checkpoint, or removed."""
+    """What is written of a checkpoint, read of one, or removed."""
     bytes_in_all: Bytes | None
-    """What the last checkpoint had in the end; all that is to be removed."""
+    """What the last checkpoint had in the end; all that is to be read, or removed."""
     percent: Annotated[float, Field(ge=0, le=100)] | None
     """An estimate."""
     eta_seconds: Seconds | None

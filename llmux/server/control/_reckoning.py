@@ -23,7 +23,7 @@ class Progress:
     eta: float | None = None
     """In seconds."""
     size: int | None = None
-    """Bytes that are written, or removed."""
+    """Bytes that are written, read or removed."""
     size_in_all: int | None = None
 
     def percent(self, seconds: float) -> float | None:
@@ -53,10 +53,40 @@ class Pace:
         if size > 0 and seconds > 0:
             self.rate = size / seconds
 
-    def how_far(self, phase: str, size: int) -> HowFar:
-        """Return what says how far the reading of so many bytes is."""
-        usual = size / self.rate if self.rate else None
-        return lambda seconds: Progress(phase, None if usual is None else round(left(usual, seconds), 3))
+    def usual(self, size: int) -> float | None:
+        """Return the seconds that so many bytes take."""
+        return size / self.rate if self.rate else None
+
+
+@dataclass
+class Reading:
+    """How much of a checkpoint is read, part after part, as whoever reads it tells."""
+
+    in_all: int
+    """Bytes; more where its files have holes, which are told of too."""
+    usual: float | None = None
+    """The seconds that it takes, as far as was seen."""
+    _part: str = ""
+    _before: int = 0
+    """Bytes of the parts that are over."""
+    _done: int = 0
+    _of_part: int = 0
+
+    def told(self, part: str, done: int, of: int) -> None:
+        """Take note that so many bytes of this part are read; a new part begins where the one before was read whole."""
+        if part != self._part:
+            self._part, self._before = part, self._before + self._of_part
+        self._done, self._of_part = done, of
+        self.in_all = max(self.in_all, self._before + of)
+
+    def how_far(self, seconds: float) -> Progress:
+        """Return it, and how long the rest takes: as it used to, and once enough is read, at the same pace."""
+        done = self._before + self._done
+        if self.usual is not None and done < self.in_all * _TELLING:
+            eta: float | None = left(self.usual, seconds)
+        else:
+            eta = seconds * (self.in_all - done) / done if done else None
+        return Progress("verifying", None if eta is None else round(eta, 3), done, self.in_all)
 
 
 @dataclass

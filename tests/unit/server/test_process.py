@@ -36,6 +36,16 @@ async def test_output_is_bounded():
     assert (len(done.stdout), len(done.stderr)) == (1000, 1000)
 
 
+async def test_lines_of_its_stderr_are_heard_as_they_come_and_kept():
+    heard = []
+    done = await run(
+        ["sh", "-c", "printf 'a\\nb\\nrest' >&2; echo out"],
+        timeout=10,
+        on_error_line=heard.append,
+    )
+    assert (heard, done.stdout, done.stderr) == ([b"a", b"b"], b"out\n", b"a\nb\nrest")
+
+
 @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd"])
 async def test_what_cannot_be_started_is_named(program):
     with pytest.raises(ProgramMissing, match=program):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +29,7 @@ def pycriu_for_the_library(monkeypatch):
     spec = importlib.util.find_spec("pycriu")
     assert spec
     assert spec.origin
-    monkeypatch.setenv("PYTHONPATH", str(Path(spec.origin).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(spec.origin).parents[1]), prepend=os.pathsep)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,7 +109,37 @@ async def test_one_is_verified_as_an_operation(configured):
     assert (begun.status, begun.json["phase"]) == (202, "verifying")
     over = (await configured.call("GET", begun.headers["Location"] + "?wait=30")).json
     assert (over["status"], over["result"]["sound"]) == ("done", False)
-    assert "pages-1.img" in over["result"]["fault"]
+    assert over["result"]["fault"].startswith("image pages-1.img: ")
+    assert "done_bytes" not in over["result"]["fault"]
+
+
+@pytest.fixture
+def python_that_stays(monkeypatch, tmp_path):
+    """Have llmux's programs in Python end only once the file exists that is given."""
+    go, program = tmp_path / "go", tmp_path / "python"
+    program.write_text(
+        f'#!/bin/sh\n{sys.executable} "$@"\ncode=$?\n'
+        f"for i in $(seq 600); do [ -e {go} ] && break; sleep 0.05; done\nexit $code\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    return go
+
+
+async def test_a_verification_tells_how_much_is_read(configured, python_that_stays):
+    pages = 1 << 20
+    stored = await asyncio.to_thread(make, configured.images, "m", b"p" * pages)
+    await sleep_in(configured, stored)
+    begun = await configured.call("POST", "/control/checkpoints/m/verify?wait=false")
+    async with asyncio.timeout(30):
+        while (now := (await configured.call("GET", begun.headers["Location"])).json)["bytes"] != pages:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert (now["phase"], now["status"], now["bytes_in_all"]) == ("verifying", "under_way", stored.size_bytes)
+    assert 90 < now["percent"] < 100
+    assert now["eta_seconds"] > 0
+    python_that_stays.touch()
+    over = (await configured.call("GET", begun.headers["Location"] + "?wait=30")).json
+    assert (over["status"], over["percent"], over["result"]["sound"]) == ("done", 100.0, True)
 
 
 async def test_removing_one_makes_its_sleeping_model_sleep_deeper(house):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmux.server.control._reckoning import Pace, Progress, Tally, left, left_of_move
+from llmux.server.control._reckoning import Pace, Progress, Reading, Tally, left, left_of_move
 
 SLEEP = "sleep:checkpoint"
 PARTS = {f"{SLEEP}/engine_sleep": 2.0, f"{SLEEP}/dump": 8.0, f"{SLEEP}/end": 1.0, "wake:stop/health": 30.0}
@@ -63,10 +63,29 @@ def test_what_was_never_measured_is_not_known():
 
 def test_checkpoints_are_read_as_fast_as_the_last_one_was():
     pace = Pace()
-    assert pace.how_far("verifying", 100)(1.0) == Progress("verifying")
+    assert pace.usual(100) is None
     pace.seen(1000, 10.0)
     pace.seen(0, 10.0)
-    assert pace.how_far("verifying", 800)(3.0) == Progress("verifying", 5.0)
+    assert pace.usual(800) == 8.0
+
+
+def test_a_reading_goes_on_as_it_used_to_until_its_own_pace_tells():
+    reading = Reading(100, 8.0)
+    assert reading.how_far(3.0) == Progress("verifying", 5.0, 0, 100)
+    reading.told("images", 4, 60)
+    assert reading.how_far(3.0) == Progress("verifying", 5.0, 4, 100)
+    reading.told("images", 50, 60)
+    assert reading.how_far(3.0) == Progress("verifying", 3.0, 50, 100)
+    assert Reading(100).how_far(3.0) == Progress("verifying", None, 0, 100)
+
+
+def test_the_parts_of_a_reading_add_up_and_holes_make_it_longer():
+    reading = Reading(100)
+    reading.told("images", 60, 60)
+    reading.told("copies", 0, 30)
+    assert reading.how_far(6.0) == Progress("verifying", 4.0, 60, 100)
+    reading.told("copies", 180, 240)
+    assert reading.how_far(8.0) == Progress("verifying", 2.0, 240, 300)
 
 
 def test_a_tally_goes_on_at_its_own_pace():
