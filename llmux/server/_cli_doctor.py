@@ -16,9 +16,9 @@ from rich.text import Text
 
 from llmux.server import _capacity, _node, _secret_file, _unmet, config
 from llmux.server._cli_client import console, print_json, table
+from llmux.server._disk_use import disk_use
 from llmux.server._printable import printable
 from llmux.server._unmet import Program
-from llmux.server.config import Config
 from llmux.server.doctor import Finding, Verdict, Wanted, findings, observe
 from llmux.server.doctor._facts import Configuration, Engine, Failure
 from llmux.server.errors import ConfigInvalid, ConfigUnreadable
@@ -91,7 +91,7 @@ def _configured(path: Path | None, wanted: Wanted) -> tuple[Wanted, Configuratio
         images_dir=str(section.images_dir),
         log_dir=str(settings.log_dir),
         state_dir=str(settings.state_dir),
-        checkpoints=_sleeps_to_disk(settings),
+        checkpoints=disk_use(settings),
     )
     node = _node.look(section.images_dir)
     faults = (
@@ -99,29 +99,21 @@ def _configured(path: Path | None, wanted: Wanted) -> tuple[Wanted, Configuratio
         *_capacity.faults(settings, node),
         *_secret_file.faults(settings),
     )
-    programs = _unmet.programs(settings, os.environ)
-    unmet = tuple(each.what for each in asyncio.run(_unmet.look(settings, os.environ)))
+    here = asyncio.run(_unmet.look(settings, os.environ))
     return wanted, Configuration(
         told,
         faults=faults,
         remarks=config.remarks(settings),
-        unmet=unmet,
-        engines=tuple(map(_engine, programs)),
+        unmet=tuple(each.what for each in here.unmet),
+        engines=tuple(map(_engine, here.programs)),
     )
 
 
 def _engine(program: Program) -> Engine:
     """Return the same as a fact."""
     lack = program.unmet
-    return Engine(program.engine, program.place or "", Failure(lack.what, lack.mend) if lack else None)
-
-
-def _sleeps_to_disk(settings: Config) -> bool:
-    return any(
-        rung.eviction.process.value == "checkpoint"
-        for model in settings.models.values()
-        for rung in model.rungs()
-    )
+    place = f"{program.place or ''}{f' has {program.module.name}' if program.module else ''}"
+    return Engine(program.engine, place, Failure(lack.what, lack.mend) if lack else None)
 
 
 def _for_programs(finding: Finding) -> dict[str, str]:

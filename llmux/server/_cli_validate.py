@@ -145,7 +145,7 @@ def _faults_here(settings: Config) -> tuple[str, ...]:
         *config.eviction_faults(settings),
         *_capacity.faults(settings, node),
         *_secret_file.faults(settings),
-        *map(str, asyncio.run(_unmet.look(settings, os.environ))),
+        *map(str, asyncio.run(_unmet.look(settings, os.environ)).unmet),
     )
 
 

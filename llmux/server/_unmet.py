@@ -3,7 +3,7 @@
     sleepers(config)                     whose configured sleep is one to disk; pure
     without_criu(config, lack)           what a lack of criu means to them, where it means anything; pure
     programs(config, environ)            each engine's program, who needs it, and where it is
-    await look(config, environ)          all that is unmet
+    await look(config, environ)          the same, whether a Python finds the module that it is to run, and all that is unmet
 
 `llmux serve`, `llmux doctor` and `llmux validate --here` ask here, so that none of them approves what another refuses.
 """
@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llmux.server import _criu, engines
+from llmux.server import _criu, _modules, engines
 from llmux.server._criu import CriuSettings
+from llmux.server._modules import Module, module_of
 from llmux.server.config import Config
 from llmux.server.errors import ServerError
 
@@ -45,21 +46,36 @@ class Program:
     models: tuple[str, ...]
     place: str | None = None
     """Where it is; None: nowhere."""
+    module: Module | None = None
+    """What it is to run, where it is a Python."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+    """Why it cannot run that, where it was tried."""
 
     @property
     def unmet(self) -> Unmet | None:
-        """Return that it is not there, where that is so."""
-        if self.place is not None:
-            return None
-        where = f"no program {self.name}" + ("" if "/" in self.name else " on PATH")
+        """Return that it is not there, or is a Python without the engine, where that is so."""
         needing = f"{_listed(self.models)} {'needs' if len(self.models) == 1 else 'need'}"
-        return Unmet(f"{where}, which {needing}", _MENDS.get(self.name, _MEND))
+        if self.place is None:
+            where = f"no program {self.name}" + ("" if "/" in self.name else " on PATH")
+            return Unmet(f"{where}, which {needing}", _MENDS.get(self.name, _MEND))
+        if self.module and self.fault:
+            mend = _MENDS_OF_MODULES.get(self.engine, _MEND_OF_MODULE)
+            return Unmet(f"{self.place} cannot run {self.module.name}, which {needing}: {self.fault}", mend)
+        return None
 
 
 _MEND = "Install it here, or name it by its whole path"
 _MENDS = {
     "vllm": "Install vLLM here, name it by its whole path (vllm_command), or run llmux in the image llmux:vllm"
 }
+_MEND_OF_MODULE = "Install it for that Python, or name another Python by its whole path"
+_MENDS_OF_MODULES = {
+    "vllm": "Install vLLM for that Python, or name the Python that has it by its whole path (vllm_command)",
+    "sglang": "Install SGLang for that Python, or name the Python that has it by its whole path (program)",
+}
+_OURS = "llmux"
+"""Of the modules that are here with llmux itself."""
 
 
 def sleepers(config: Config) -> tuple[str, ...]:
@@ -78,24 +94,53 @@ def without_criu(config: Config, lack: ServerError | None) -> Unmet | None:
 
 def programs(config: Config, environ: Mapping[str, str]) -> tuple[Program, ...]:
     """Return the programs of all engines that run here, looked for where a sandbox would with `environ`."""
-    needed: dict[tuple[str, str, str | None], list[str]] = {}
+    needed: list[Program] = []
     for name, model in config.models.items():
         if model.runs_here:
             command = engines.make(name, model, Path(os.devnull)).command(environ)
             program = command.argv[0]
             sought = f"{command.cwd}/{program}" if "/" in program and program[0] != "/" else program
             place = shutil.which(sought, path=command.env.get("PATH", os.defpath))
-            needed.setdefault((model.engine, program, place), []).append(name)
-    return tuple(
-        Program(engine, program, tuple(names), place) for (engine, program, place), names in needed.items()
-    )
+            module = module_of((place, *command.argv[1:])) if place else None
+            env = command.env if module else {}
+            needed.append(Program(model.engine, program, (name,), place, module, env))
+    return tuple(_joined(needed))
 
 
-async def look(config: Config, environ: Mapping[str, str]) -> tuple[Unmet, ...]:
-    """Return everything that is unmet; changes nothing."""
-    lack = without_criu(config, await _lack(config)) if sleepers(config) else None
+def _joined(programs: Iterable[Program]) -> Iterator[Program]:
+    """Yield each once, with all who need it."""
+    rest = list(programs)
+    while rest:
+        same = [each for each in rest if replace(each, models=rest[0].models) == rest[0]]
+        yield replace(same[0], models=tuple(name for each in same for name in each.models))
+        rest = [each for each in rest if each not in same]
+
+
+@dataclass(frozen=True)
+class Here:
+    """What the configured models need, as it is here."""
+
+    programs: tuple[Program, ...]
+    criu: Unmet | None = None
+
+    @property
+    def unmet(self) -> tuple[Unmet, ...]:
+        """Return everything that is."""
+        return tuple(each for each in (self.criu, *(program.unmet for program in self.programs)) if each)
+
+
+async def look(config: Config, environ: Mapping[str, str]) -> Here:
+    """Look for it all, and try what can be tried; changes nothing."""
+    criu = without_criu(config, await _lack(config)) if sleepers(config) else None
     found = await asyncio.to_thread(programs, config, environ)
-    return tuple(each for each in (lack, *(program.unmet for program in found)) if each)
+    return Here(tuple(await asyncio.gather(*map(_tried, found))), criu)
+
+
+async def _tried(program: Program) -> Program:
+    module = program.module
+    if module is None or module.name.partition(".")[0] == _OURS:
+        return program
+    return replace(program, fault=await _modules.lack(module, program.env))
 
 
 async def _lack(config: Config) -> ServerError | None:

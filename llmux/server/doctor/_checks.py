@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from llmux.server._disk_use import DiskUse
 from llmux.server._effect_errors import DOCKER_OPTIONS
 from llmux.server.doctor._check_gpus import of_gpus
 from llmux.server.doctor._facts import Criu, Directory, Facts, Finding, Verdict
@@ -135,21 +137,37 @@ def _namespaces(facts: Facts) -> Iterator[Finding]:
 # ---- CRIU ----
 
 
+_NOT_NEEDED: dict[DiskUse, str] = {
+    DiskUse.WHERE_IT_CAN: "not needed: without it models that sleep in memory are ended where their room is wanted, instead of going to disk",
+    DiskUse.NEVER: "not needed: no model of the configuration sleeps on disk",
+}
+
+
 def _criu(facts: Facts) -> Iterator[Finding]:
-    lacking = _LACKING if facts.wanted.checkpoints else _NOTE
-    yield from _program(facts.criu, lacking)
+    """Tell how CRIU is; what is lacking of it is worth a note only where no model was configured to sleep by it."""
+    not_needed = _NOT_NEEDED.get(facts.wanted.checkpoints)
+    for finding in _looked_at(facts):
+        if not_needed and finding.verdict is _LACKING:
+            mend = "" if facts.wanted.checkpoints is DiskUse.NEVER else finding.mend
+            yield replace(finding, verdict=_NOTE, seen=f"{finding.seen} ({not_needed})", mend=mend)
+        else:
+            yield finding
+
+
+def _looked_at(facts: Facts) -> Iterator[Finding]:
+    yield from _program(facts.criu)
     for topic, problem, fine in (
         ("criu.pycriu", facts.criu.pycriu, "reads CRIU's images"),
         ("criu.hook", facts.criu.hook, "llmux-criu-hook is installed"),
     ):
         if problem:
-            yield Finding(topic, lacking, problem.reason, problem.hint)
+            yield Finding(topic, _LACKING, problem.reason, problem.hint)
         else:
             yield Finding(topic, _FINE, fine)
-    yield from _trial(facts, lacking)
+    yield from _trial(facts)
 
 
-def _trial(facts: Facts, lacking: Verdict) -> Iterator[Finding]:
+def _trial(facts: Facts) -> Iterator[Finding]:
     """Tell what CRIU said itself. What it needs can be known in part only; what it does, it has done."""
     trial = facts.trial
     if trial is None:
@@ -165,29 +183,29 @@ def _trial(facts: Facts, lacking: Verdict) -> Iterator[Finding]:
     ):
         if failure:
             yield Finding(
-                topic, lacking, f"a small process cannot be {done}: {failure.reason}", failure.hint or rights
+                topic, _LACKING, f"a small process cannot be {done}: {failure.reason}", failure.hint or rights
             )
         elif seconds is not None:
             yield Finding(topic, _FINE, f"a small process was {done} in {seconds:.2f} s")
 
 
-def _program(criu: Criu, lacking: Verdict) -> Iterator[Finding]:
+def _program(criu: Criu) -> Iterator[Finding]:
     version, needed = (".".join(map(str, parts)) for parts in (criu.version, criu.oldest))
     install = (
         f"CRIU {needed} or newer: Debian testing has it (criu, python3-pycriu); what this system's apt has may be older; "
         "the images llmux:tiny and llmux:vllm have it. checkpoint.criu_path names one elsewhere"
     )
     if not criu.found:
-        yield Finding("criu.version", lacking, f"there is no {criu.path}", install)
+        yield Finding("criu.version", _LACKING, f"there is no {criu.path}", install)
         return
     if not criu.version:
-        yield Finding("criu.version", lacking, f"{criu.path} tells no version: {criu.said!r}", install)
+        yield Finding("criu.version", _LACKING, f"{criu.path} tells no version: {criu.said!r}", install)
     elif criu.version < criu.oldest:
-        yield Finding("criu.version", lacking, f"{version}, and llmux needs {needed}", install)
+        yield Finding("criu.version", _LACKING, f"{version}, and llmux needs {needed}", install)
     else:
         yield Finding("criu.version", _FINE, f"{version} ({criu.path})")
     if criu.check:
-        yield Finding("criu.check", lacking, f"`criu check`: {criu.check.reason}", criu.check.hint)
+        yield Finding("criu.check", _LACKING, f"`criu check`: {criu.check.reason}", criu.check.hint)
     else:
         yield Finding("criu.check", _FINE, "`criu check` is content with the kernel")
 
@@ -211,7 +229,7 @@ def _directory(directory: Directory, facts: Facts) -> Iterator[Finding]:
         there = "" if directory.there else " (will be made)"
         seen = f"{path}{there}: {size(directory.free)} free on {directory.file_system}"
         yield Finding(topic, _FINE, seen)
-    if topic == "checkpoint.images_dir" and facts.wanted.checkpoints:
+    if topic == "checkpoint.images_dir" and facts.wanted.checkpoints is not DiskUse.NEVER:
         yield from _place_of_checkpoints(directory, facts)
 
 

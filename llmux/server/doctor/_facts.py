@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from llmux.server._disk_use import DiskUse
+
 
 class Verdict(StrEnum):
     """What one finding comes to."""
@@ -36,8 +38,8 @@ class Wanted:
     images_dir: str = "/var/lib/llmux/checkpoints"
     log_dir: str = "/var/log/llmux"
     state_dir: str = "/var/lib/llmux/state"
-    checkpoints: bool = True
-    """Some model sleeps to disk."""
+    checkpoints: DiskUse = DiskUse.WANTED
+    """Whether some model sleeps to disk."""
     trial: bool = True
     """CRIU is to dump and restore a small process."""
     speed_bytes: int = 256 << 20

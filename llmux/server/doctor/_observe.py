@@ -14,6 +14,7 @@ from llmux.server import _node
 from llmux.server._capacity import size
 from llmux.server._criu import OLDEST_CRIU, STAGES, CriuSettings
 from llmux.server._criu_log import diagnose, version_of
+from llmux.server._disk_use import DiskUse
 from llmux.server._effect_errors import EffectError
 from llmux.server._process import run
 from llmux.server._sandbox import FIRST_ENGINE_PID, Isolation, Sandbox
@@ -168,7 +169,7 @@ def _hook() -> Failure | None:
 
 
 def _directories(wanted: Wanted) -> tuple[Directory, ...]:
-    speed = wanted.speed_bytes if wanted.checkpoints else 0
+    speed = 0 if wanted.checkpoints is DiskUse.NEVER else wanted.speed_bytes
     return (
         _disk.look_at("checkpoint.images_dir", Path(wanted.images_dir), speed),
         _disk.look_at("log_dir", Path(wanted.log_dir)),

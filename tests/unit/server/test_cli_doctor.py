@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -69,6 +70,16 @@ def test_an_engine_needs_its_program(tmp_path):
     assert told["engine.command"]["seen"] == "no program no-such-engine on PATH, which m needs"
     assert "Install it here" in told["engine.command"]["mend"]
     assert "cannot be served here: no program no-such-engine on PATH" in told["configuration"]["seen"]
+    assert done.exit_code == 1
+
+
+def test_sglang_is_asked_of_the_python_that_the_configuration_names(tmp_path):
+    engine = {"engine": "sglang", "eviction": {"process": "stop"}}
+    model = {"model_path": "x", "port": 8001, "program": [sys.executable, "-m", "sglang.launch_server"]}
+    done, told = found("--config", configuration(tmp_path, models={"m": model | engine}))
+    assert told["engine.sglang"]["verdict"] == "lacking"
+    assert told["engine.sglang"]["seen"].startswith(f"{sys.executable} cannot run sglang.launch_server")
+    assert "(program)" in told["engine.sglang"]["mend"]
     assert done.exit_code == 1
 
 

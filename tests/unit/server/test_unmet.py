@@ -77,7 +77,27 @@ def test_a_remote_model_needs_no_program():
 
 async def test_all_that_is_unmet_is_looked_for(tmp_path):
     checkpoint = {"criu_path": str(tmp_path / "criu"), "images_dir": str(tmp_path)}
-    unmet = await _unmet.look(configured({}, checkpoint=checkpoint), {"PATH": str(tmp_path)})
-    assert [each.what.partition(",")[0] for each in unmet] == ["m0 sleeps on disk", "no program vllm on PATH"]
+    here = await _unmet.look(configured({}, checkpoint=checkpoint), {"PATH": str(tmp_path)})
+    assert [each.what.partition(",")[0] for each in here.unmet] == [
+        "m0 sleeps on disk",
+        "no program vllm on PATH",
+    ]
     settled = configured({"engine": "tiny", "eviction": STOP}, checkpoint=checkpoint)
-    assert await _unmet.look(settled, {}) == ()
+    assert (await _unmet.look(settled, {})).unmet == ()
+
+
+async def test_a_python_without_the_engine_is_no_engine(tmp_path):
+    (tmp_path / "python3").symlink_to(sys.executable)
+    sglang = {"engine": "sglang", "eviction": STOP}
+    with_it = sglang | {"env": {"PYTHONPATH": str(tmp_path)}}
+    (tmp_path / "sglang").mkdir()
+    for name in ("__init__.py", "launch_server.py"):
+        (tmp_path / "sglang" / name).write_text("")
+    here = await _unmet.look(configured(sglang, with_it, sglang), {"PATH": str(tmp_path)})
+    assert [each.models for each in here.programs] == [("m0", "m2"), ("m1",)]
+    (unmet,) = here.unmet
+    assert unmet.what == (
+        f"{tmp_path}/python3 cannot run sglang.launch_server, which m0 and m2 need: "
+        "ModuleNotFoundError: No module named 'sglang'"
+    )
+    assert "Install SGLang" in unmet.mend

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from llmux.server._disk_use import DiskUse
 from llmux.server.doctor import Facts, Verdict, Wanted, findings
 from llmux.server.doctor._facts import (
     Configuration,
@@ -180,9 +181,25 @@ def test_where_there_is_no_configuration_it_is_said_how_to_have_one_there():
     assert found[-1].mend == "`llmux init --output /etc/llmux/config.json` writes one; --config names yours"
 
 
-def test_without_sleeps_to_disk_criu_is_not_needed():
-    facts = replace(with_criu(found=False, pycriu=Failure("none")), wanted=Wanted(checkpoints=False))
+@pytest.mark.parametrize(
+    ("use", "why", "mends"),
+    [
+        (DiskUse.NEVER, "there is no criu (not needed: no model of the configuration sleeps on disk)", False),
+        (DiskUse.WHERE_IT_CAN, "there is no criu (not needed: without it models that sleep in memory", True),
+    ],
+)
+def test_where_no_model_has_to_sleep_on_disk_it_is_said_that_criu_is_not_needed(use, why, mends):
+    facts = replace(with_criu(found=False, pycriu=Failure("none")), wanted=Wanted(checkpoints=use))
     assert Verdict.LACKING not in {each.verdict for each in findings(facts)}
+    (version,) = (each for each in findings(facts) if each.topic == "criu.version")
+    assert version.verdict is Verdict.NOTE
+    assert version.seen.startswith(why)
+    assert bool(version.mend) == mends
+
+
+def test_a_criu_that_is_well_and_not_needed_is_fine():
+    found = findings(replace(WELL, wanted=Wanted(checkpoints=DiskUse.NEVER)))
+    assert {each.verdict for each in found} == {Verdict.FINE}
 
 
 def test_an_engine_that_is_missing_is_told_by_itself_and_the_configuration_is_not_fine():
