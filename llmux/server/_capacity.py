@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from llmux.server._gpu_names import VISIBLE, Here, parse
 from llmux.server._model import Process, Weights
 from llmux.server._rules import Sizes
 from llmux.server.config import Config, ModelConfig, replica_names
@@ -56,6 +57,8 @@ class Found:
     """Why there is none, or which do not answer."""
     lost: Mapping[int, str] = field(default_factory=dict)
     """The GPUs that are there and lost, each with why: what is for them fails, and is served again once they are back."""
+    uuids: Mapping[int, str] = field(default_factory=dict)
+    """The GPUs' UUIDs, by their indexes, as far as they are known."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,10 @@ def _gpus(config: Config, found: Found) -> Mapping[int, int]:
     return dict(sorted({**dict.fromkeys(found.lost, like_others), **found.gpus}.items()))
 
 
+def _here(gpus: Mapping[int, int], found: Found) -> Here:
+    return {index: found.uuids.get(index, "") for index in gpus}
+
+
 # ---- which GPUs a replica has ----
 
 
@@ -147,7 +154,7 @@ def placement(config: Config, found: Found, kept: Placement | None = None) -> di
     gpus = _gpus(config, found)
     load = dict.fromkeys(gpus, 0.0)
     placed: dict[str, tuple[int, ...]] = {}
-    wishes = _wishes(config, gpus, kept or {})
+    wishes = _wishes(config, gpus, _here(gpus, found), kept or {})
     for wish in sorted(wishes, key=lambda wish: (not wish.said, -wish.part, wish.replica)):
         rest = sorted(gpus, key=lambda index: (index in found.lost, load[index], index))
         chosen = wish.said or tuple(sorted(rest[: wish.count]))
@@ -168,14 +175,14 @@ class _Wish:
     """Of all GPUs' memory."""
 
 
-def _wishes(config: Config, gpus: Mapping[int, int], kept: Placement) -> Iterable[_Wish]:
+def _wishes(config: Config, gpus: Mapping[int, int], here: Here, kept: Placement) -> Iterable[_Wish]:
     for name, model in config.models.items():
-        count = model.gpu_count(present=bool(gpus))
+        count = model.gpu_count(here)
         largest = max(gpus.values(), default=1)
         for number, replica in enumerate(replica_names(name, model.replicas)):
             had = kept.get(replica, ())
             stays = len(had) == count and gpus.keys() >= set(had)
-            said = model.gpus_of_replica(number) or (had if stays else ())
+            said = model.gpus_of_replica(number, here) or (had if stays else ())
             yield _Wish(replica, model, count, said, count * _taken(model, largest) / largest)
 
 
@@ -259,15 +266,21 @@ def faults(config: Config, found: Found, measured: Mapping[str, Measured] | None
 
 
 def _missing_gpus(config: Config, gpus: Mapping[int, int], found: Found) -> Iterable[str]:
-    here = f"has GPUs {', '.join(map(str, sorted(gpus)))}" if gpus else "has no GPU"
+    has = f"has GPUs {', '.join(map(str, sorted(gpus)))}" if gpus else "has no GPU"
     why = f" ({found.no_gpu})" if found.no_gpu and config.resources.gpus is None else ""
+    here = _here(gpus, found)
     for name, model in config.models.items():
-        path = f"models.{name}.resources.gpus"
-        said = model.resources.gpus
+        visible = model.visible
+        path = f"models.{name}.{'resources.gpus' if visible is None else f'env.{VISIBLE}'}"
+        said = model.gpus(here)
         if isinstance(said, tuple) and (unknown := [index for index in said if index not in gpus]):
-            yield f"{path}: GPU {', '.join(map(str, unknown))} is not here: this node {here}{why}; name others, or say how many"
-        elif (count := model.gpu_count(present=bool(gpus))) > len(gpus):
-            yield f"{path}: needs {count}, and this node {here}{why}; ask for fewer (in extra_args too), or say resources.gpus"
+            yield f"{path}: GPU {', '.join(map(str, unknown))} is not here: this node {has}{why}; name others, or say how many"
+        elif (
+            visible is not None and found.uuids and not found.lost and (names := parse(visible).unknown(here))
+        ):
+            yield f"{path}: {', '.join(names)} is the beginning of no GPU's UUID here, or of several; `nvidia-smi -L` lists them"
+        elif (count := model.gpu_count(here)) > len(gpus):
+            yield f"{path}: needs {count}, and this node {has}{why}; ask for fewer (in extra_args too), or say resources.gpus"
 
 
 def _too_large(config: Config, all_sizes: Mapping[str, Sizes], room: Amounts) -> Iterable[str]:

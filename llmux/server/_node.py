@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import pynvml
 
 from llmux.server._capacity import Found, Quantity
+from llmux.server._gpu_names import VISIBLE, Here, index_of
 from llmux.server._nvml import GONE, opened
 
 _NO_LIMIT = 1 << 60
@@ -92,23 +93,35 @@ def _sizes(directory: Path) -> Iterator[int]:
 # ---- GPUs ----
 
 
-def _gpus(environ: Mapping[str, str]) -> tuple[Mapping[int, int], str, Mapping[int, str]]:
-    """Return each GPU's memory by its index, why there is none or which do not answer, and those that are lost."""
+def _gpus(
+    environ: Mapping[str, str],
+) -> tuple[Mapping[int, int], str, Mapping[int, str], Mapping[int, str]]:
+    """Return each GPU's memory by its index, why there is none or which do not answer, those that are lost, and the UUIDs."""
     with opened() as missing:
         if missing:
-            return {}, missing, {}
+            return {}, missing, {}, {}
         try:
             found, silent = _answering(range(int(pynvml.nvmlDeviceGetCount())))
         except pynvml.NVMLError as error:
-            return {}, str(error), {}
-    lost = {index: ("", 0) for index, error in silent.items() if error.value in GONE}
-    seen = _visible({**found, **lost}, environ.get("CUDA_VISIBLE_DEVICES"))
-    none = "" if seen else "NVML finds none" if not found else "CUDA_VISIBLE_DEVICES names none of them"
+            return {}, str(error), {}, {}
+    lost = [index for index, error in silent.items() if error.value in GONE]
+    uuids = {index: uuid for index, (uuid, _) in found.items()}
+    visible = environ.get(VISIBLE)
+    seen = _visible({**uuids, **dict.fromkeys(lost, "")}, visible)
+    none = "" if seen else _none_because(found, visible)
     return (
         {index: memory for index, (_, memory) in found.items() if index in seen},
         ", ".join(f"GPU {index}: {error}" for index, error in silent.items()) or none,
         {index: str(silent[index]) for index in lost if index in seen},
+        {index: uuid for index, uuid in uuids.items() if index in seen},
     )
+
+
+def _none_because(found: Collection[int], visible: str | None) -> str:
+    if not found:
+        return "NVML finds none"
+    parts = ", but parts of some (MIG), which are not counted" if visible and "MIG-" in visible else ""
+    return f"{VISIBLE} names none of them{parts}"
 
 
 def _answering(
@@ -130,13 +143,9 @@ def _gpu(index: int) -> tuple[str, int]:
     return str(pynvml.nvmlDeviceGetUUID(handle)), int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
 
 
-def _visible(found: Mapping[int, tuple[str, int]], wanted: str | None) -> frozenset[int]:
+def _visible(here: Here, wanted: str | None) -> frozenset[int]:
     """Return the indexes that CUDA_VISIBLE_DEVICES lets programs see: by index or by the beginning of a UUID."""
     if wanted is None:
-        return frozenset(found)
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
-    return frozenset(
-        index
-        for index, (uuid, _) in found.items()
-        if any(name == str(index) or (len(name) > len("GPU-") and uuid.startswith(name)) for name in names)
-    )
+        return frozenset(here)
+    found = (index_of(name.strip(), here) for name in wanted.split(","))
+    return frozenset(index for index in found if index is not None)

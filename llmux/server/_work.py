@@ -18,6 +18,7 @@ from llmux.server._berth import Record
 from llmux.server._checkpoints import Checkpoint, CheckpointStore, Facts, Generation, fingerprint
 from llmux.server._criu import CriuSettings
 from llmux.server._facts import Start
+from llmux.server._gpu_names import VISIBLE
 from llmux.server._hands import Hands, Life, Stored
 from llmux.server._life import EngineLife
 from llmux.server._log_tail import size_of
@@ -26,7 +27,6 @@ from llmux.server._phases import phase, took
 from llmux.server._ports import until_free
 from llmux.server._sandbox import Child, Isolation, Sandbox
 from llmux.server.config import Config, ModelConfig, eviction_fault, rank_settings, replica_names
-from llmux.server.cuda.devices import VISIBLE
 from llmux.server.cuda.suspend import mapped, settings_for
 from llmux.server.engines import LOOPBACK, remote
 from llmux.server.engines.remote import RemoteHands

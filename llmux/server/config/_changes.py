@@ -5,9 +5,10 @@ changes(before, after) -> Changes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from llmux.server._gpu_names import ORDER, VISIBLE, By, parse
 from llmux.server.config._models import ModelConfig
 from llmux.server.config._ranks import rank_settings
 from llmux.server.config._top import Config
@@ -179,11 +180,19 @@ def _starts_anew(before: ModelConfig, after: ModelConfig, number: int) -> bool:
     """Say whether a replica's engine would be started otherwise; that its GPUs change, only the node's placement knows."""
     old, new = before.of_replica(number), after.of_replica(number)
     return (
-        any(getattr(old, name) != getattr(new, name) for name in (*ENGINE_FIELDS, "port"))
+        any(getattr(old, name) != getattr(new, name) for name in (*ENGINE_FIELDS - {"env"}, "port"))
+        or _env_but_gpus(old) != _env_but_gpus(new)
         or rank_settings(old) != rank_settings(new)
         # An engine is started with or without adapters; which, it learns as it runs.
         or bool(old.adapters) != bool(new.adapters)
     )
+
+
+def _env_but_gpus(model: ModelConfig) -> Mapping[str, str]:
+    """Return its environment without what only says which whole GPUs it has."""
+    if model.visible is None or parse(model.visible).by is not By.INDEX:
+        return model.env
+    return {name: value for name, value in model.env.items() if name not in {VISIBLE, ORDER}}
 
 
 def _differing(before: Section, after: Section, path: str = "") -> Iterator[str]:

@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, assert_never
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from llmux.server._gpu_names import BY_BUS, ORDER, VISIBLE, Here
 from llmux.server._rules import Rung
 from llmux.server.config import _arguments
 from llmux.server.config._calls import CallsConfig, RemoteConfig
 from llmux.server.config._engines import ABILITIES, EngineName, field_faults
 from llmux.server.config._eviction import EvictionConfig, LadderConfig, SleepLevel, ladder_fault, rungs
+from llmux.server.config._gpus import Gpus, Stated, said
 from llmux.server.config._requests import Fields, RequestCaps, defaults_fault
 from llmux.server.config._types import (
     AbsolutePath,
@@ -36,16 +38,6 @@ from llmux.server.config._types import (
 _CRON = 'it has five fields: minute, hour, day of the month, month, day of the week, as in "0 8 * * MON-FRI"'
 
 
-def _gpus(value: object) -> int | tuple[int, ...]:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, list) and value and all(type(each) is int and each >= 0 for each in value):
-        if len(set(value)) < len(value):
-            raise ValueError("names a GPU twice; each index once")
-        return tuple(value)
-    raise ValueError("must be how many GPUs (2), or which, as a list of their indexes ([0, 1])")
-
-
 def _cron(text: str) -> str:
     if len(text.split()) != 5:
         raise ValueError(f"{text!r} is no cron expression: {_CRON}")
@@ -58,18 +50,6 @@ def _cron(text: str) -> str:
     return text
 
 
-Gpus = Annotated[
-    int | tuple[int, ...],
-    PlainValidator(_gpus),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0},
-                {"type": "array", "items": {"type": "integer", "minimum": 0}},
-            ]
-        }
-    ),
-]
 Cron = Annotated[str, AfterValidator(_cron)]
 
 
@@ -153,7 +133,7 @@ class ModelResources(Section):
     """What one replica of a model takes of the node. What is not said is measured, or read from `extra_args`."""
 
     gpus: Gpus | None = None
-    """How many GPUs, or which, by index; for vLLM its tensor times pipeline times data parallel size where there are GPUs, else none."""
+    """How many GPUs, or which, by index as nvidia-smi has it; CUDA_VISIBLE_DEVICES of `env` says the same. For vLLM its tensor times pipeline times data parallel size where there are GPUs, else none."""
     gpu_memory: Bytes | None = None
     """Memory that it takes of each of its GPUs."""
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
@@ -323,24 +303,35 @@ class ModelConfig(Section):
         tensor = self.resources.tensor_parallel_size or _arguments.tensor_parallel_size(self.extra_args) or 1
         return tensor * _arguments.copies_and_stages(self.extra_args)
 
-    def gpu_count(self, *, present: bool) -> int:
-        """Return how many GPUs one replica takes; `present` says whether the node has any."""
-        match self.resources.gpus:
-            case None:
-                return self.ranks if ABILITIES[self.engine].takes_gpus and present else 0
-            case int(count):
-                return count
-            case tuple():
-                return len(self.gpus_of_replica(0))
-            case _:
-                assert_never(self.resources.gpus)
+    @property
+    def visible(self) -> str | None:
+        """The CUDA_VISIBLE_DEVICES of `env`; None where none is said, or no GPU is counted for it."""
+        stated = self.resources.gpus
+        counted = ABILITIES[self.engine].takes_gpus if stated is None else stated != 0
+        return self.env.get(VISIBLE) if counted else None
 
-    def gpus_of_replica(self, number: int) -> tuple[int, ...]:
+    def gpus(self, here: Here) -> Stated:
+        """Return how many GPUs are said for all replicas, or which, where these are here."""
+        return said(self.resources.gpus, self.visible, here)
+
+    def gpu_count(self, here: Here) -> int:
+        """Return how many GPUs one replica takes, where these are here."""
+        match gpus := self.gpus(here):
+            case None:
+                return self.ranks if ABILITIES[self.engine].takes_gpus and here else 0
+            case int():
+                return gpus
+            case tuple():
+                return len(self.gpus_of_replica(0, here))
+            case _:
+                assert_never(gpus)
+
+    def gpus_of_replica(self, number: int, here: Here) -> tuple[int, ...]:
         """Return the GPUs that are said for one replica, counted from 0; none where only how many is said.
 
         A list that has as many as all replicas take together is dealt out; any other is every replica's.
         """
-        listed = self.resources.gpus
+        listed = self.gpus(here)
         if not isinstance(listed, tuple):
             return ()
         each = self.ranks
@@ -364,7 +355,7 @@ class ModelConfig(Section):
         """Return the same as this replica of it runs it, counted from 0, on these GPUs."""
         place = self.checkpoint_path if number == 0 else None
         port = self.replica_ports()[number]
-        env = {**_seeing(gpus), **self.env}
+        env = {**self.env, **_seeing(gpus)}
         return self.model_copy(
             update={"port": port, "ports": (), "replicas": 1, "checkpoint_path": place, "env": env}
         )
@@ -382,7 +373,7 @@ def _seeing(gpus: Sequence[int]) -> Mapping[str, str]:
     """Return the environment in which a program sees these GPUs alone, by NVML's indexes; all of them where none is given."""
     if not gpus:
         return {}
-    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
+    return {ORDER: BY_BUS, VISIBLE: ",".join(map(str, gpus))}
 
 
 def replica_names(name: str, replicas: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 rank_settings(model) -> RankSettings    what llmux adds of that
 faults(config)                          what the user says against it, and engines of which nobody knows what they need
+leaves_gpus(model)                      whether it may have to
 stay_unasked(model)                     whether it is such an engine
 unprepared(eviction, model)             why one that was not started so cannot be asked for it
 """
@@ -65,7 +66,7 @@ def stay_unasked(model: ModelConfig) -> bool:
 
 def unprepared(eviction: Eviction, model: ModelConfig) -> str:
     """Return why the ranks of an engine that was started as configured cannot leave their GPUs; or an empty text."""
-    if eviction.process not in _LEAVES_GPUS or not _has_ranks(model) or _leaves_gpus(model):
+    if eviction.process not in _LEAVES_GPUS or not _has_ranks(model) or leaves_gpus(model):
         return ""
     if stay_unasked(model):
         return _unknown(model)
@@ -97,7 +98,7 @@ def _faults(model: ModelConfig) -> Iterator[str]:
 
 
 def _concerns(model: ModelConfig) -> bool:
-    return _has_ranks(model) and _leaves_gpus(model)
+    return _has_ranks(model) and leaves_gpus(model)
 
 
 def _has_ranks(model: ModelConfig) -> bool:
@@ -105,7 +106,7 @@ def _has_ranks(model: ModelConfig) -> bool:
     return model.nccl == "safe" and model.ranks > 1 and ABILITIES[model.engine].ranks is not Ranks.UNUSED
 
 
-def _leaves_gpus(model: ModelConfig) -> bool:
+def leaves_gpus(model: ModelConfig) -> bool:
     """Say whether it may have to on its own; by hand it can be asked for more."""
     evictions = (model.eviction.eviction(), *model.eviction.escalations())
     return model.ladder.deepen_after is not None or any(each.process in _LEAVES_GPUS for each in evictions)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from llmux.server._config_faults import describe
-from llmux.server.config import _checks, _ranks, _text
+from llmux.server.config import _checks, _ranks, _text, _visible
 from llmux.server.config._spread import spread
 from llmux.server.config._top import Config
 from llmux.server.errors import ConfigInvalid, ConfigUnreadable
@@ -53,7 +53,7 @@ def parse(text: str, source: str = "config.json") -> Config:
     faults = [*raw.repeats, *_checks.faults(raw.value)]
     try:
         config = spread(Config.model_validate_json(raw.as_json()))
-        faults.extend((*_checks.ladders(config), *_ranks.faults(config)))
+        faults.extend((*_checks.ladders(config), *_ranks.faults(config), *_visible.faults(config)))
     except ValidationError as error:
         raise ConfigInvalid(source, (*describe(error, Config), *faults)) from error
     if faults:

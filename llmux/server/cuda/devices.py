@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from llmux.server._gpu_names import ORDER, VISIBLE, index_of
 from llmux.server.cuda._command import Pair
 from llmux.server.cuda.errors import GpusDiffer
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-CHOICE = frozenset({VISIBLE, "CUDA_DEVICE_ORDER"})
+CHOICE = frozenset({VISIBLE, ORDER})
 """The variables that say which GPUs a process has: a map takes it from some to others, so that they make no other start."""
 _PREFIX = "GPU-"
 _MEND_NUMBER = "Give the model as many GPUs as it had (resources.gpus, or CUDA_VISIBLE_DEVICES)"
@@ -49,20 +49,14 @@ class Devices:
         """Those that the engine sees, in its own order: CUDA takes no notice of what follows a name of none."""
         if self.visible is None:
             return self.here
-        found: list[Gpu] = []
+        here = {index: gpu.uuid for index, gpu in enumerate(self.here)}
+        found: list[int] = []
         for name in self.visible.split(","):
-            gpu = self._named(name.strip())
-            if gpu is None or gpu in found:
+            index = index_of(name.strip(), here)
+            if index is None or index in found:
                 break
-            found.append(gpu)
-        return tuple(found)
-
-    def _named(self, name: str) -> Gpu | None:
-        """Return the GPU of this index or of this beginning of a UUID."""
-        if name.isascii() and name.isdecimal():
-            return self.here[int(name)] if int(name) < len(self.here) else None
-        named = [gpu for gpu in self.here if len(name) > len(_PREFIX) and gpu.uuid.startswith(name)]
-        return named[0] if len(named) == 1 else None
+            found.append(index)
+        return tuple(self.here[index] for index in found)
 
 
 def device_map(had: Devices, now: Devices) -> tuple[Pair, ...]:

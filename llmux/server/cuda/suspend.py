@@ -24,13 +24,14 @@ from typing import TypeVar
 
 from llmux.server import _memory
 from llmux.server._effect_errors import EffectError, TookTooLong
+from llmux.server._gpu_names import VISIBLE
 from llmux.server._nvml import in_daemon
 from llmux.server.cuda import _here, _plan, _room
 from llmux.server.cuda._calls import OURS, Call, calling
 from llmux.server.cuda._command import Operation, Pair
 from llmux.server.cuda._plan import Step
 from llmux.server.cuda._results import State, state_of
-from llmux.server.cuda.devices import VISIBLE, Devices, device_map, moved, words_of
+from llmux.server.cuda.devices import Devices, device_map, moved, words_of
 from llmux.server.cuda.errors import (
     TOO_OLD_FOR_MAPS,
     DeviceMapUnsupported,

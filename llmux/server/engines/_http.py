@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from yarl import URL
 
 from llmux.server._effect_errors import EngineRefused, EngineUnreachable
+from llmux.server._gpu_names import BY_BUS, ORDER
 from llmux.server._model import Weights
 from llmux.server._sandbox import Command
 from llmux.server.config import ModelConfig, Timeouts
@@ -31,7 +32,11 @@ ON_ONE_NODE = {
 }
 """What engines need that are PyTorch programs with several processes."""
 
-_EVERY_ENGINE = {"PYTHONUNBUFFERED": "1"}
+_EVERY_ENGINE = {
+    "PYTHONUNBUFFERED": "1",
+    # An index is the same GPU for an engine, for NVML and for llmux.
+    ORDER: BY_BUS,
+}
 _ERROR_EXCERPT = 500
 
 Body = Mapping[str, JsonValue]

@@ -336,3 +336,42 @@ def test_sglang_takes_gpus_by_its_own_options_and_llama_cpp_those_that_are_said(
     assert sizes["s"].awake == {"awake": 1, "gpu_memory:0": 40 * GIB, "gpu_memory:1": 40 * GIB}
     assert sizes["l"].awake == {"awake": 1}
     assert [key for key in sizes["t"].awake if key.startswith("gpu")] != []
+
+
+# ---- GPUs that CUDA_VISIBLE_DEVICES of a model names ----
+
+UUIDS = {0: "GPU-8932f937", 1: "GPU-8932aaaa"}
+
+
+def seeing(visible, **fields):
+    return {"env": {"CUDA_VISIBLE_DEVICES": visible}} | fields
+
+
+@pytest.mark.parametrize("visible", ["1", "GPU-8932aaaa", "GPU-8932a"])
+def test_a_model_takes_of_the_gpus_that_its_environment_names(visible):
+    stated, node = parsed({"m": seeing(visible), "n": {}}), replace(found(), uuids=UUIDS)
+    assert _capacity.placement(stated, node) == {"m": (1,), "n": (0,)}
+    assert _capacity.faults(stated, node) == ()
+    env = stated.models["m"].of_replica(0, (1,)).env
+    assert env == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}
+
+
+@pytest.mark.parametrize(
+    ("visible", "fault"),
+    [
+        ("7", "GPU 7 is not here: this node has GPUs 0, 1"),
+        ("GPU-8932", "GPU-8932 is the beginning of no GPU's UUID here, or of several"),
+        ("GPU-8932a,GPU-77", "GPU-77 is the beginning of no GPU's UUID here"),
+    ],
+)
+def test_gpus_that_are_not_here_are_named_by_their_variable(visible, fault):
+    (told,) = _capacity.faults(parsed({"m": seeing(visible)}), replace(found(), uuids=UUIDS))
+    assert told.startswith(f"models.m.env.CUDA_VISIBLE_DEVICES: {fault}")
+
+
+def test_what_cannot_be_known_is_left_to_the_engine():
+    stated = parsed({"m": seeing("GPU-77")})
+    lost = replace(found(), uuids={0: UUIDS[0]}, lost={1: "GPU is lost"})
+    for node in (found(), lost, found(gpus=())):
+        assert _capacity.placement(stated, node) == {"m": ()}
+        assert _capacity.faults(stated, node) == ()

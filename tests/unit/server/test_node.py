@@ -100,13 +100,19 @@ def two_gpus(monkeypatch):
         ({"CUDA_VISIBLE_DEVICES": "1"}, {1: 2 * MIB}),
         ({"CUDA_VISIBLE_DEVICES": "1,0"}, {0: MIB, 1: 2 * MIB}),
         ({"CUDA_VISIBLE_DEVICES": "GPU-00"}, {0: MIB}),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-"}, {}),
         ({"CUDA_VISIBLE_DEVICES": ""}, {}),
     ],
 )
 def test_gpus_are_those_that_engines_may_see(two_gpus, environ, gpus):
-    found, why, lost = _node._gpus(environ)
+    found, why, lost, uuids = _node._gpus(environ)
+    assert uuids == {index: f"GPU-{index}{index}{index}" for index in gpus}
     assert (found, lost) == (gpus, {})
     assert bool(why) == (not gpus)
+
+
+def test_parts_of_gpus_are_told_as_such(two_gpus):
+    assert "parts of some (MIG), which are not counted" in _node._gpus({"CUDA_VISIBLE_DEVICES": "MIG-1"})[1]
 
 
 def test_a_driver_that_fails_is_no_gpu(two_gpus, monkeypatch):
@@ -115,12 +121,12 @@ def test_a_driver_that_fails_is_no_gpu(two_gpus, monkeypatch):
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", fail)
     lost = {0: "GPU is lost", 1: "GPU is lost"}
-    assert _node._gpus({}) == ({}, "GPU 0: GPU is lost, GPU 1: GPU is lost", lost)
+    assert _node._gpus({}) == ({}, "GPU 0: GPU is lost, GPU 1: GPU is lost", lost, {})
 
 
 def test_one_that_is_lost_leaves_the_others(machine):
     machine.say("lost 0")
-    found, why, lost = _node._gpus({})
+    found, why, lost, _ = _node._gpus({})
     assert (list(found), why, lost) == ([1], "GPU 0: GPU is lost", {0: "GPU is lost"})
     assert _node._gpus({"CUDA_VISIBLE_DEVICES": "1"})[2] == {}
 
@@ -132,4 +138,4 @@ def test_one_that_may_not_be_asked_is_not_there(two_gpus, monkeypatch):
         return index
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", refuse)
-    assert _node._gpus({}) == ({0: MIB}, "GPU 1: Insufficient Permissions", {})
+    assert _node._gpus({}) == ({0: MIB}, "GPU 1: Insufficient Permissions", {}, {0: "GPU-000"})

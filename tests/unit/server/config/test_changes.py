@@ -67,6 +67,15 @@ def test_an_engine_on_several_gpus_is_started_anew_where_it_is_to_leave_them_and
     assert change.restarts == ()
 
 
+def test_which_gpus_an_engine_has_only_the_nodes_placement_knows():
+    for before, after in (("0", "1"), ("0", None)):
+        env = {} if after is None else {"CUDA_VISIBLE_DEVICES": after}
+        (change,) = between({"env": {"CUDA_VISIBLE_DEVICES": before}}, {"env": env}).changed
+        assert change.restarts == ()
+    (change,) = between({}, {"env": {"CUDA_VISIBLE_DEVICES": "GPU-8932f937"}}).changed
+    assert change.restarts == (0,)
+
+
 def test_adapters_come_and_go_while_the_engine_runs():
     (change,) = between({"adapters": {"a": "/lora"}}, {"adapters": {"b": "/lora"}}).changed
     assert change == _changes.ModelChange("m", ("adapters",))

@@ -63,7 +63,7 @@ def test_a_file_with_sleep_levels_loads():
     for model in loaded.models.values():
         assert model.timeouts.request == 60
         assert model.vllm_command == ("/opt/vllm/bin/vllm",)
-    assert loaded.models["third"].gpu_count(present=True) == 2
+    assert loaded.models["third"].gpu_count({0: "", 1: ""}) == 2
     assert loaded.models["third"].gpu_memory_fraction() == 0.9
     assert loaded.checkpoint.cuda_checkpoint_path == "cuda-checkpoint"
     assert config.remarks(loaded) == ()

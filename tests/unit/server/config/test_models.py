@@ -14,6 +14,8 @@ from llmux.server import config
 from llmux.server.config import replica_names
 from llmux.server.errors import ConfigInvalid
 
+HERE = dict.fromkeys(range(16), "")
+
 
 def test_replicas_have_the_ports_after_the_first_or_their_own():
     assert one(replicas=3).replica_ports() == (8001, 8002, 8003)
@@ -27,7 +29,8 @@ def test_each_replica_has_its_own_port_checkpoint_and_gpus():
     assert (first.port, str(first.checkpoint_path), first.env) == (8001, "/seed/images", {"A": "b"})
     assert (second.port, second.checkpoint_path) == (8002, None)
     assert second.env == {"A": "b", "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1,3"}
-    assert one(env={"CUDA_VISIBLE_DEVICES": "7"}).of_replica(0, (1,)).env["CUDA_VISIBLE_DEVICES"] == "7"
+    assert one(env={"CUDA_VISIBLE_DEVICES": "GPU-7"}).of_replica(0, (1,)).env["CUDA_VISIBLE_DEVICES"] == "1"
+    assert one(env={"CUDA_VISIBLE_DEVICES": "GPU-7"}).of_replica(0).env == {"CUDA_VISIBLE_DEVICES": "GPU-7"}
 
 
 def test_what_it_takes_is_read_with_units():
@@ -39,13 +42,13 @@ def test_what_it_takes_is_read_with_units():
 
 
 def test_a_replica_has_as_many_gpus_as_are_said_or_as_the_engine_is_spread_over():
-    assert one(resources={"gpus": 2}).gpu_count(present=False) == 2
+    assert one(resources={"gpus": 2}).gpu_count({}) == 2
     spread = one(extra_args=["-tp", "2", "-dp=2", "--pipeline-parallel-size", "3"])
-    assert (spread.gpu_count(present=True), spread.gpu_count(present=False)) == (12, 0)
-    assert one(engine="tiny").gpu_count(present=True) == 0
+    assert (spread.gpu_count(HERE), spread.gpu_count({})) == (12, 0)
+    assert one(engine="tiny").gpu_count(HERE) == 0
     dealt = one(replicas=2, resources={"gpus": [2, 3]})
-    assert dealt.gpu_count(present=True) == 1
-    assert [dealt.gpus_of_replica(number) for number in range(2)] == [(2,), (3,)]
+    assert dealt.gpu_count(HERE) == 1
+    assert [dealt.gpus_of_replica(number, HERE) for number in range(2)] == [(2,), (3,)]
 
 
 def test_a_schedule_and_adapters_are_read():

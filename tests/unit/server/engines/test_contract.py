@@ -108,7 +108,10 @@ def test_its_line_has_the_model_its_name_and_its_port_and_listens_on_the_loopbac
 def test_it_inherits_the_environment_and_the_models_own_wins(case):
     own = Case(case.engine, case.server, {**case.fields, "env": {"A": "own"}})
     command = engine_of(own, 8123).command({"A": "inherited", "HF_HOME": "/hf"})
-    assert command.env.items() >= {"A": "own", "HF_HOME": "/hf", "PYTHONUNBUFFERED": "1"}.items()
+    assert (
+        command.env.items()
+        >= {"A": "own", "HF_HOME": "/hf", "PYTHONUNBUFFERED": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}.items()
+    )
     assert (command.cwd, command.log) == ("/", Path("/logs/m.log"))
 
 
