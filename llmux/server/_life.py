@@ -19,11 +19,11 @@ from yarl import URL
 from llmux.server import _criu, _memory, engines
 from llmux.server._berth import Doing
 from llmux.server._criu import CriuSettings
-from llmux.server._effect_errors import EffectError, EngineRefused, EngineUnreachable
+from llmux.server._effect_errors import EffectError, EngineRefused, EngineUnreachable, TookTooLong
 from llmux.server._facts import Name, names_of, remove, sandbox_facts, task_in
 from llmux.server._log_tail import last_lines
 from llmux.server._model import Weights
-from llmux.server._nvml import in_daemon
+from llmux.server._nvml import asked
 from llmux.server._phases import phase, took
 from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
@@ -300,9 +300,8 @@ class EngineLife:
         def look() -> int | None:
             return max(self.cuda.on_gpus(tuple(_memory.tree(self.init_pid))).values(), default=None)
 
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_NVML):
-                return await in_daemon(look)
+        with suppress(TookTooLong):
+            return await asked(look, _NVML)
         return None
 
     async def close(self) -> None:

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import pynvml
 
+from llmux.server._effect_errors import TookTooLong
+
 _Result = TypeVar("_Result")
 
 GONE = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
@@ -32,6 +34,16 @@ def opened() -> Iterator[str]:
     finally:
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
+
+
+async def asked(ask: Callable[[], _Result], seconds: float) -> _Result:
+    """Return what NVML says. Raises TookTooLong where it says nothing for so long, and what `ask` raises."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await in_daemon(ask)
+    except TimeoutError as error:
+        hint = "The driver hangs: see its messages (dmesg), and start the node again"
+        raise TookTooLong("NVML", seconds, hint=hint) from error
 
 
 def in_daemon(work: Callable[[], _Result]) -> asyncio.Future[_Result]:

@@ -15,7 +15,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,7 +25,7 @@ from typing import TypeVar
 from llmux.server import _memory
 from llmux.server._effect_errors import EffectError, TookTooLong
 from llmux.server._gpu_names import VISIBLE
-from llmux.server._nvml import in_daemon
+from llmux.server._nvml import asked
 from llmux.server.cuda import _here, _plan, _room
 from llmux.server.cuda._calls import OURS, Call, calling
 from llmux.server.cuda._command import Operation, Pair
@@ -156,15 +156,9 @@ async def mapped(settings: CudaSettings, had: Devices | None) -> tuple[Pair, ...
     return pairs
 
 
-async def _nvml(ask: Callable[[], _Told]) -> _Told:
+def _nvml(ask: Callable[[], _Told]) -> Awaitable[_Told]:
     """Ask NVML. Raises TookTooLong."""
-    try:
-        async with asyncio.timeout(_NVML):
-            return await in_daemon(ask)
-    except TimeoutError as error:
-        raise TookTooLong(
-            "NVML", _NVML, hint="The driver hangs: see its messages (dmesg), and start the node again"
-        ) from error
+    return asked(ask, _NVML)
 
 
 async def _resume(settings: CudaSettings, call: Call, pids: Iterable[int], back: _Return) -> None:
