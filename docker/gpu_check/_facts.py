@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 STAND_IN = "STAND-IN"
-"""How the stand-in driver's GPUs are called (tests/stand_in_driver/libcuda.c)."""
+"""How the stand-in driver's GPUs are called (tests/stand_in_driver/cuda_devices.c)."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A stand-in for NVIDIA's driver: for whoever wants processes with CUDA state where there is no GPU.
 
-`libcuda.c` is the library (the set-up compiles it), `process.py` a process that uses it, `StandIn` what a test holds in its hands.
+`cuda.h` says what the library is (the set-up compiles it of `cuda_*.c` and `files.c`), `process.py` a process that uses it, `StandIn` what a test holds in its hands.
 """
 
 import subprocess  # noqa: TID251 - processes are what it is about

@@ -17,19 +17,14 @@
  *   xid NUMBER XID                a critical error: an event each, in their order, for whoever waits for it
  * Without the file the driver is not loaded.
  *
- * On top of what is USED comes what the stand-in driver has given to processes, where LLMUX_STAND_IN_CUDA names its directory (libcuda.c).
+ * On top of what is USED comes what the stand-in driver has given to processes, where LLMUX_STAND_IN_CUDA names its directory (cuda.h).
  */
 #define _GNU_SOURCE
-#include <dirent.h>
-#include <fcntl.h>
+#include "files.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 typedef int nvmlReturn;
 typedef void *Device;
@@ -55,13 +50,6 @@ struct event { Device device; unsigned long long type, data; unsigned int gpu_in
 struct event_set { int taken; };
 
 static int initialized;
-
-static void rest(long milliseconds)
-{
-	struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
-
-	nanosleep(&time, NULL);
-}
 
 /* ---- the file ---- */
 
@@ -225,53 +213,35 @@ nvmlReturn nvmlDeviceGetName(Device device, char *name, unsigned int length)
 	return gpu_of(device, &gpu);
 }
 
-/* Say whether a process of the stand-in driver has this GPU: its file has the UUID without what nvidia-smi puts in. */
-static int has_gpu(int directory, int id, const char *uuid)
-{
-	char name[32], text[33] = "";
-	int place = 0, fd;
+struct given { const char *uuid; unsigned long long bytes; };
 
-	snprintf(name, sizeof(name), "%d.gpu", id);
-	if ((fd = openat(directory, name, O_RDONLY | O_CLOEXEC)) < 0)
-		return 0;
-	if (read(fd, text, sizeof(text) - 1) < 0)
-		text[0] = '\0';
-	close(fd);
+/* Say whether a process of the stand-in driver has this GPU: its file has the UUID without what nvidia-smi puts in. */
+static int has_gpu(int id, const char *uuid)
+{
+	char text[33] = "";
+	int place = 0;
+
+	read_file(text, sizeof(text), "%d.gpu", id);
 	for (uuid += strncmp(uuid, "GPU-", 4) ? 0 : 4; *uuid; uuid++)
 		if (*uuid != '-' && text[place++] != *uuid)
 			return 0;
 	return place && !text[place];
 }
 
-/* Return the bytes of an allocation; nothing where its process has ended, and with it its lock. */
-static unsigned long long bytes_of(int directory, const char *name)
+static void add(const struct allocation *allocation, void *more)
 {
-	int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
-	unsigned long long bytes = 0;
-	struct stat facts;
+	struct given *given = more;
+	long bytes = has_gpu(allocation->owner, given->uuid) ? bytes_held(allocation) : 0;
 
-	if (fd < 0)
-		return 0;
-	if (flock(fd, LOCK_EX | LOCK_NB) && !fstat(fd, &facts))
-		bytes = facts.st_size;
-	close(fd);
-	return bytes;
+	given->bytes += bytes > 0 ? bytes : 0;
 }
 
 static unsigned long long given_to_processes(const char *uuid)
 {
-	const char *path = getenv("LLMUX_STAND_IN_CUDA");
-	DIR *files = path ? opendir(path) : NULL;
-	unsigned long long bytes = 0;
-	int id, number;
+	struct given given = { uuid, 0 };
 
-	if (!files)
-		return 0;
-	for (struct dirent *file; (file = readdir(files));)
-		if (sscanf(file->d_name, "%d.memory-%d", &id, &number) == 2 && has_gpu(dirfd(files), id, uuid))
-			bytes += bytes_of(dirfd(files), file->d_name);
-	closedir(files);
-	return bytes;
+	each_allocation(0, "memory", add, &given);
+	return given.bytes;
 }
 
 nvmlReturn nvmlDeviceGetMemoryInfo(Device device, struct memory *memory)
