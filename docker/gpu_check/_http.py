@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from gpu_check._children import CaseFailed
 
+_HERE = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks without the environment's proxies, which urllib has be asked for the loopback address too."""
 _CHAT = {
     "messages": [{"role": "user", "content": "What is a lens?"}],
     "max_tokens": 16,
@@ -35,7 +37,7 @@ class Server:
             f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:
+            with _HERE.open(request, timeout=timeout) as response:
                 answer = response.read()
         except urllib.error.HTTPError as error:
             said = error.read().decode("utf-8", "replace")[:600]
