@@ -62,6 +62,8 @@ async def check_ports(settings: Config) -> None:
     ports = [(settings.host, settings.port)]
     if settings.admin_port is not None:
         ports.append((settings.listen.admin_host or settings.host, settings.admin_port))
+    if settings.metrics_port:
+        ports.append((settings.listen.metrics_host or settings.host, settings.metrics_port))
     for host, port in ports:
         try:
             server = await asyncio.get_running_loop().create_server(

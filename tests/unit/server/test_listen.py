@@ -463,7 +463,7 @@ def test_no_file_is_opened_to_all_through_a_link_in_the_sockets_place(tmp_path):
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("field", ["port", "admin_port"])
+@pytest.mark.parametrize("field", ["port", "admin_port", "metrics_port"])
 async def test_a_taken_port_is_found_out_before_anything_is_begun(field):
     models = {"m": {"model_path": "x", "port": 8001}}
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
