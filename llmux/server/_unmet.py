@@ -19,6 +19,7 @@ from pathlib import Path
 
 from llmux.server import _criu, _modules, engines
 from llmux.server._criu import CriuSettings
+from llmux.server._inherited import inherited
 from llmux.server._modules import Module, module_of
 from llmux.server.config import Config
 from llmux.server.errors import ServerError
@@ -132,7 +133,7 @@ class Here:
 async def look(config: Config, environ: Mapping[str, str]) -> Here:
     """Look for it all, and try what can be tried; changes nothing."""
     criu = without_criu(config, await _lack(config)) if sleepers(config) else None
-    found = await asyncio.to_thread(programs, config, environ)
+    found = await asyncio.to_thread(programs, config, inherited(config, environ))
     return Here(tuple(await asyncio.gather(*map(_tried, found))), criu)
 
 

@@ -20,6 +20,7 @@ from llmux.server._criu import CriuSettings
 from llmux.server._facts import Start
 from llmux.server._gpu_names import VISIBLE
 from llmux.server._hands import Hands, Life, Stored
+from llmux.server._inherited import inherited
 from llmux.server._life import EngineLife
 from llmux.server._log_tail import size_of
 from llmux.server._model import Eviction, Process
@@ -298,12 +299,6 @@ class EngineHands:
             *map(Path, (self._model.model_path, *adapters, *caches)),
         )
         return tuple(path for path in wanted if path and path.is_absolute() and path.is_dir())
-
-
-def inherited(config: Config, environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what engines get of llmux's own environment: not the keys for servers elsewhere, which are nothing to a model's code."""
-    keys = {model.remote.api_key_env for model in config.models.values() if model.remote}
-    return {name: value for name, value in environ.items() if name not in keys}
 
 
 async def make_hands(

@@ -101,3 +101,13 @@ async def test_a_python_without_the_engine_is_no_engine(tmp_path):
         "ModuleNotFoundError: No module named 'sglang'"
     )
     assert "Install SGLang" in unmet.mend
+
+
+async def test_what_is_tried_gets_no_key_of_llmuxs(tmp_path):
+    (tmp_path / "sglang").mkdir()
+    (tmp_path / "sglang" / "launch_server.py").write_text("")
+    (tmp_path / "sglang" / "__init__.py").write_text("import os; raise OSError(os.environ.get('A_KEY'))")
+    sglang = {"engine": "sglang", "eviction": STOP, "program": [sys.executable, "-m", "sglang.launch_server"]}
+    settings = configured(sglang, access={"keys": {"a": {"env": "A_KEY"}}})
+    here = await _unmet.look(settings, {"PYTHONPATH": str(tmp_path), "A_KEY": "secret"})
+    assert [each.fault for each in here.programs] == ["OSError: None"]
