@@ -288,11 +288,22 @@ async def test_what_is_under_way_is_let_finish_first(desk, step):
 SUSPENDED = Eviction(Weights.RETAIN, Process.CUDA_SUSPEND)
 
 
-async def test_one_that_has_left_its_gpus_comes_back_on_others_and_one_that_has_not_starts_there(desk):
+def on_gpu(index):
+    return {"resources": {"gpus": [index], "gpu_memory": "10GiB"}}
+
+
+def seeing_gpu(index):
+    return {"env": {"CUDA_VISIBLE_DEVICES": str(index)}, "resources": {"gpus": 1, "gpu_memory": "10GiB"}}
+
+
+@pytest.mark.parametrize("having", [on_gpu, seeing_gpu])
+async def test_one_that_has_left_its_gpus_comes_back_on_others_and_one_that_has_not_starts_there(
+    desk, having
+):
     def have_driver(_name, hands):
         hands.has_driver = True
 
-    first, second = ({"resources": {"gpus": [index], "gpu_memory": "10GiB"}} for index in (0, 1))
+    first, second = having(0), having(1)
     async with desk(a=first, b=first) as it:
         it.prepare = have_driver
         await it.reload(a=first, b=first)
