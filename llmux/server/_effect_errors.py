@@ -37,13 +37,13 @@ class ProgramMissing(EffectError):
 
 @dataclass(eq=False)
 class TookTooLong(EffectError):
-    """A program was ended because it did not finish in time."""
+    """A program did not finish in time, and was ended; or a question to a driver that hangs has had no answer."""
 
     program: str
     seconds: float
 
     def what(self) -> str:
-        return f"{self.program} did not finish within {self.seconds:g} s and was ended"
+        return f"{self.program} did not finish within {self.seconds:g} s"
 
 
 @dataclass(eq=False)
