@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 TERM_GRACE = 2.0
 """Seconds between asking an engine to end and ending its sandbox."""
-_POLL_LEAST, _POLL_MOST = 0.01, 0.5
-"""Seconds between two looks at /health: a restored engine answers at once, a cold one after a minute."""
+_POLL_LEAST, _POLL_MOST = 0.01, 0.1
+"""Seconds between two looks at /health, and at the sockets that it has bound: if it is killed, those not seen by then stay in /tmp for ever."""
 _DYING = 1.0
 """Seconds for an engine that answers nothing any more to turn out to have ended."""
 _NVML = 2.0
