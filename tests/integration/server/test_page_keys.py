@@ -84,7 +84,8 @@ def llmux(tmp_path_factory) -> Iterator[Llmux]:
     keys = {role: {"hash": hash_of(key_of(role)), "role": role} for role in ROLES}
     keys["use"] |= {"models": ["lighthouse"], "requests_per_minute": 60}
     config = {
-        "models": {"lighthouse": model(), "harbour": model()},
+        # What harbour says has no end but at its most tokens.
+        "models": {"lighthouse": model(), "harbour": model() | {"request_defaults": {"ignore_eos": True}}},
         "max_awake": 1,
         "checkpoint": {"images_dir": str(place / "images")},
         "log_dir": str(place / "log"),
@@ -195,7 +196,8 @@ def test_a_chat_stays_while_one_looks_elsewhere(visit):
 
 def test_requests_are_shown_cancelled_and_remembered(visit):
     page = visit("control", "playground")
-    page.get_by_text("How it is to answer").click(timeout=SECONDS)
+    page.get_by_label("Model").select_option("harbour", timeout=SECONDS)
+    page.get_by_text("How it is to answer").click()
     page.get_by_label("Tokens at most").fill("4000")
     page.get_by_label("Message").fill("Tell me everything")
     page.get_by_role("button", name="Send").click()

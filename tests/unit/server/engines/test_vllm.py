@@ -25,7 +25,7 @@ def engine(port: int = 8001, **fields: object) -> Engine:
     model = {
         "model_path": "Qwen/Qwen3-0.6B",
         "port": port,
-        "timeouts": Timeouts(health=5, sleep=0.5, wake=5),
+        "timeouts": Timeouts(health=5, sleep=5, wake=5),
         **fields,
     }
     return make("qwen3-0.6b", ModelConfig.model_validate(model), LOGS / "qwen3-0.6b.log")
@@ -211,8 +211,9 @@ async def test_a_slow_answer_is_given_up(session):
     app = web.Application()
     app.router.add_post("/sleep", never)
     async with TestServer(app) as server:
+        hasty = engine(server.port, timeouts=Timeouts(health=5, sleep=0.5, wake=5))
         with pytest.raises(EngineUnreachable, match=r"no answer within 0\.5 s"):
-            await engine(server.port).sleep(session, Weights.DISCARD)
+            await hasty.sleep(session, Weights.DISCARD)
 
 
 ADAPTERS = {"keeper": "/lora/keeper"}
