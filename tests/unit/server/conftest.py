@@ -104,8 +104,8 @@ class FakeLife:
     async def close(self) -> None:
         self.closed = True
         self._exit.set()
+        await self.session.close()  # first: it waits for nothing, and is closed even where this is cancelled
         await self.wire.close()
-        await self.session.close()
         await self.hands.step("close")
 
 
