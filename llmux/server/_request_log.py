@@ -40,9 +40,8 @@ async def request_log(request: web.Request, handler: _Handler) -> web.StreamResp
     request[_ID] = request_id = _given_or_new(request.headers.get(HEADER, ""))
     began = time.monotonic()
     response: web.StreamResponse | None = None
-    structlog.contextvars.bind_contextvars(
-        request_id=request_id
-    )  # until the next of its connection binds another
+    # Never unbound: the next request of its connection binds its own.
+    structlog.contextvars.bind_contextvars(request_id=request_id)
     try:
         response = await handler(request)
     finally:
