@@ -230,6 +230,8 @@ def test_everybody_can_use_it(visit, scheme, width):
 
 
 def test_it_says_when_llmux_goes_and_goes_on_when_it_is_back(visit, llmux):
+    llmux.stop()  # an earlier test may have left harbour awake
+    llmux.start()
     page = visit("control", "overview")
     expect(page.get_by_role("status")).to_have_text("live", timeout=SECONDS)
     page.get_by_role("button", name="Wake harbour").click(timeout=SECONDS)
