@@ -135,6 +135,7 @@ def serve(path: Path | None, log_format: LogFormat, verbose: bool) -> None:  # n
     _open_files.raise_limit()
     try:
         file = ConfigFile(path or config.find())
+        log.info("llmux %s starts with %s", version("llmux"), file.path)
         asyncio.run(_serve(file, file.load()))
     except (ConfigInvalid, ConfigUnreadable) as error:
         _exit(_WRONG_USE, error)
@@ -171,12 +172,12 @@ for _command in (
 async def _serve(file: ConfigFile, settings: Config) -> None:
     """Serve until a signal says stop. Raises NodeUnfit, StartRefused and AddressTaken."""
     told = _Told()
+    await _listen.check_ports(settings)  # before the engines are taken that another llmux here may have
     node = await asyncio.to_thread(_node.look, settings.checkpoint.images_dir)
     for remark in (*config.remarks(settings), *config.exposure(settings), *_capacity.told(settings, node)):
         log.info("%s", remark)
     if faults := (*config.eviction_faults(settings), *_capacity.faults(settings, node)):
         raise NodeUnfit(faults, hint=_unmet.DOCTOR)
-    await _listen.check_ports(settings)  # before the engines are taken that another llmux here may have
     for program in await asyncio.to_thread(_unmet.programs, settings, os.environ):
         if program.unmet:
             log.warning("%s", program.unmet)
@@ -198,7 +199,8 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
     async with contextlib.AsyncExitStack() as stack:
         try:
             await runner.setup()
-            await _listen.open_all(runner, settings, door.context, stack)
+            if not told.to_stop.done():  # by a signal during the start
+                await _listen.open_all(runner, settings, door.context, stack)
             hooks.start(driver.bus, driver.spawn)
             driver.spawn(reloader.reload_when(told.to_reload))
             if settings.watch:

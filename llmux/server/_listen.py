@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -49,9 +50,10 @@ async def open_all(
 ) -> None:
     """Listen wherever `settings` say; `stack` removes what is left behind in the end. Raises AddressTaken."""
     host, listen = settings.host, settings.listen
-    await _open_port(runner, listen, host, settings.port, context)
+    await _open_port(runner, listen, _Place("port", host, settings.port), context)
     if settings.admin_port is not None:
-        await _open_port(runner, listen, listen.admin_host or host, settings.admin_port, context)
+        admin = _Place("admin_port", listen.admin_host or host, settings.admin_port)
+        await _open_port(runner, listen, admin, context)
     if listen.unix_socket is not None:
         await _open_socket(runner, listen, listen.unix_socket, stack)
     log.info("serving %s on %s", ", ".join(settings.models), ", ".join(site.name for site in runner.sites))
@@ -59,47 +61,60 @@ async def open_all(
 
 async def check_ports(settings: Config) -> None:
     """Find out before anything is begun whether the ports can be had; nobody can connect meanwhile. Raises AddressTaken."""
-    ports = [(settings.host, settings.port)]
+    listen = settings.listen
+    places = [_Place("port", settings.host, settings.port)]
     if settings.admin_port is not None:
-        ports.append((settings.listen.admin_host or settings.host, settings.admin_port))
+        places.append(_Place("admin_port", listen.admin_host or settings.host, settings.admin_port))
     if settings.metrics_port:
-        ports.append((settings.listen.metrics_host or settings.host, settings.metrics_port))
-    for host, port in ports:
+        places.append(_Place("metrics_port", listen.metrics_host or settings.host, settings.metrics_port))
+    for place in places:
         try:
             server = await asyncio.get_running_loop().create_server(
-                asyncio.Protocol, host=host, port=port, start_serving=False
+                asyncio.Protocol, host=place.host, port=place.port, start_serving=False
             )
         except OSError as error:
-            raise _taken(host, port, error) from error
+            raise place.taken(error) from error
         server.close()
 
 
-def _taken(host: str, port: int, error: OSError) -> AddressTaken:
-    hint = (
-        "Stop what listens there, or change the port"
-        if error.errno == errno.EADDRINUSE
-        else "Change the host or the port"
-    )
-    return AddressTaken(host, port, error.strerror or str(error), hint=hint)
+@dataclass(frozen=True)
+class _Place:
+    """A port to listen on, and the configuration's key that says so."""
+
+    key: str
+    host: str
+    port: int
+
+    def taken(self, error: OSError) -> AddressTaken:
+        """Return what to tell where it cannot be had."""
+        hint = (
+            f"Stop what listens there, or change `{self.key}` in the configuration"
+            if error.errno == errno.EADDRINUSE
+            else f"Change the host or `{self.key}` in the configuration"
+        )
+        number = error.errno or 0
+        # asyncio puts the address into its words once more; a name that is not found has a number below 0.
+        reason = os.strerror(number) if number > 0 else str(error)
+        return AddressTaken(self.host, self.port, reason, hint=hint)
 
 
 async def _open_port(
-    runner: web.AppRunner, listen: ListenConfig, host: str, port: int, context: ssl.SSLContext | None
+    runner: web.AppRunner, listen: ListenConfig, place: _Place, context: ssl.SSLContext | None
 ) -> None:
     loop = asyncio.get_running_loop()
     handshake = _HANDSHAKE if context else None
     start = partial(
         loop.create_server,
-        host=host,
-        port=port,
+        host=place.host,
+        port=place.port,
         ssl=context,
         ssl_handshake_timeout=handshake,
         backlog=_BACKLOG,
     )
     try:
-        await _Site(runner, f"{host}:{port}", start, listen).start()
+        await _Site(runner, f"{place.host}:{place.port}", start, listen).start()
     except OSError as error:
-        raise _taken(host, port, error) from error
+        raise place.taken(error) from error
 
 
 async def _open_socket(

@@ -354,7 +354,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_its_engine_freed(opene
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sendall(b"GET /v1/flood?model=m HTTP/1.1\r\nHost: x\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await upstream.ended.wait()
 
 
@@ -400,7 +400,7 @@ async def test_a_client_that_closes_its_half_has_gone_and_its_engine_is_freed(op
         await opened(), b"GET /v1/wait?model=m HTTP/1.1\r\nHost: x\r\n\r\n", pause=0.2, end=True
     )
     assert answer == b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await upstream.ended.wait()
 
 
@@ -472,7 +472,8 @@ async def test_a_taken_port_is_found_out_before_anything_is_begun(field):
         ports = {"port": free, "admin_port": None} | {field: taken}
         settings = config.parse(json.dumps({"models": models, "host": "127.0.0.1", **ports}))
         with pytest.raises(
-            AddressTaken, match=f"cannot listen on 127.0.0.1:{taken}: .*Stop what listens there"
+            AddressTaken,
+            match=f"cannot listen on 127.0.0.1:{taken}: .*Stop what listens there, or change `{field}`",
         ):
             await _listen.check_ports(settings)
     await _listen.check_ports(settings)
