@@ -2,10 +2,13 @@
 
 Tests before Docker look at what a machine has once: what lies in /run, /dev/shm and the directory for temporary files. So the others
 have all three for themselves, in a mount namespace of their own. Their output follows at the end, whole. Ends as the worse of the two.
+
+The order of tests is shuffled, but alike in each run, so that a commit does not pass once and fail the next time: SEED has another.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess  # noqa: TID251 - no part of llmux
@@ -13,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PYTEST = (sys.executable, "-m", "pytest")
+PYTEST = (sys.executable, "-m", "pytest", f"--randomly-seed={os.environ.get('SEED', '1')}")
 BEFORE_DOCKER = (*PYTEST, "tests/integration", "-m", "not apart")
 APART = (*PYTEST, "tests/unit", "tests/property", "tests/integration", "-m", "apart or not integration")
 NAMESPACE = (
