@@ -40,6 +40,6 @@ def fuzz(
                 phases=[Phase.generate],
             )
             def probe(case):
-                case.call_and_validate(base_url=url, timeout=20, headers=headers)
+                case.call_and_validate(base_url=url, timeout=60, headers=headers)
 
             probe()

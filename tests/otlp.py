@@ -57,7 +57,7 @@ class Collector:
 
     async def until(self, name: str, count: int = 1) -> list[Span]:
         """Wait for so many spans of this name."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while len(self.named(name)) < count:  # noqa: ASYNC110 - a handler has no condition to wait for
                 await asyncio.sleep(0.01)
         return self.named(name)

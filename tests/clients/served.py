@@ -31,7 +31,7 @@ class Served:
 
     def metric(self, name: str) -> int:
         """Return a figure of the first model's engine."""
-        connection = HTTPConnection("127.0.0.1", self.engine_port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.engine_port, timeout=60)
         connection.request("GET", "/metrics")
         lines = connection.getresponse().read().decode().splitlines()
         connection.close()

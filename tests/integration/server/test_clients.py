@@ -221,6 +221,6 @@ async def test_vllms_own_paths_and_a_realtime_conversation(llmux):
             item = {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}
             await conversation.send_json({"type": "conversation.item.create", "item": item})
             await conversation.send_json({"type": "response.create", "response": {"max_output_tokens": 4}})
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while (await conversation.receive_json())["type"] != "response.done":
                     pass

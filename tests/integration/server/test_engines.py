@@ -109,7 +109,7 @@ async def test_a_remote_llmux_answers_through_the_same_door(tmp_path, trained):
     async with llmux(tmp_path / "there", keeper=tiny) as there:
         remote = {"model_path": "keeper", "engine": "remote", "remote": {"url": str(there._base_url)}}
         async with llmux(tmp_path / "here", keeper=remote) as here:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while (await state(here, "keeper"))["state"] != "running":  # noqa: ASYNC110 - it is awake by itself
                     await asyncio.sleep(0.01)
             assert (await state(there, "keeper"))["state"] == "not_started"

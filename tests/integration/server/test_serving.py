@@ -240,7 +240,7 @@ def test_no_engine_outlives_llmux(tmp_path, trained, number):
         try:
             assert any("serving" in line for line in llmux.stderr)
             ask = ["curl", "-sf", f"http://127.0.0.1:{document['port']}{CHAT}", "-d", json.dumps(QUESTION)]
-            subprocess.run(ask, check=True, capture_output=True, timeout=30)
+            subprocess.run(ask, check=True, capture_output=True, timeout=60)
             engines = tree_below(llmux.pid)
             assert len(engines) >= 4
             llmux.send_signal(number)

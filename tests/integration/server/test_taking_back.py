@@ -85,7 +85,7 @@ def settings(images: Path, made: Path, tmp_path: Path) -> CriuSettings:
 
 
 async def until_made(made: Path) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await asyncio.to_thread(made.exists):  # noqa: ASYNC110 - a file has no event here
             await asyncio.sleep(0.02)
 

@@ -111,7 +111,7 @@ def running(model: Path, directory: Path, *options: str) -> Iterator[Engine]:
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
 

@@ -49,13 +49,13 @@ def test_a_crash_of_the_api_ends_the_engine(faulty):
     with faulty() as engine:
         with pytest.raises((RemoteDisconnected, ConnectionError)):
             engine.post("/fault", {"kind": "crash_api"})
-        assert engine.process.wait(10) == -signal.SIGKILL
+        assert engine.process.wait(60) == -signal.SIGKILL
 
 
 def test_a_crash_of_the_worker_ends_the_engine(faulty):
     with faulty() as engine:
         _fault(engine, "crash_worker")
-        assert engine.process.wait(10) == 1
+        assert engine.process.wait(60) == 1
 
 
 def test_a_hang_of_the_api_answers_nothing_and_no_sigterm(faulty):
@@ -128,7 +128,7 @@ def test_an_exit_at_a_sleep_or_a_wake(faulty, kind, path):
         assert engine.chat().status == 200
         with pytest.raises((RemoteDisconnected, ConnectionError)):
             engine.post(path)
-        assert engine.process.wait(10) == 3
+        assert engine.process.wait(60) == 3
 
 
 def test_a_fault_from_the_start_waits_for_its_moment(models, tmp_path):

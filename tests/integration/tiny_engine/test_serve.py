@@ -93,7 +93,7 @@ def test_sigterm_ends_it_cleanly_even_with_a_request_running(start):
         with engine.open("POST", "/v1/completions", body) as response:
             response.readline()
             engine.process.send_signal(signal.SIGTERM)
-            assert engine.process.wait(10) == 0
+            assert engine.process.wait(60) == 0
         eventually(lambda: not any(map(_alive, processes)), "all processes have ended")
         assert [file for file in files if file.exists()] == []
         assert engine.process.stderr.read() == ""
@@ -113,7 +113,7 @@ def test_the_workers_death_shows_in_health_and_ends_the_engine(start):
         os.kill(engine.get("/instance").json["worker_pid"], signal.SIGKILL)
         eventually(lambda: engine.get("/health").status == 503, "/health says so", 0.9)
         assert engine.chat().status == 503
-        assert engine.process.wait(10) == 1
+        assert engine.process.wait(60) == 1
         eventually(lambda: not any(map(_alive, processes)), "all processes have ended")
         assert [file for file in files if file.exists()] == []
 

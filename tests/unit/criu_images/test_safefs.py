@@ -100,7 +100,6 @@ def test_a_link_swapped_in_after_the_walk_changes_nothing(root, tree):
     assert not (root.parent / "new").exists()
 
 
-@pytest.mark.timeout(10)
 def test_only_a_regular_file_is_opened_as_one(root, tree):
     os.mkfifo(root / "pipe")
     (root / "dir/link").symlink_to("file")

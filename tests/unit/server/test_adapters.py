@@ -298,7 +298,7 @@ async def test_each_replica_loads_for_itself(make_client, engine, serve):
     other = Engine()
     second.hands.url = await serve(other.app())
     client.driver_._act(Wake(second.name, "the test wants it"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not isinstance(second.state, Running):  # noqa: ASYNC110 - a state has no event
             await asyncio.sleep(0.01)
     async with client.driver_.admit("m"):  # the first one has one more in flight

@@ -61,7 +61,7 @@ async def asked(engine, make_driver, make_hands):
 
     async def ask(request: bytes) -> tuple[bytes, list[tuple[list[bytes], bytes]]]:
         reader, writer = await asyncio.open_connection("127.0.0.1", ours)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             writer.write(request)
             answer = await reader.read()
         writer.close()

@@ -88,12 +88,12 @@ async def test_files_that_change_are_read_anew_once_they_fit_together(put, autho
     async with listening(certificates) as port:
         watching = asyncio.ensure_future(certificates.watch())  # noqa: TID251 - ended below
         put("two", "one")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while "stays as it is" not in caplog.text:  # noqa: ASYNC110 - a log has no event for it
                 await asyncio.sleep(0.02)
         assert await shown(port, authority) == "one"
         put("two")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await shown(port, authority) != "two":  # noqa: ASYNC110 - nor has a handshake
                 await asyncio.sleep(0.02)
         watching.cancel()

@@ -174,7 +174,7 @@ async def test_what_was_seen_is_printed_on_ctrl_c(url, engine):
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
             began.wait(60)
             process.send_signal(signal.SIGINT)
-            return process.communicate(timeout=30)[0], process.returncode
+            return process.communicate(timeout=60)[0], process.returncode
 
     began = threading.Event()
     waiting = asyncio.get_running_loop().run_in_executor(None, interrupted)

@@ -124,7 +124,7 @@ async def test_watching_as_json_is_a_line_each_time_until_it_is_interrupted(url)
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
             lines = [json.loads(process.stdout.readline()) for _ in range(3)]
             process.send_signal(signal.SIGINT)
-            return lines, process.wait(10)
+            return lines, process.wait(60)
 
     lines, code = await asyncio.to_thread(watch)
     assert [set(line["models"]) for line in lines] == [{"m", "other"}] * 3
@@ -140,7 +140,7 @@ async def test_watching_into_a_pipe_is_a_table_each_time(url):
             while seen < 3:
                 seen += process.stdout.readline().startswith("policy ")
             process.send_signal(signal.SIGINT)
-            return process.wait(10)
+            return process.wait(60)
 
     assert await asyncio.to_thread(watch) == 130
 

@@ -75,7 +75,7 @@ async def test_criu_is_configured_by_nobody_else_and_finds_cuda_checkpoint(monke
     assert env["PATH"].split(":")[0] == "/opt/nvidia"
     ours = env["PATH"].split(":")[-1]
     done = await run(
-        [f"{ours}/cuda-checkpoint", "--help"], timeout=20, env=env | {"PYTHONPATH": str(Path.cwd())}
+        [f"{ours}/cuda-checkpoint", "--help"], timeout=60, env=env | {"PYTHONPATH": str(Path.cwd())}
     )
     assert b"--get-restore-tid" in done.stdout
     assert env["LLMUX_PRIVATE_MOUNT_NAMESPACE"] == "mnt:[1]"
@@ -87,7 +87,7 @@ async def test_criu_is_configured_by_nobody_else_and_finds_cuda_checkpoint(monke
 async def test_the_hook_is_called_where_it_has_work_to_do_and_its_verdict_is_passed_on(tmp_path, stage, code):
     hook = program(tmp_path / "hook", "exit 7")
     env = {"CRTOOLS_SCRIPT_ACTION": stage, _criu.HOOK_VARIABLE: hook}
-    assert (await run([str(_criu.STAGES)], timeout=5, env=env)).code == code
+    assert (await run([str(_criu.STAGES)], timeout=60, env=env)).code == code
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ async def serves(driver, name="m"):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the driver has no event for every state
             await asyncio.sleep(0)
 
@@ -317,7 +317,7 @@ async def test_a_wait_for_the_end_of_min_awake_is_one_line_however_many_wait(dri
 
 async def test_under_contention_everybody_is_served_in_the_end(driving, make_hands):
     names = ("a", "b", "c")
-    async with driving(2, **{name: make_hands() for name in names}) as driver, asyncio.timeout(10):
+    async with driving(2, **{name: make_hands() for name in names}) as driver, asyncio.timeout(30):
         await asyncio.gather(*(serves(driver, name) for _ in range(10) for name in names))
         awake = [each for each in driver.replicas if isinstance(each.state, Running)]
         assert len(awake) <= 2
@@ -345,7 +345,7 @@ async def test_stopping_ends_what_is_under_way_and_refuses_who_waits(driving, ma
             await until(lambda: isinstance(only(driver, "m").state, GoingToSleep))
         waiting.append(soon(serves(driver)))
         await until(lambda: isinstance(only(driver, "m").state, GoingToSleep | Starting | Waking))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await driver.close()
         waiting.append(soon(serves(driver)))
         for refused in await asyncio.gather(*waiting, return_exceptions=True):

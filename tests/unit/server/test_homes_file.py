@@ -32,7 +32,7 @@ def path(tmp_path):
 
 
 async def until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - a file has no event
             await asyncio.sleep(0.01)
 

@@ -68,7 +68,7 @@ async def llmux(serve, make_driver, make_hands, upstream):
 
 
 async def finished(told, count=1):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(ends := [each for each in told if isinstance(each, RequestFinished)]) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     return ends[-1]

@@ -42,7 +42,7 @@ async def served(driver, *names):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the driver has no event for every state
             await asyncio.sleep(0)
 
@@ -154,7 +154,7 @@ async def test_hurried_it_waits_for_nobody_and_gives_up_the_dumps(driving, make_
 async def test_its_time_is_bounded(driving, make_hands):
     async with driving(m=make_hands(gates={"dump": asyncio.Event()})) as driver:
         await served(driver, "m")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await leave(driver, 0.05, nobody())
 
 

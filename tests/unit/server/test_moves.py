@@ -120,7 +120,7 @@ async def test_an_engine_that_is_lost_and_started_again_is_told(watching, make_h
     async with watching(hands) as (driver, told):
         await driver.wake("m")
         hands.lives[0].die()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not isinstance(driver.models["m"].replicas[0].state, Failed):  # noqa: ASYNC110
                 await asyncio.sleep(0)
         await driver.wake("m")

@@ -26,7 +26,7 @@ def driving(make_driver):
         driver = make_driver(hands)
         await driver.open()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 yield driver
         finally:
             await driver.close()

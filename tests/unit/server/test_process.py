@@ -16,22 +16,22 @@ from llmux.server._process import Conversation, run
 
 
 async def test_code_and_output_are_kept_apart():
-    done = await run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=10)
+    done = await run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout=60)
     assert (done.code, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
 
 
 async def test_a_signal_is_its_number_negated():
-    assert (await run(["sh", "-c", "kill -9 $$"], timeout=10)).code == -signal.SIGKILL
+    assert (await run(["sh", "-c", "kill -9 $$"], timeout=60)).code == -signal.SIGKILL
 
 
 async def test_stdin_is_empty_and_the_environment_as_given():
-    done = await run(["/bin/sh", "-c", "cat; echo $A"], timeout=10, env={"A": "b", "PATH": os.defpath})
+    done = await run(["/bin/sh", "-c", "cat; echo $A"], timeout=60, env={"A": "b", "PATH": os.defpath})
     assert done.stdout == b"b\n"
 
 
 async def test_output_is_bounded():
     done = await run(
-        ["sh", "-c", "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2"], timeout=10, output_limit=1000
+        ["sh", "-c", "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2"], timeout=60, output_limit=1000
     )
     assert (len(done.stdout), len(done.stderr)) == (1000, 1000)
 
@@ -40,7 +40,7 @@ async def test_lines_of_its_stderr_are_heard_as_they_come_and_kept():
     heard = []
     done = await run(
         ["sh", "-c", "printf 'a\\nb\\nrest' >&2; echo out"],
-        timeout=10,
+        timeout=60,
         on_error_line=heard.append,
     )
     assert (heard, done.stdout, done.stderr) == ([b"a", b"b"], b"out\n", b"a\nb\nrest")
@@ -49,7 +49,7 @@ async def test_lines_of_its_stderr_are_heard_as_they_come_and_kept():
 @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd"])
 async def test_what_cannot_be_started_is_named(program):
     with pytest.raises(ProgramMissing, match=program):
-        await run([program], timeout=10)
+        await run([program], timeout=60)
 
 
 async def test_a_time_out_ends_the_program_and_what_it_started():
@@ -68,7 +68,7 @@ async def test_a_cancelled_caller_leaves_nothing_running(tmp_path):
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while _alive(pid):
             await asyncio.sleep(0.01)
 

@@ -77,7 +77,7 @@ def in_flight(client):
 
 async def finished(client):
     """Return what is told of the first request that is over."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (ends := [each for each in client.told_ if isinstance(each, RequestFinished)]):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     return ends[0]
@@ -86,7 +86,7 @@ async def finished(client):
 async def last_words(socket):
     """Read to the end; return the error that was told as OpenAI's clients know it, if there was one, and the closing frame."""
     error = None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             message = await socket.receive()
             if message.type is not WSMsgType.TEXT:
@@ -109,7 +109,7 @@ async def test_messages_pass_both_ways_and_count_as_one_request(client, upstream
         assert in_flight(client) == 1
         assert isinstance(client.driver_.models["m"].replicas[0].state, Running)
         await socket.close(code=4001, message=b"bye")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await upstream.closed.wait()
         while in_flight(client):  # noqa: ASYNC110 - it is counted out a moment later
             await asyncio.sleep(0.001)
@@ -142,7 +142,7 @@ async def test_a_client_that_hangs_up_was_answered_and_has_gone_too_early_only_w
     writer.close()
     end = await finished(client)
     assert (end.status, end.outcome, end.code) == (101, outcome, "")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await upstream.closed.wait()
     assert upstream.code == code
     (line,) = (each for each in caplog.records if each.name.endswith("_request_log"))

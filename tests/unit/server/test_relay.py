@@ -123,7 +123,7 @@ def ask(client, path, **options):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the driver has no event for every state
             await asyncio.sleep(0.001)
 
@@ -206,7 +206,7 @@ async def test_a_client_that_does_not_read_holds_no_sleep_up(open_client):
             + body
         )
         await until(lambda: client.replica_.flights)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await client.driver_.sleep("m")
 
 

@@ -97,7 +97,7 @@ def desk(tmp_path, make_hands):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the driver has no event for every state
             await asyncio.sleep(0)
 

@@ -65,7 +65,7 @@ def change(driver, gone=(), **anew):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the driver has no event for every state
             await asyncio.sleep(0)
 
@@ -113,7 +113,7 @@ async def test_one_on_its_way_arrives_first(driving, make_hands, state):
         if state is not Draining:
             await driver.sleep("m")
         old.gates = {"dump": gate, "resume": gate, "quieten": gate}
-        async with driver.admit("m") if state is Draining else asyncio.timeout(5):
+        async with driver.admit("m") if state is Draining else asyncio.timeout(30):
             work = soon(driver.wake("m") if state is Waking else driver.sleep("m", DISK))
             await until(lambda: isinstance(only(driver).state, state))
             change(driver, m=(new, 9001))

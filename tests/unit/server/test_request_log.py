@@ -157,7 +157,7 @@ async def test_what_outlives_a_request_is_not_told_as_its(client, lines):
 
 
 async def line_of(lines, path):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (ended := [line for line in told(lines) if line["path"] == path]):  # noqa: ASYNC110 - the server's own task has no event here
             await asyncio.sleep(0.01)
     return ended[-1]

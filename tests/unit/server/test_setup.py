@@ -32,7 +32,7 @@ async def test_a_scheduled_model_is_woken_without_a_request(make_hands):
     driver = make_driver(stated, hands, NODE)
     await driver.open()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not isinstance(driver.models["m"].replicas[0].state, Running):  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.005)
         assert isinstance(driver.models["other"].replicas[0].state, NotStarted)

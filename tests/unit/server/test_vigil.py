@@ -31,7 +31,7 @@ def hasty(monkeypatch):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the driver has no event for every state
             await asyncio.sleep(0.001)
 

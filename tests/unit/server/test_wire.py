@@ -109,7 +109,7 @@ async def test_it_is_closed_where_the_engine_keeps_none(engine):
 async def test_it_is_kept_for_a_while_only(engine):
     async with opened(engine, 0.05) as wire:
         await asked(wire)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await engine.ended.wait()
         await asked(wire)
     assert engine.connections == 2
@@ -119,14 +119,14 @@ async def test_whoever_leaves_before_the_end_closes_it(engine, wire):
     engine.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok"]
     async with wire.ask("POST", "/", CIMultiDict(), b"") as answer:
         assert await answer.content.readany() == b"ok"
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await engine.ended.wait()
 
 
 async def test_none_is_left_open_when_it_is_closed(engine, wire):
     await asked(wire)
     await wire.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await engine.ended.wait()
 
 
@@ -149,14 +149,14 @@ async def test_whose_answer_has_no_body_leaves_nothing_to_the_next_one(engine, w
 async def test_who_answers_in_another_protocol_is_not_waited_for(engine, wire):
     engine.answers = [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"]
     with pytest.raises(aiohttp.ClientError, match="another protocol"):
-        await asyncio.wait_for(asked(wire), 2)
+        await asyncio.wait_for(asked(wire), 30)
 
 
 async def test_what_is_in_use_as_it_is_closed_is_not_kept_after_that(engine, wire):
     async with wire.ask("GET", "/", CIMultiDict(), b"") as answer:
         assert await answer.content.read() == b"ok"
         await wire.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await engine.ended.wait()
 
 
@@ -170,7 +170,7 @@ async def test_whoever_is_cancelled_before_the_answer_closes_it(engine, wire):
     engine.answers = [b""]
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asked(wire), 0.2)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await engine.ended.wait()
 
 

@@ -24,7 +24,7 @@ def ask_http(address: str, path: str) -> str:
     connection = (
         UnixConnection(address)
         if address.startswith("/")
-        else http.client.HTTPConnection(address, timeout=20)
+        else http.client.HTTPConnection(address, timeout=60)
     )
     connection.request("GET", path)
     return connection.getresponse().read().decode()

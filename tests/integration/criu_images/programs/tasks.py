@@ -20,5 +20,5 @@ def add(one: int, other: int) -> tuple[int, int]:
 
 if __name__ == "__main__":
     numbers = [int(text) for text in sys.argv[1:]]
-    total, parent = add.delay(*numbers).get(timeout=20)
+    total, parent = add.delay(*numbers).get(timeout=60)
     sys.stdout.write(f"{total} {parent}\n")

@@ -20,7 +20,7 @@ def happened(number):
 
 
 async def next_event(response):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             block = (await response.content.readuntil(b"\n\n")).decode()
             if not block.startswith(":"):
@@ -97,7 +97,7 @@ async def test_a_reader_whose_key_is_gone_sees_no_more(house, monkeypatch):
     gate.take(Access.of([Key("k", digest("k"), Role.OBSERVE)]))
     async with (
         house.session.get("/control/events", headers={"x-api-key": "k"}) as response,
-        asyncio.timeout(5),
+        asyncio.timeout(30),
     ):
         house.driver.bus.publish(happened(1))
         assert (await next_event(response))[1] == "decided"
@@ -111,7 +111,7 @@ async def test_a_reader_who_reads_nothing_is_cut_off(house, monkeypatch):
     reader, writer = await asyncio.open_connection(house.base.host, house.base.port, limit=1024)
     writer.write(b"GET /control/events HTTP/1.1\r\nHost: x\r\n\r\n")
     await reader.readuntil(b"\r\n\r\n")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while house.app[_streaming.FEEDS]._feeds:
             for _ in range(100):
                 house.driver.bus.publish(happened("x" * 10_000))

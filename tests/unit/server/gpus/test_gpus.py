@@ -112,7 +112,7 @@ async def test_requests_in_flight_are_told_of_the_gpu(machine, two):
     async with two() as (driver, gpus):
         async with driver.admit("m") as admission:
             gpus.take(Xid(0, 48))
-            cut = await asyncio.wait_for(admission.cut, 5)
+            cut = await asyncio.wait_for(admission.cut, 30)
         assert (cut.engine_lost, cut.problem.code) == (True, "gpu_lost")
 
 

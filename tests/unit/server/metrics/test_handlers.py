@@ -60,7 +60,7 @@ async def test_who_waits_and_who_is_answered_is_shown_as_it_is(watch, make_hands
     it = await watch({"m": hands})
     asking = [soon(it.driver.wake("m")) for _ in range(3)]
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (now := await it.figures()).of("llmux_requests_waiting", model="m") != 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert now.of("llmux_replica_state", state="starting") == 1
@@ -121,7 +121,7 @@ async def test_failures_are_counted_from_nought_by_what_failed_and_their_code(wa
     with pytest.raises(ModelUnavailable):
         await it.driver.sleep("m", DISK)
     hands.lives[0].die()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not isinstance(it.driver.models["m"].replicas[0].state, Failed):  # noqa: ASYNC110
             await asyncio.sleep(0)
     await it.driver.wake("m")
