@@ -21,10 +21,11 @@ from pathlib import Path
 from llmux.server import _berth
 from llmux.server._berth import Berth, Record
 from llmux.server._effect_errors import BerthRefused, NotAttached
-from llmux.server._facts import Start, fault, look, names_of, remove, task_in
+from llmux.server._facts import Start, fault, look, task_in
 from llmux.server._life import TERM_GRACE, EngineLife
 from llmux.server._model import Eviction, Process, Weights
 from llmux.server._sandbox import Sandbox
+from llmux.server._socket_names import names_of, remove
 from llmux.server.errors import ServerError
 
 logger = logging.getLogger(__name__)

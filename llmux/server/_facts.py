@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmux.server._berth import Record, Task
 from llmux.server._ports import listeners
-
-log = logging.getLogger(__name__)
 
 _START = 22
 """The field of the start time in /proc/PID/stat, counted from 1 (proc_pid_stat(5))."""
@@ -33,87 +29,19 @@ class Facts:
 
 def look(init_pid: int, engine_pid: int, port: int) -> Facts:
     """Look at a sandbox and the engine in it, by its own /proc."""
-    inside = _proc_of(init_pid)
+    inside = proc_of(init_pid)
     wanted = {f"socket:[{inode}]" for inode in listeners(port)}
     return Facts(
         *sandbox_facts(init_pid),
         task(engine_pid, inside),
-        None if not wanted else any(link in wanted for link in _descriptors(inside)),
+        None if not wanted else any(link in wanted for link in descriptors(inside)),
     )
 
 
 def sandbox_facts(init_pid: int) -> tuple[Task | None, str, str]:
     """Return a sandbox's init, and the names of its PID and its mount namespace."""
     namespaces = Path(f"/proc/{init_pid}/ns")
-    return task(init_pid), _link(namespaces / "pid"), _link(namespaces / "mnt")
-
-
-@dataclass(frozen=True)
-class Name:
-    """A socket's name in the file system, by what tells it from a later one."""
-
-    path: Path
-    device: int
-    inode: int
-
-    def remove(self) -> bool:
-        """Remove it unless it is another file by now; say whether it is gone."""
-        if name_of(self.path) != self:
-            return False
-        self.path.unlink()
-        return True
-
-
-def names_of(init_pid: int) -> tuple[Name, ...]:
-    """Return the names of unix sockets that processes of a sandbox have bound, as far as they are seen from here too.
-
-    None where what is looked at is no sandbox, with a PID namespace and a /proc of its own: there they may be anybody's, and llmux
-    removes those of an engine that has ended.
-    """
-    if not _is_apart(init_pid):
-        return ()
-    held = {link.removeprefix("socket:[").rstrip("]") for link in _descriptors(_proc_of(init_pid))}
-    table = Path("/proc/net/unix").read_text("utf-8", "surrogateescape")
-    found = (name_of(Path(path)) for path in named_sockets(table, held))
-    inside = Path(f"/proc/{init_pid}/root")
-    return tuple(name for name in found if name and name.inode == _inode(inside, name))
-
-
-def _is_apart(init_pid: int) -> bool:
-    own, inside = _link(Path(f"/proc/{init_pid}/ns/pid")), _link(_proc_of(init_pid) / "1/ns/pid")
-    return own == inside != _link(Path("/proc/self/ns/pid"))
-
-
-def remove(owner: str, left: Iterable[Name]) -> None:
-    """Remove the sockets that an engine had no time to remove."""
-    for each in left:
-        try:
-            if each.remove():
-                log.info("%s: removed %s, which its engine had left", owner, each.path)
-        except OSError as error:
-            log.warning("%s: %s was left: %s", owner, each.path, error)
-
-
-def named_sockets(table: str, inodes: Collection[str]) -> tuple[str, ...]:
-    """Return the paths of those sockets in the text of /proc/net/unix (unix(7)): Num RefCount Protocol Flags Type St Inode Path."""
-    rows = (line.split(None, 7) for line in table.splitlines()[1:])
-    return tuple(
-        dict.fromkeys(row[7] for row in rows if len(row) > 7 and row[6] in inodes and row[7][0] == "/")
-    )
-
-
-def name_of(path: Path) -> Name | None:
-    """Return the name of a socket; None where there is none."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return Name(path, found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None
-
-
-def _inode(inside: Path, name: Name) -> int | None:
-    seen = name_of(inside / name.path.relative_to("/"))
-    return seen.inode if seen and seen.device == name.device else None
+    return task(init_pid), link_of(namespaces / "pid"), link_of(namespaces / "mnt")
 
 
 @dataclass(frozen=True)
@@ -147,7 +75,7 @@ def fault(record: Record, seen: Facts, start: Start) -> str:
 
 def task_in(init_pid: int, pid: int) -> Task | None:
     """Return the process that has this id in a sandbox."""
-    return task(pid, _proc_of(init_pid))
+    return task(pid, proc_of(init_pid))
 
 
 def task(pid: int, proc: Path = Path("/proc")) -> Task | None:
@@ -160,16 +88,19 @@ def task(pid: int, proc: Path = Path("/proc")) -> Task | None:
     return None if state in {"Z", "X"} else Task(pid=pid, start=int(fields[_START - 4]))
 
 
-def _proc_of(init_pid: int) -> Path:
+def proc_of(init_pid: int) -> Path:
+    """Return a sandbox's own /proc."""
     return Path(f"/proc/{init_pid}/root/proc")
 
 
-def _descriptors(proc: Path) -> Iterator[str]:
+def descriptors(proc: Path) -> Iterator[str]:
+    """Give what the descriptors of all processes lead to."""
     for link in proc.glob("[0-9]*/fd/*"):
-        yield _link(link)
+        yield link_of(link)
 
 
-def _link(path: Path) -> str:
+def link_of(path: Path) -> str:
+    """Return where a link leads to; nothing where it is gone."""
     with contextlib.suppress(OSError):
         return str(path.readlink())
     return ""

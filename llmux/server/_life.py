@@ -20,13 +20,14 @@ from llmux.server import _criu, _memory, engines
 from llmux.server._berth import Doing
 from llmux.server._criu import CriuSettings
 from llmux.server._effect_errors import EffectError, EngineRefused, EngineUnreachable, TookTooLong
-from llmux.server._facts import Name, names_of, remove, sandbox_facts, task_in
+from llmux.server._facts import sandbox_facts, task_in
 from llmux.server._log_tail import last_lines
 from llmux.server._model import Weights
 from llmux.server._nvml import asked
 from llmux.server._phases import phase, took
 from llmux.server._ports import wait_until_unconnected
 from llmux.server._sandbox import Child, Sandbox
+from llmux.server._socket_names import Arrivals, Name, names_of, remove
 from llmux.server._wire import Asking, Wire
 from llmux.server.cuda.devices import Devices
 from llmux.server.cuda.errors import CudaDriverMissing, NoCudaState
@@ -39,7 +40,9 @@ log = logging.getLogger(__name__)
 TERM_GRACE = 2.0
 """Seconds between asking an engine to end and ending its sandbox."""
 _POLL_LEAST, _POLL_MOST = 0.01, 0.1
-"""Seconds between two looks at /health, and at the sockets that it has bound: if it is killed, those not seen by then stay in /tmp for ever."""
+"""Seconds between two looks at /health, and at the sockets that it has bound, which stay if it is killed."""
+_BINDING = 0.2
+"""Seconds between a name that a socket is bound to and the socket that has it, at the most (bind(2) makes the one after the other)."""
 _DYING = 1.0
 """Seconds for an engine that answers nothing any more to turn out to have ended."""
 _NVML = 2.0
@@ -96,6 +99,10 @@ class EngineLife:
     """The GPUs that they have left, as far as it is known."""
     sockets: set[Name] = field(default_factory=set)
     """The names that its processes have bound, as far as they were seen: one that is killed leaves them."""
+    temporary: Path | None = None
+    """Where its processes bind most of them, unless that is out of llmux's sight."""
+    arrivals: Arrivals | None = None
+    """What comes there until it is healthy."""
 
     def __post_init__(self) -> None:
         self._connect()
@@ -150,6 +157,8 @@ class EngineLife:
         """Return once /health is good. Raises EngineEnded and EngineNotHealthy."""
         until = time.monotonic() + seconds
         pause = _POLL_LEAST
+        with suppress(OSError):
+            self.arrivals = await asyncio.to_thread(Arrivals, self.temporary) if self.temporary else None
         while not await self._healthy():
             if self.ended:
                 raise await self._ending()
@@ -159,6 +168,7 @@ class EngineLife:
                 raise EngineNotHealthy(str(self.url), seconds, str(self.log), words, hint=hint)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _POLL_MOST)
+        self.arrivals = None
 
     async def _healthy(self) -> bool:
         healthy = await self.engine.healthy(self.control)
@@ -312,7 +322,19 @@ class EngineLife:
             await self.child.terminate(TERM_GRACE)
         await self._look_for_sockets()
         await self.sandbox.close()
+        if self.arrivals:
+            self.sockets |= await self._unseen(self.arrivals)
         await asyncio.to_thread(remove, self.name, self.sockets)
+
+    async def _unseen(self, arrivals: Arrivals) -> frozenset[Name]:
+        """Return the names that it has left and was not seen to have bound. Whoever else is amid a bind has finished it in a moment."""
+        try:
+            if dead := await asyncio.to_thread(arrivals.dead):
+                await asyncio.sleep(_BINDING)
+                return dead & await asyncio.to_thread(arrivals.dead)
+        except OSError as error:
+            log.warning("%s: sockets of its engine may be left in %s: %s", self.name, self.temporary, error)
+        return frozenset()
 
     async def _ending(self) -> EngineEnded:
         hint = "The next request starts it again"

@@ -10,14 +10,12 @@ Interface (synchronous: call it in a thread):
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from llmux.criu_images import CriuImagesError, read_manifest
-from llmux.server._berth import short_address
-from llmux.server._facts import Name, name_of
+from llmux.server._socket_names import Name, is_dead, name_of
 
 
 def remove_sockets(directory: Path) -> tuple[Path, ...]:
@@ -25,7 +23,7 @@ def remove_sockets(directory: Path) -> tuple[Path, ...]:
 
     A dump without manifest names none: criu ends a tree only after that was written, and a tree that lives has its names.
     """
-    return tuple(name.path for name in _named_in(directory) if _is_dead(name) and _remove(name))
+    return tuple(name.path for name in _named_in(directory) if is_dead(name) and _remove(name))
 
 
 def _named_in(directory: Path) -> Iterator[Name]:
@@ -35,36 +33,6 @@ def _named_in(directory: Path) -> Iterator[Name]:
                 path = Path(os.fsdecode(each.bind_path))
                 if path.is_absolute() and (name := name_of(path)):
                     yield name
-
-
-def _is_dead(name: Name) -> bool:
-    """Say whether no socket has the name, in whichever network namespace it would be (unix(7))."""
-    if _leads_elsewhere(name.path) or str(name.path) in _bound():
-        return False
-    with closing(socket.socket(socket.AF_UNIX)) as caller:
-        caller.setblocking(False)
-        try:
-            with short_address(name.path) as address:
-                caller.connect(address)
-        except ConnectionRefusedError:
-            return True
-        except (
-            OSError
-        ):  # EPROTOTYPE: it is of another type, EAGAIN: its queue is full; either way it is somebody's
-            return False
-    return False
-
-
-def _leads_elsewhere(path: Path) -> bool:
-    """Say whether a link is in the way: somebody may have made it after the dump."""
-    return os.path.realpath(path.parent) != str(path.parent)
-
-
-def _bound() -> frozenset[str]:
-    """Return the paths in /proc/net/unix: also of sockets that are bound and do not listen, which refuse a connection too."""
-    table = Path("/proc/net/unix").read_text("utf-8", "surrogateescape")
-    rows = (line.split(None, 7) for line in table.splitlines()[1:])
-    return frozenset(row[7] for row in rows if len(row) > 7)
 
 
 def _remove(name: Name) -> bool:

@@ -90,6 +90,7 @@ class EngineHands:
         self._log = command.log
         # The model's own variables, not the inherited ones: those differ between containers (HOSTNAME).
         own = {**rank_settings(self._model).env, **self._model.env}
+        self._temporary = None if self._model.isolation.tmp else Path(environ.get("TMPDIR") or "/tmp")  # noqa: S108 - where engines bind
         self._start = Start(fingerprint(command.argv, own), environ.get(VISIBLE))
 
     def refusal(self, eviction: Eviction) -> str:
@@ -252,6 +253,7 @@ class EngineHands:
         return EngineLife(
             *(self._name, self._engine, settings, sandbox, child, self._log, log_began, started_at),
             cuda=self._cuda,
+            temporary=self._temporary,
         )
 
     async def _newest(self) -> Checkpoint:

@@ -20,8 +20,8 @@ from aiohttp.test_utils import TestServer
 from ports import free_port
 
 from llmux.server import _app, _capacity, _node, config
-from llmux.server._facts import names_of
 from llmux.server._setup import make_driver
+from llmux.server._socket_names import names_of
 from llmux.server._work import make_hands
 
 pytestmark = pytest.mark.root

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess  # noqa: TID251 - a process to look at
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -80,61 +78,3 @@ def test_a_process_is_known_by_its_id_and_its_start_and_a_zombie_is_none():
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert _facts.task(child.pid) is None
     assert _facts.task(child.pid) is None
-
-
-UNIX = """Num       RefCount Protocol Flags    Type St Inode Path
-0000000000000000: 00000002 00000000 00010000 0001 01 11 /tmp/a b
-0000000000000000: 00000003 00000000 00000000 0001 03 12
-0000000000000000: 00000002 00000000 00010000 0001 01 13 @abstract
-0000000000000000: 00000002 00000000 00010000 0001 01 14 /tmp/of-others
-0000000000000000: 00000003 00000000 00000000 0001 03 15 /tmp/a b
-"""
-
-
-def test_the_names_of_sockets_are_those_of_the_given_inodes_without_abstract_ones():
-    assert _facts.named_sockets(UNIX, {"11", "12", "13", "15"}) == ("/tmp/a b",)
-
-
-def test_a_socket_is_removed_unless_another_has_its_name_by_then(tmp_path):
-    path = tmp_path / "s"
-    with socket.socket(socket.AF_UNIX) as bound:
-        bound.bind(str(path))
-    name = _facts.name_of(path)
-    assert replace(name, inode=name.inode + 1).remove() is False
-    assert path.exists()
-    assert name.remove() is True
-    assert not path.exists()
-    path.write_text("a file")
-    assert _facts.name_of(path) is None
-    assert name.remove() is False
-
-
-def test_what_is_no_sandbox_has_no_sockets_that_are_an_engines_alone(tmp_path):
-    with socket.socket(socket.AF_UNIX) as bound:
-        bound.bind(str(tmp_path / "s"))
-        assert _facts.names_of(os.getpid()) == ()
-
-
-def test_sockets_that_a_sandbox_has_bound_are_seen_while_they_are_bound(tmp_path):
-    path = tmp_path / "s"
-    bind = (
-        f"import socket; s = socket.socket(socket.AF_UNIX); s.bind({str(path)!r}); print(flush=True); input()"
-    )
-    argv = [
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "--pid",
-        "--fork",
-        "--mount-proc",
-        sys.executable,
-        "-c",
-        bind,
-    ]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as unshared:
-        unshared.stdout.readline()
-        children = Path(f"/proc/{unshared.pid}/task/{unshared.pid}/children").read_text("ascii")
-        init = int(children.split()[0])
-        assert path in {name.path for name in _facts.names_of(init)}
-        unshared.communicate("\n")
-    assert _facts.names_of(init) == ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -71,6 +73,11 @@ class Api:
         return web.Response()
 
 
+def leave_a_socket(path):
+    with closing(socket.socket(socket.AF_UNIX)) as bound:
+        bound.bind(str(path))
+
+
 def say(life, words):
     life.log.write_text("an earlier life\n" + words)
 
@@ -114,6 +121,41 @@ async def test_one_that_ends_meanwhile_is_told_at_once(living):
     life.child.exit.set_result(-9)
     with pytest.raises(EngineEnded, match="was killed by signal 9"):
         await life.until_healthy(60)
+
+
+async def test_sockets_that_it_was_not_seen_to_have_bound_go_with_one_that_is_killed_at_its_start(
+    living, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_life, "_BINDING", 0.01)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    late, others = temporary / "late", temporary / "others"
+
+    class Dying(Api):
+        async def health(self, request):
+            life.child.exit.set_result(-9)
+            leave_a_socket(late)
+            return await super().health(request)
+
+    life = await living(Dying(healthy_after=10_000))
+    life.temporary = temporary
+    with closing(socket.socket(socket.AF_UNIX)) as somebodys:
+        somebodys.bind(str(others))
+        with pytest.raises(EngineEnded):
+            await life.until_healthy(60)
+        assert late.exists()
+        await life.close()
+        assert not late.exists()
+        assert others.exists()
+
+
+async def test_one_that_was_healthy_leaves_alone_what_it_was_not_seen_to_have_bound(living, tmp_path):
+    life = await living(Api())
+    life.temporary = tmp_path
+    await life.until_healthy(60)
+    leave_a_socket(tmp_path / "late")
+    await life.close()
+    assert (tmp_path / "late").exists()
 
 
 async def test_its_end_is_told_with_the_exit_code(living):
