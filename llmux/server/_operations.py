@@ -98,7 +98,7 @@ class Operations:
 
     async def start(self, replica: Replica, why: str, phases: Phases) -> None:
         """Start the engine cold, for the reason `why`."""
-        began = time.monotonic()
+        began = phases.since
         try:
             await self.end(replica)
             self._check_gpus(replica)
@@ -113,7 +113,7 @@ class Operations:
 
     async def wake(self, replica: Replica, eviction: Eviction, phases: Phases) -> None:
         """Bring the engine back from a sleep that left its process running, or from its checkpoint."""
-        began = time.monotonic()
+        began = phases.since
         kind = WakeKind.WARM if replica.life else WakeKind.RESTORED
         try:
             self._check_gpus(replica)
@@ -138,7 +138,7 @@ class Operations:
 
     async def put_to_sleep(self, replica: Replica, eviction: Eviction, phases: Phases) -> None:
         """Put the engine to sleep; where that fails, make it serve again."""
-        began = time.monotonic()
+        began = phases.since
         escalated = isinstance(replica.state, GoingToSleep) and replica.state.failed is not None
         try:
             self._meter.weighed(replica, awake=await _memory_of(replica, _living(replica)))
@@ -155,7 +155,7 @@ class Operations:
 
     async def deepen(self, replica: Replica, eviction: Eviction, to: Eviction, phases: Phases) -> None:
         """Take a sleeping engine one rung deeper without waking it; where that fails, it sleeps on as it did."""
-        began = time.monotonic()
+        began = phases.since
         try:
             await self._sink(replica, eviction, to)
         except Exception as error:  # noqa: BLE001 - a task's boundary

@@ -40,7 +40,8 @@ class Phases(dict[str, float]):
     def __init__(self, listener: Begun) -> None:
         super().__init__()
         self._listener = listener
-        self._recorded_since = time.monotonic()
+        self.since = time.monotonic()
+        """When the record began; what takes its time from another moment has phases that seem to begin after its end."""
         self._open: list[_Open] = []
         """The innermost last."""
         self.begun: dict[str, float] = {}
@@ -60,7 +61,7 @@ class Phases(dict[str, float]):
         ended, over = time.monotonic(), self._open.pop()
         seconds = ended - over.began - over.within
         self.add(over.name, seconds)
-        self.begun.setdefault(over.name, ended - seconds - self._recorded_since)
+        self.begun.setdefault(over.name, ended - seconds - self.since)
         if self._open:
             self._open[-1].within += ended - over.began
         self._listener(self._open[-1].name if self._open else "")

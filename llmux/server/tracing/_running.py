@@ -40,7 +40,7 @@ class Running:
 
         @web.middleware
         async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
-            began = time.time_ns()
+            began = time.monotonic()
             response = await handler(request)
             problem = response.get(PROBLEM)
             if problem and request.match_info.handler is forward and not has_begun(request):

@@ -8,6 +8,7 @@ Names of attributes are OpenTelemetry's semantic conventions for HTTP and for ge
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
@@ -53,12 +54,32 @@ _SERVER_ERROR = 500
 _W3C = TraceContextTextMapPropagator()
 
 
+@dataclass(frozen=True)
+class _Epoch:
+    """What the monotonic clock's zero is by the machine's clock, in nanoseconds since the epoch.
+
+    One for a whole trace: the machine's clock may be set meanwhile, and nothing ends before it has begun.
+    """
+
+    at: int
+
+    @classmethod
+    def now(cls) -> _Epoch:
+        """Return it as the clocks are."""
+        return cls(time.time_ns() - time.monotonic_ns())
+
+    def nanoseconds(self, monotonic: float) -> int:
+        """Return a time of the monotonic clock in nanoseconds since the epoch."""
+        return self.at + int(monotonic * 1e9)
+
+
 @dataclass
 class _Request:
     """One that is not over."""
 
     root: Span
     context: Context
+    epoch: _Epoch
     waiting: Span | None = None
     waiting_since: float = 0.0
     proxying: Span | None = None
@@ -95,12 +116,14 @@ class Spans:
 
     def begin(self, arrival: Arrival) -> None:
         """Begin a request's span, under its client's where it has one."""
-        root = self._root(arrival)
-        self._requests[arrival.request] = _Request(root, _inside(root))
+        epoch = _Epoch.now()
+        root = self._root(arrival, epoch.nanoseconds(time.monotonic()))
+        self._requests[arrival.request] = _Request(root, _inside(root), epoch)
 
-    def refused(self, arrival: Arrival, began: int, status: int, code: str) -> None:
-        """Draw a request that nobody was let in with, which began at this time, in nanoseconds since the epoch."""
-        root = self._root(arrival, began)
+    def refused(self, arrival: Arrival, began: float, status: int, code: str) -> None:
+        """Draw a request that nobody was let in with, which began at this time of the monotonic clock."""
+        epoch = _Epoch.now()
+        root = self._root(arrival, epoch.nanoseconds(began))
         root.set_attributes(
             {
                 "llmux.outcome": Outcome.REFUSED.value,
@@ -108,9 +131,9 @@ class Spans:
                 "error.type": code,
             }
         )
-        root.end()
+        root.end(epoch.nanoseconds(time.monotonic()))
 
-    def _root(self, arrival: Arrival, began: int | None = None) -> Span:
+    def _root(self, arrival: Arrival, began: int) -> Span:
         method = arrival.method if arrival.method in _METHODS else "_OTHER"
         group = group_of(arrival.path)
         facts: dict[str, AttributeValue] = {
@@ -137,7 +160,7 @@ class Spans:
         happening = entry.happening
         if not isinstance(happening, OF_REQUESTS):
             if move := self._moves.take(entry):
-                self._moved(move, entry)
+                self._moved(move)
         elif known := self._requests.get(happening.request):
             match happening:
                 case RequestQueued():
@@ -152,7 +175,7 @@ class Spans:
     # ---- requests ----
 
     def _queued(self, known: _Request, queued: RequestQueued, entry: Entry) -> None:
-        now = _nanoseconds(entry, entry.monotonic)
+        now = known.epoch.nanoseconds(entry.monotonic)
         known.end_proxying(now, queued.why)
         known.root.set_attribute(_MODEL, queued.model)
         known.waiting = self._tracer.start_span(
@@ -163,7 +186,7 @@ class Spans:
     def _admitted(self, known: _Request, admitted: RequestAdmitted, entry: Entry) -> None:
         facts = {_MODEL: admitted.model, "llmux.replica": admitted.replica, "llmux.wake": admitted.wake}
         self._waited(known, admitted.model, admitted.replica, entry)
-        now = _nanoseconds(entry, entry.monotonic)
+        now = known.epoch.nanoseconds(entry.monotonic)
         known.proxying = self._tracer.start_span(
             "proxy", known.context, SpanKind.CLIENT, facts, start_time=now
         )
@@ -171,11 +194,11 @@ class Spans:
 
     def _finished(self, known: _Request, finished: RequestFinished, entry: Entry) -> None:
         del self._requests[finished.request]
-        now = _nanoseconds(entry, entry.monotonic)
+        now = known.epoch.nanoseconds(entry.monotonic)
         why = finished.code if _is_failure(finished) else ""
         if finished.first_byte is not None and known.proxying:
             at = entry.monotonic - finished.seconds + finished.first_byte
-            known.proxying.add_event("first_byte", timestamp=_nanoseconds(entry, at))
+            known.proxying.add_event("first_byte", timestamp=known.epoch.nanoseconds(at))
         self._waited(known, finished.model, "", entry, why)
         known.end_proxying(now, why)
         known.root.set_attributes(_of_end(finished))
@@ -189,18 +212,18 @@ class Spans:
             return
         context = _inside(known.waiting)
         for move in self._moves.waited_for(model, replica, known.waiting_since, entry.monotonic):
-            self._draw(move, context, entry, self._firsts.get(move.number))
-        known.end_waiting(_nanoseconds(entry, entry.monotonic), why)
+            self._draw(move, context, known.epoch, self._firsts.get(move.number))
+        known.end_waiting(known.epoch.nanoseconds(entry.monotonic), why)
 
     # ---- moves ----
 
-    def _moved(self, move: Move, entry: Entry) -> None:
+    def _moved(self, move: Move) -> None:
         """Draw a move as a trace of its own, which those that have waited for it link to."""
-        self._firsts[move.number] = self._draw(move, Context(), entry)
+        self._firsts[move.number] = self._draw(move, Context(), _Epoch.now())
         self._firsts.pop(move.number - KEPT, None)
 
     def _draw(
-        self, move: Move, context: Context, entry: Entry, first: SpanContext | None = None
+        self, move: Move, context: Context, epoch: _Epoch, first: SpanContext | None = None
     ) -> SpanContext:
         """Draw a move and its phases; `first` is another drawing of the same."""
         facts: dict[str, AttributeValue] = {
@@ -214,16 +237,16 @@ class Spans:
             context,
             attributes=facts,
             links=(Link(first),) if first else (),
-            start_time=_nanoseconds(entry, move.began),
+            start_time=epoch.nanoseconds(move.began),
         )
         for phase in move.phases:
-            began, ended = _nanoseconds(entry, phase.began), _nanoseconds(entry, phase.ended)
+            began, ended = epoch.nanoseconds(phase.began), epoch.nanoseconds(phase.ended)
             name = f"{move.kind}.{phase.name}"
             self._tracer.start_span(name, _inside(span), start_time=began).end(ended)
         if move.problem:
             span.set_attribute("error.type", move.problem)
             span.set_status(Status(StatusCode.ERROR, move.problem))
-        span.end(_nanoseconds(entry, move.ended))
+        span.end(epoch.nanoseconds(move.ended))
         return span.get_span_context()
 
 
@@ -247,8 +270,3 @@ def _is_failure(finished: RequestFinished) -> bool:
 
 def _inside(span: Span) -> Context:
     return set_span_in_context(span, Context())
-
-
-def _nanoseconds(entry: Entry, at: float) -> int:
-    """Return a time of the monotonic clock since the epoch, by an entry that has both."""
-    return int((entry.at - entry.monotonic + at) * 1e9)

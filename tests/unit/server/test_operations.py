@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
+from llmux.server import _operations, _phases
+from llmux.server._happenings import SleepDone, WakeDone
 from llmux.server._model import Asleep, Eviction, Failed, NotStarted, Process, Running, Weights
 from llmux.server.errors import ModelUnavailable, ServerError
 
@@ -58,6 +63,26 @@ async def test_what_a_sleeping_process_keeps_of_its_gpus_is_measured(driving, ma
         await driver.wake("m")
         await driver.sleep("m", Eviction(weights, Process.KEEP_RUNNING))
         assert driver.meter._amounts["m"].gpu_memory_asleep == measured
+
+
+@pytest.mark.parametrize("sleep", SLEEPS[:3], ids=lambda sleep: sleep.process.value)
+async def test_phases_lie_within_their_operation_however_slowly_it_begins(
+    driving, make_hands, monkeypatch, sleep
+):
+    slowing = itertools.accumulate(0.9**tick for tick in itertools.count())
+    clock = SimpleNamespace(monotonic=lambda: next(slowing), time=time.time)
+    monkeypatch.setattr(_operations, "time", clock)
+    monkeypatch.setattr(_phases, "time", clock)
+    told = []
+    async with driving({"m": make_hands(has_driver=True)}) as driver:
+        with driver.bus.subscribed(lambda entry: told.append(entry.happening)):
+            await driver.wake("m")
+            await driver.sleep("m", sleep)
+            await driver.wake("m")
+    moves = [each for each in told if isinstance(each, WakeDone | SleepDone)]
+    assert len(moves) == 3
+    for move in moves:
+        assert all(move.phases_begun[name] + move.phases[name] <= move.seconds for name in move.phases_begun)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
