@@ -22,12 +22,10 @@ PROGRAM = Path(__file__).with_name("program.py")
 LOG = "/var/log/app.log"
 
 
-def commands() -> list[tuple[str, str]]:
-    """Return the section's commands, each with the containers that it is for."""
-    section = (ROOT / "README.md").read_text().split("\n## For anyone who uses CRIU\n")[1]
-    block = section.split("```sh\n")[1].split("```\n")[0]
-    lines = [re.fullmatch(r"(.*?) +# in (A|B|A and B)", line) for line in block.splitlines()]
-    return [(line[1], line[2]) for line in lines if line]
+def steps(page: str) -> list[tuple[str, str]]:
+    """Return a page's steps: the container that each is for, by the words before it, and what is typed there."""
+    text = (ROOT / page).read_text()
+    return re.findall(r"^.*\b[Ii]n (A|B)\b.*:\n\n```sh\n((?s:.*?))```$", text, re.MULTILINE)
 
 
 def start(stack: ExitStack, name: str, share: Path) -> Container:
@@ -50,21 +48,21 @@ def wait_for(container: Container, lines: int) -> list[str]:
 
 
 def run_those_of(container: Container, name: str) -> None:
-    for command, where in commands():
-        if name in where.split(" and "):
-            container.exec("bash", "-c", command, timeout=120)
-            if "app.py" in command:
+    for where, typed in steps("README.md"):
+        if where == name:
+            container.exec("bash", "-c", typed, timeout=120)
+            if "app.py" in typed:
                 wait_for(container, 1)
 
 
 def test_the_page_on_any_dump_has_the_same() -> None:
-    page = (ROOT / "docs/dumps.md").read_text()
-    assert all(f"{command}  # in {where}\n" in page for command, where in commands())
+    assert steps("docs/dumps.md") == steps("README.md")
 
 
-def test_there_are_at_most_five() -> None:
-    assert 1 < len(commands()) <= 5
-    assert {where for _, where in commands()} == {"A", "B", "A and B"}
+def test_there_are_at_most_five_lines() -> None:
+    found = steps("README.md")
+    assert [where for where, _ in found] == ["A", "A", "B"]
+    assert len({line for _, typed in found for line in typed.splitlines()}) <= 5
 
 
 @pytest.mark.demand("post-dump", "pre-restore", "posix-shm", "semaphore")

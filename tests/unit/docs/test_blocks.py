@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess  # noqa: TID251 - the pages' blocks are typed into a shell
 import tomllib
 from pathlib import Path
 
@@ -31,6 +32,7 @@ CONFIGURATIONS = [
     if block.language in {"json", "toml", "yaml"}
     and not any(block.page == page and block.text.startswith(words) for page, words in NO_CONFIGURATION)
 ]
+INSTALLATIONS = [block for block in BLOCKS if block.language == "sh" and "pip install" in block.text]
 
 
 def value_of(block: Block) -> dict[str, object]:
@@ -102,3 +104,24 @@ def test_a_console_block_is_what_follows_its_prompts():
 def test_a_block_in_a_list_loses_its_indent():
     (block,) = blocks_of("page", "1. do\n\n   ```sh\n   make\n     it\n   ```\n")
     assert (block.line, block.text) == (3, "make\n  it\n")
+
+
+@pytest.mark.parametrize("block", INSTALLATIONS, ids=str)
+@pytest.mark.parametrize("fails", ["python3", "pip"])
+def test_an_installation_that_fails_ends_the_block_and_not_the_shell(block, fails, tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("python3", "pip"):
+        (programs / name).write_text(f"#!/bin/sh\nexit {int(name == fails)}\n")
+        (programs / name).chmod(0o755)
+    typed = block.text.replace("/opt/llmux", str(tmp_path)) + "echo the shell goes on\n"
+    shell, environment = ["/bin/bash", "-x"], {"PATH": str(programs)}
+    done = subprocess.run(shell, check=True, input=typed, env=environment, capture_output=True, text=True)
+    ran = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("+ ")]
+    installers = ["python3", f"{programs}/pip"]
+    assert ran == [*installers[: 1 + (fails == "pip")], "echo"]
+    assert done.stdout == "the shell goes on\n"
+
+
+def test_there_are_such_installations():
+    assert {block.page for block in INSTALLATIONS} == {"README.md", "docs/deploy.md", "docs/dumps.md"}
