@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import clients, debian, images, python, stand_in
 from . import engine as engines
-from .paths import CACHE, ENGINE, ROOT, VENV
+from .paths import CACHE, ENGINE, PYCRIU, ROOT, VENV
 from .shell import SetupError, environment, exclusively, hand_over, say, step
 
 _LOCK = CACHE / "set-up.lock"
@@ -89,6 +89,7 @@ def _dev(_options: argparse.Namespace) -> int:
     with exclusively(_LOCK):
         python.make_venv()
         python.fetch_pycriu()
+        python.put_on_path(PYCRIU, VENV)
         stand_in.build()
     return 0
 

@@ -10,7 +10,7 @@ VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 ENGINE = ROOT / ".docker"
 LOG = CACHE / "setup.log"
-# A private copy of Debian's python3-pycriu for the unit tests; on their path (pyproject.toml).
+# A private copy of Debian's python3-pycriu; on the path of .venv's Python, and of the unit tests' whichever that is (pyproject.toml).
 PYCRIU = CACHE / "pycriu"
 
 # sun_path holds 107 bytes and a NUL; below the run directory, the longest name an engine binds is containerd's.

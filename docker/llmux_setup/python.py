@@ -1,4 +1,4 @@
-"""The virtual environment, the wheels for the image, and pycriu for the unit tests."""
+"""The virtual environment, the wheels for the image, and pycriu."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import debian
 from .paths import CACHE, PYCRIU, ROOT, VENV
-from .shell import SetupError, run, say, skip, step, succeeds
+from .shell import SetupError, output, run, say, skip, step, succeeds
 
 PYTHON = VENV / "bin" / "python"
 # pip takes a wheel only for tags that it is told; manylinux names grow with glibc's version (PEP 600), trixie's is 2.41.
@@ -71,7 +71,7 @@ def _pip(place: Path) -> tuple[str | Path, ...]:
 
 
 def fetch_pycriu() -> None:
-    """Have pycriu for the unit tests: pure Python that comes with CRIU's packages and is in no package index."""
+    """Have pycriu to read images with: pure Python that comes with CRIU's packages and is in no package index."""
     if PYCRIU.exists():
         skip("pycriu")
         return
@@ -88,6 +88,12 @@ def fetch_pycriu() -> None:
         run("dpkg-deb", "--extract", package, work)
         PYCRIU.mkdir()
         (Path(work) / _SYSTEM_PYCRIU.relative_to("/")).rename(PYCRIU / "pycriu")
+
+
+def put_on_path(directory: Path, place: Path) -> None:
+    """Have the Python of the environment at `place` find the packages in `directory`, if there are any."""
+    packages = output(place / "bin/python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
+    Path(packages, f"llmux-{directory.name}.pth").write_text(f"{directory}\n", encoding="utf-8")
 
 
 def _download_from_testing(package: str, uri: str, work: Path) -> Path:
