@@ -63,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--programs",
                 action="store_true",
-                help="the image of real programs that tests dump, too, and programs of others that look at llmux",
+                help="what only tests need, too: real programs that they dump, stand-ins for NVIDIA's libraries, "
+                "programs of others that look at llmux",
             )
         if name == "run":
             command.add_argument("argv", nargs="+", metavar="COMMAND")
@@ -83,13 +84,18 @@ def _add_gpu_base(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _dev(_options: argparse.Namespace) -> int:
+def _have_python() -> None:
     if not VENV.exists():
         say("Set-up: some minutes the first time; its whole output is in .cache/setup.log")
     with exclusively(_LOCK):
         python.make_venv()
         python.fetch_pycriu()
         python.put_on_path(PYCRIU, VENV)
+
+
+def _dev(_options: argparse.Namespace) -> int:
+    _have_python()
+    with exclusively(_LOCK):
         stand_in.build()
     return 0
 
@@ -123,7 +129,10 @@ def _image(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    _dev(options)
+    if options.programs:
+        _dev(options)
+    else:
+        _have_python()
     if shutil.which("ss") is None:
         debian.install("iproute2", why="ss, with which the proof looks at sockets,")
     if options.programs:
@@ -204,7 +213,7 @@ _HELP = {
     "dev": "the virtual environment, pycriu and a stand-in for NVIDIA's driver library: enough for the unit tests and linters",
     "all": "all that the demo and the tests need",
     "image": "rebuild the image after a change of the code",
-    "run": "everything, then COMMAND with DOCKER_HOST set, then stop the private engine if nobody else uses it",
+    "run": "all that the demo needs, then COMMAND with DOCKER_HOST set, then stop the private engine if nobody else uses it",
     "start": "start the engine and leave it running",
     "stop": "stop the private engine",
     "lock": "resolve the dependencies anew",

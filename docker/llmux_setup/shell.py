@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import subprocess  # noqa: TID251 - this is the set-up's one wrapper
+import textwrap
 import threading
 import time
 from collections import deque
@@ -129,8 +130,14 @@ def _with_progress(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
         if line.strip() and time.monotonic() - shown > _PROGRESS_EVERY:
             shown = time.monotonic()
-            say(f"    {shown - begin:4.0f} s  {line.strip()[:_SHOWN_COLUMNS]}")
+            say(f"    {shown - begin:4.0f} s  {_shortened(line)}")
         yield line
+
+
+def _shortened(line: str) -> str:
+    """Return the words of a line that fit, with an ellipsis for the others; of a longer word its beginning."""
+    fit = textwrap.shorten(line, _SHOWN_COLUMNS, break_on_hyphens=False, placeholder=" …")
+    return fit if fit != "…" else f"{line.strip()[: _SHOWN_COLUMNS - 1]}…"
 
 
 def output(*argv: str | Path, env: Mapping[str, str] | None = None, timeout: float = 60.0) -> str:

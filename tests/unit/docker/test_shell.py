@@ -38,6 +38,23 @@ def test_a_command_that_speaks_in_time_may_take_longer() -> None:
     run("sh", "-c", "echo here; sleep 0.6; echo done", timeout=0.3)
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("two  words", "two words"),
+        ("word " * 21 + "again", "word " * 21 + "again"),
+        ("word " * 21 + "half-of-this-does-not-fit", "word " * 21 + "…"),
+        ("/" + "x" * 200, "/" + "x" * 108 + "…"),
+    ],
+)
+def test_a_long_line_of_progress_is_cut_between_words(
+    said: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shell, "_PROGRESS_EVERY", -1)
+    run("echo", said)
+    assert capsys.readouterr().out == f"       0 s  {shown}\n"
+
+
 def test_a_missing_program_is_named() -> None:
     with pytest.raises(SetupError, match="no-such-program is not installed"):
         run("no-such-program")
