@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,9 @@ from llmux.server.errors import ConfigInvalid, ConfigUnreadable
 
 _LACKING = 1
 _SPEED_MIB = 256
+_UNFOLDED = 1 << 16
+"""Columns of a file or a pipe: each finding is one line there, which `grep` finds whole."""
+_SEEN_COLUMNS = 80
 _MARKS = {
     Verdict.FINE: Text("ok", style="green"),
     Verdict.NOTE: Text("note", style="yellow"),
@@ -65,7 +70,7 @@ def doctor_command(
     if as_json:
         print_json([_for_programs(each) for each in shown])
     else:
-        _print(shown)
+        _print(shown, _verdict(found))
     raise SystemExit(_LACKING if any(each.verdict is Verdict.LACKING for each in found) else 0)
 
 
@@ -125,10 +130,31 @@ def _for_programs(finding: Finding) -> dict[str, str]:
     }
 
 
-def _print(found: Iterable[Finding]) -> None:
+def _verdict(found: Sequence[Finding]) -> Text:
+    """Return the line that all comes to: how much is lacking, and what is best mended first."""
+    many = Counter(each.verdict for each in found)
+    notes = f"{many[Verdict.NOTE]} {'note' if many[Verdict.NOTE] == 1 else 'notes'}"
+    told = f"{many[Verdict.LACKING] or 'nothing is'} lacking, {notes}, {many[Verdict.FINE]} ok"
+    first = next((each for each in found if each.verdict is Verdict.LACKING), None)
+    if first is None:
+        return Text(told, style="bold green")
+    seen = printable(textwrap.shorten(first.seen, _SEEN_COLUMNS, placeholder=" …"))
+    return Text(f"{told}; mend first: {first.topic} ({seen})", style="bold red")
+
+
+def _print(shown: Sequence[Finding], verdict: Text) -> None:
     rows: list[list[str | Text]] = []
-    for each in found:
+    for each in shown:
         rows.append([_MARKS[each.verdict], each.topic, each.seen])
         if each.mend:
             rows.append(["", "", Text(f"-> {printable(each.mend)}", style="cyan")])
-    console().print(table(("", "looked at", "seen, and what mends it"), rows))
+    screen = console()
+    if not screen.is_terminal:
+        screen.width = _UNFOLDED
+    with screen.capture() as told:
+        if rows:
+            screen.print(table(("", "looked at", "seen, and what mends it"), rows))
+            screen.print()
+        screen.print(verdict)
+    # A table fills each line up with blanks.
+    click.echo("\n".join(line.rstrip() for line in told.get().splitlines()))

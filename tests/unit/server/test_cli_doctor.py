@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess  # noqa: TID251 - a terminal of its own
 import sys
 
 import pytest
 from click.testing import CliRunner
 
-from llmux.server._cli_doctor import doctor_command
+from llmux.server._cli_doctor import _verdict, doctor_command
+from llmux.server.doctor import Finding, Verdict
 
 
 def configuration(directory, **fields):
@@ -123,3 +127,62 @@ def test_what_is_lacking_alone_can_be_asked_for(tmp_path):
     done = doctor("--lacking", "--config", configuration(tmp_path, prot=1))
     assert "LACKING" in done.stdout
     assert "ok  " not in done.stdout
+
+
+def test_the_last_line_is_what_all_comes_to(tmp_path):
+    _, told = found("--config", configuration(tmp_path, prot=1))
+    verdicts = [each["verdict"] for each in told.values()]
+    lacking = [each for each in told.values() if each["verdict"] == "lacking"]
+    for argv in ((), ("--lacking",)):
+        last = doctor("--config", configuration(tmp_path, prot=1), *argv).stdout.splitlines()[-1]
+        assert last.startswith(f"{len(lacking)} lacking, {verdicts.count('note')} note")
+        assert f", {verdicts.count('fine')} ok; mend first: {lacking[0]['topic']} (" in last
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "line"),
+    [
+        ("fine fine", "nothing is lacking, 0 notes, 2 ok"),
+        ("fine note", "nothing is lacking, 1 note, 1 ok"),
+        ("note lacking lacking", "2 lacking, 1 note, 0 ok; mend first: topic1 (seen)"),
+    ],
+)
+def test_the_verdict_names_what_is_mended_first(verdicts, line):
+    told = [Finding(f"topic{i}", Verdict(each), "seen") for i, each in enumerate(verdicts.split())]
+    assert _verdict(told).plain == line
+
+
+def test_a_pipe_gets_each_finding_on_one_line_and_a_terminal_folds_it_below_itself(tmp_path):
+    directory = tmp_path / ("long name " * 20).strip()
+    directory.mkdir()
+    command = [sys.executable, "-m", "llmux.server", "doctor", "--no-trial", "--speed-mib", "0"]
+    command += ["--config", configuration(tmp_path, log_dir=str(directory))]
+    piped = subprocess.run(command, check=False, capture_output=True, text=True).stdout.splitlines()
+    assert [line for line in piped if str(directory) in line]
+    assert [line for line in piped if line != line.rstrip()] == []
+    folded = on_a_terminal(command, columns=100)
+    assert [line for line in folded if len(line) > 100] == []
+    head, *rest = folded[next(at for at, line in enumerate(folded) if "  log_dir  " in line) :]
+    column = head.index(str(tmp_path)[:10])
+    assert rest[0][column:].strip() in str(directory)
+    assert rest[0][:column].isspace()
+
+
+def on_a_terminal(command, columns):
+    """Return what a program prints on a terminal without colours."""
+    ours, its = pty.openpty()
+    environment = os.environ | {"COLUMNS": str(columns), "TERM": "dumb"}
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment):
+        os.close(its)
+        said = b""
+        while piece := read(ours):
+            said += piece
+    os.close(ours)
+    return said.decode().splitlines()
+
+
+def read(terminal):
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # EIO: nobody has its other end any more
+        return b""
