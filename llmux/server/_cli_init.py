@@ -23,13 +23,14 @@ from llmux.server import _model_files, _node, _starter, config
 from llmux.server._capacity import size
 from llmux.server._model_files import ModelFiles
 from llmux.server._printable import printable
-from llmux.server._starter import Document, Found
-from llmux.server.config import CheckpointConfig
+from llmux.server._starter import Found
+from llmux.server.config import CheckpointConfig, Config
 from llmux.server.doctor import processor_flags
 
 _CANNOT = 1
 _MIB = 1 << 20
-_FIRST_PORT = 3000
+_HOST: str = Config.model_fields["host"].default
+_FIRST_PORT: int = Config.model_fields["port"].default
 _FIRST_ENGINE_PORT = 8001
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -65,13 +66,21 @@ def init_command(*, output: Path, directories: tuple[Path, ...], no_cache: bool,
         where = ", ".join(map(str, [*directories, *([] if no_cache else [hub])])) or "nowhere"
         _stop(f"no model was found (looked at: {where}); name a directory of models with --models")
     found = _look(models)
-    made = _starter.document(found, _free_ports())
-    text = _checked(made, ".json" if output.suffix == ".json" else ".yaml")
+    text, settings = _written(found, ".json" if output.suffix == ".json" else ".yaml")
     if to_stdout:
         click.echo(text, nl=False)
     else:
         _write(output, text, force=force)
-        _tell(found, output)
+        _tell(found, settings, hub if cached else None)
+    if settings.port != _FIRST_PORT:
+        _warn(
+            f"port {_FIRST_PORT} is taken, so port {settings.port} was chosen; "
+            f"other commands find llmux there by LLMUX_HOST=localhost:{settings.port}"
+        )
+    if not to_stdout:
+        click.echo(
+            f"{output} is written. Next: llmux doctor --config {output}; llmux serve --config {output}"
+        )
 
 
 def _look(models: tuple[ModelFiles, ...]) -> Found:
@@ -98,14 +107,21 @@ def _is_free(port: int) -> bool:
         return False
 
 
-def _checked(made: Document, suffix: str) -> str:
-    """Return its text, having read it as llmux will."""
-    text = config.render(made, suffix)
-    config.parse(text, f"config{suffix}")
-    if suffix == ".json":
-        return text
-    head = f"# Written by llmux init {version('llmux')}. Every field: docs/configuration.md, or `llmux validate --schema`.\n"
-    return head + text
+def _written(found: Found, suffix: str) -> tuple[str, Config]:
+    """Return the configuration's text, and what llmux reads it as."""
+    text = config.render(_starter.document(found, _HOST, _free_ports()), suffix)
+    settings = config.parse(text, f"config{suffix}")
+    return text if suffix == ".json" else _head(settings) + text, settings
+
+
+def _head(settings: Config) -> str:
+    lines = [
+        f"Written by llmux init {version('llmux')}. Every field: docs/configuration.md, or `llmux validate --schema`.",
+        f"By the host {_HOST} other machines reach llmux too (docs/access.md), by 127.0.0.1 this one alone.",
+    ]
+    if settings.port != _FIRST_PORT:
+        lines.append(f"Port {_FIRST_PORT} was taken when this was written.")
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def _write(output: Path, text: str, *, force: bool) -> None:
@@ -135,7 +151,8 @@ def _keep_mode(draft: Path, output: Path) -> None:
         draft.chmod(stat.S_IMODE(output.stat().st_mode))
 
 
-def _tell(found: Found, output: Path) -> None:
+def _tell(found: Found, settings: Config, hub: Path | None) -> None:
+    """Say what was found, and where llmux will read and write; `hub` is the cache that some models are in."""
     for model in found.models:
         click.echo(printable(f"found {model.source} ({_weights(model.weights)} of weights)"))
     gpus = ", ".join(f"GPU {index} ({size(memory)})" for index, memory in found.gpus.items())
@@ -144,7 +161,12 @@ def _tell(found: Found, output: Path) -> None:
         click.echo(
             "no CRIU that could be used was found: models sleep in memory, or are stopped (llmux doctor)"
         )
-    click.echo(f"{output} is written. Next: llmux doctor --config {output}; llmux serve --config {output}")
+    if hub:
+        click.echo(printable(f"models that are named are read from {hub} (HF_HUB_CACHE, HF_HOME)"))
+    click.echo(
+        f"checkpoints will lie in {settings.checkpoint.images_dir}, state in {settings.state_dir}, logs in "
+        f"{settings.log_dir} (checkpoint.images_dir, state_dir, log_dir)"
+    )
 
 
 def _weights(amount: int) -> str:
@@ -152,6 +174,10 @@ def _weights(amount: int) -> str:
     return f"{amount / _MIB:.2f} MiB" if _MIB > amount >= _MIB // 100 else size(amount)
 
 
+def _warn(what: str) -> None:
+    click.echo(f"llmux: {printable(what)}", err=True)
+
+
 def _stop(why: str) -> NoReturn:
-    click.echo(f"llmux: {printable(why)}", err=True)
+    _warn(why)
     raise SystemExit(_CANNOT)

@@ -30,17 +30,17 @@ class Found:
     """The processor has AMX, for which CRIU restores no permission."""
 
 
-def document(found: Found, ports: Iterable[int], images_dir: str | None = None) -> Document:
-    """Return a configuration of the models found; `ports` are free ones, llmux's own the first."""
+def document(found: Found, host: str, ports: Iterable[int]) -> Document:
+    """Return a configuration of the models found; `host` is what llmux listens on, `ports` are free ones, its own the first."""
     free = iter(ports)
     port = next(free)
     names = _names(found.models)
     return {
+        "host": host,
         "port": port,
         "models": {
             name: _model(model, next(free), found) for name, model in zip(names, found.models, strict=True)
         },
-        **({"checkpoint": {"images_dir": images_dir}} if images_dir else {}),
     }
 
 

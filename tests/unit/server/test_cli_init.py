@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import ExitStack, suppress
 
 import pytest
 from click.testing import CliRunner
@@ -52,6 +53,8 @@ def test_the_cache_is_looked_through_unless_it_is_left_out(tmp_path, models):
     (models / "Tiny").rename(place / "snapshots/abc")
     done = init("--output", "-", home=tmp_path)
     assert config.parse(done.stdout, "c.yaml").models["some"].model_path == "org/Some"
+    done = init("--output", tmp_path / "c.yaml", home=tmp_path)
+    assert f"read from {tmp_path}/.cache/huggingface/hub (" in done.stdout
     done = init("--output", "-", "--no-cache", home=tmp_path)
     assert done.exit_code == 1
     assert "no model was found (looked at: nowhere)" in done.stderr
@@ -78,15 +81,44 @@ def test_a_link_is_not_written_through(tmp_path, models):
     assert not output.is_symlink()
 
 
-def test_no_port_is_chosen_that_somebody_listens_on(tmp_path, models):
-    with socket.socket() as taken:
-        try:
-            taken.bind(("", 8001))
-            taken.listen()
-        except OSError:
-            pass  # somebody else has it, which is as good
-        found = config.parse(init("--models", models, "--output", "-", home=tmp_path).stdout, "c.yaml")
+@pytest.fixture
+def taken():
+    """Have somebody listen on a port; where somebody else has it already, that is as good."""
+    with ExitStack() as stack:
+
+        def take(port):
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("", port)))
+
+        yield take
+
+
+def test_no_port_is_chosen_for_an_engine_that_somebody_listens_on(tmp_path, models, taken):
+    taken(8001)
+    found = config.parse(init("--models", models, "--output", "-", home=tmp_path).stdout, "c.yaml")
     assert found.models["tiny"].port > 8001
+
+
+@pytest.mark.parametrize("name", ["c.yaml", "c.json", "-"])
+def test_another_port_than_usual_is_told(tmp_path, models, taken, name):
+    taken(3000)
+    done = init("--models", models, "--output", name if name == "-" else tmp_path / name, home=tmp_path)
+    text = done.stdout if name == "-" else (tmp_path / name).read_text()
+    found = config.parse(text, "c.json" if name == "c.json" else "c.yaml")
+    assert found.port > 3000
+    assert f"port 3000 is taken, so port {found.port} was chosen; " in done.stderr
+    assert f"LLMUX_HOST=localhost:{found.port}" in done.stderr
+    assert ("# Port 3000 was taken when this was written." in text) == (name != "c.json")
+
+
+def test_host_and_port_are_said_and_where_llmux_reads_and_writes(tmp_path, models):
+    done = init("--models", models, "--output", tmp_path / "c.json", home=tmp_path)
+    written = json.loads((tmp_path / "c.json").read_text())
+    found = config.load(tmp_path / "c.json")
+    assert (written["host"], written["port"]) == (found.host, found.port)
+    for place in (found.checkpoint.images_dir, found.state_dir, found.log_dir):
+        assert f" in {place}" in done.stdout
+    assert "huggingface" not in done.stdout
 
 
 @pytest.mark.parametrize(

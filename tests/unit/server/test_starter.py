@@ -18,13 +18,13 @@ TWO_GPUS = {0: 24 * GIB, 1: 24 * GIB}
 
 
 def made(*models, gpus=None, criu=False, amx=False):
-    value = document(Found(models, gpus or {}, criu, amx), count(4000))
+    value = document(Found(models, gpus or {}, criu, amx), "127.0.0.1", count(4000))
     return value, config.parse(json.dumps(value))
 
 
 def test_each_model_has_its_name_its_port_and_its_engine():
-    _, found = made(QWEN, TINY)
-    assert found.port == 4000
+    told, found = made(QWEN, TINY)
+    assert (told["host"], told["port"]) == (found.host, found.port) == ("127.0.0.1", 4000)
     assert {name: (each.model_path, each.port, each.engine) for name, each in found.models.items()} == {
         "qwen3-14b": ("Qwen/Qwen3-14B", 4001, "vllm"),
         "tiny": ("/models/tiny", 4002, "tiny"),
