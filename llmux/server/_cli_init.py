@@ -48,7 +48,7 @@ _SUFFIXES = (".yaml", ".yml", ".json")
     "directories",
     type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
     multiple=True,
-    help="A directory that is a model, or has some right below it; may be given several times.",
+    help="A directory that is a model, has some right below it, or is a Hugging Face cache; may be given several times.",
 )
 @click.option("--no-cache", is_flag=True, help="Leave the Hugging Face cache out.")
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
@@ -64,7 +64,9 @@ def init_command(*, output: Path, directories: tuple[Path, ...], no_cache: bool,
     models = (*cached, *chain.from_iterable(map(_model_files.in_directory, directories)))
     if not models:
         where = ", ".join(map(str, [*directories, *([] if no_cache else [hub])])) or "nowhere"
-        _stop(f"no model was found (looked at: {where}); name a directory of models with --models")
+        _stop(
+            f"no model was found (looked at: {where}); name a directory of models, or another cache, with --models"
+        )
     found = _look(models)
     text, settings = _written(found, ".json" if output.suffix == ".json" else ".yaml")
     if to_stdout:

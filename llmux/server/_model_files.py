@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
@@ -27,6 +27,8 @@ class ModelFiles:
     """Bytes of its weights."""
     kind: str
     """`model_type` of its config.json; may be empty."""
+    hub: str = ""
+    """The cache that has it, where engines are to be told of that."""
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -52,13 +54,15 @@ def in_cache(hub: Path) -> Iterator[ModelFiles]:
 
 
 def in_directory(directory: Path) -> Iterator[ModelFiles]:
-    """Yield the model that `directory` is, or those right below it."""
+    """Yield the model that `directory` is, or those right below it, or those of the cache that it is or has as its `hub`."""
     if found := _model_at(directory, str(directory)):
         yield found
         return
     for below in sorted(directory.iterdir()) if directory.is_dir() else ():
         if below.is_dir() and (found := _model_at(below, str(below))):
             yield found
+    for hub in (directory, directory / "hub"):
+        yield from (replace(found, hub=str(hub)) for found in in_cache(hub))
 
 
 def _model_at(directory: Path, source: str) -> ModelFiles | None:

@@ -65,6 +65,7 @@ def _model(model: ModelFiles, port: int, found: Found) -> Document:
         "model_path": model.source,
         "port": port,
         **({"engine": engine} if engine != "vllm" else {}),
+        **({"env": {"HF_HUB_CACHE": model.hub}} if model.hub else {}),
         **({"extra_args": arguments} if arguments else {}),
         "eviction": _eviction(engine, found),
     }

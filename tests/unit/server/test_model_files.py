@@ -67,3 +67,10 @@ def test_a_directory_is_a_model_or_has_some_right_below_it(tmp_path):
     (tmp_path / "models/file").write_text("")
     assert [found.source for found in in_directory(one)] == [str(one)]
     assert [found.source for found in in_directory(tmp_path / "models")] == [str(one)]
+
+
+def test_a_directory_may_be_a_cache_or_the_home_of_one(tmp_path):
+    hub = tmp_path / "home/hub"
+    cached(hub, "org/model")
+    found = [ModelFiles("org/model", 10, "qwen3", str(hub))]
+    assert list(in_directory(hub)) == list(in_directory(tmp_path / "home")) == found

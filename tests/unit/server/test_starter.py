@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -29,6 +30,15 @@ def test_each_model_has_its_name_its_port_and_its_engine():
         "qwen3-14b": ("Qwen/Qwen3-14B", 4001, "vllm"),
         "tiny": ("/models/tiny", 4002, "tiny"),
     }
+
+
+def test_an_engine_is_told_of_the_cache_that_has_its_model():
+    _, found = made(replace(TINY, source="org/Tiny", hub="/elsewhere/hub"), QWEN)
+    assert (found.models["tiny"].model_path, found.models["tiny"].env) == (
+        "org/Tiny",
+        {"HF_HUB_CACHE": "/elsewhere/hub"},
+    )
+    assert found.models["qwen3-14b"].env == {}
 
 
 def test_names_are_told_apart_and_fit():
