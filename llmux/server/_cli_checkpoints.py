@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import click
 
+from llmux.server import _words
 from llmux.server._capacity import size
 from llmux.server._cli_client import CANNOT, asks_llmux, console, print_json, run, table
 from llmux.server._cli_progress import perform
@@ -13,7 +14,7 @@ from llmux.server._client import Client, Json, Target, path_of
 from llmux.server._client_answers import CheckpointEntry, Checkpoints, Pruned, Verified, read
 from llmux.server._printable import printable
 
-_COLUMNS = ("name", "what", "size", "generation", "age", "sleeps as", "in use", "path or problem")
+_COLUMNS = ("name", "what", "size", "generation", "age", "sleeps with", "in use", "path or problem")
 
 
 @click.group("checkpoints")
@@ -101,12 +102,12 @@ def _print(entries: Iterable[CheckpointEntry]) -> None:
     rows = [
         [
             each.name,
-            each.kind,
+            _words.CHECKPOINTS.get(each.kind, each.kind),
             "" if each.bytes is None else size(each.bytes),
             "" if each.generation is None else str(each.generation),
-            "" if each.age_seconds is None else f"{each.age_seconds / 3600:.1f} h",
-            f"{each.eviction.weights}, {each.eviction.process}" if each.eviction else "",
-            each.use,
+            "" if each.age_seconds is None else _words.age(each.age_seconds),
+            _words.depth(each.eviction.weights, each.eviction.process) if each.eviction else "",
+            _words.USES.get(each.use, each.use),
             each.problem.message if each.problem else each.path or "",
         ]
         for each in entries

@@ -7,6 +7,7 @@ import sys
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from llmux.server import _words
 from llmux.server._capacity import size
 from llmux.server._cli_client import console
 from llmux.server._client import Client, Declined, Json, path_of
@@ -15,18 +16,6 @@ from llmux.server._printable import printable
 
 _LOOK = 0.25
 """Seconds between two looks at an operation."""
-_PHASES = {
-    "waiting": "waiting for room",
-    "engine_sleep": "letting go of its weights",
-    "cuda_suspend": "leaving its GPUs",
-    "dump": "being written to disk",
-    "end": "ending its processes",
-    "restore": "being restored",
-    "cuda_resume": "coming back to its GPUs",
-    "health": "until it answers",
-    "wake": "taking up its weights",
-}
-"""What people are told; other names speak for themselves."""
 
 
 async def perform(client: Client, what: str, path: str, body: Json) -> Json:
@@ -47,7 +36,7 @@ async def perform(client: Client, what: str, path: str, body: Json) -> Json:
 async def _until_over(client: Client, operation: Operation, what: str, bar: Progress, task: TaskID) -> Json:
     path = path_of("control", "operations", operation.id)
     while operation.status == "under_way":
-        told = f"{what}: {_PHASES.get(operation.phase, operation.phase.replace('_', ' '))}"
+        told = f"{what}: {_words.phase(operation.phase)}"
         bar.update(
             task,
             description=printable(told),

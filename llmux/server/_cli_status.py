@@ -13,19 +13,20 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from llmux.server import _words
 from llmux.server._capacity import size
 from llmux.server._cli_client import asks_llmux, console, print_json, run, table
 from llmux.server._client import Client, NotReached, Target
-from llmux.server._client_answers import Gpu, Model, Replica, Status, read
+from llmux.server._client_answers import Checkpoint, Gpu, Model, Replica, Status, Wake, read
 from llmux.server._printable import printable
 
 _COLUMNS = (
     "model",
     "state",
     "for",
-    "in flight",
+    "being answered",
     "waiting",
-    "sleeps as",
+    "sleeps with",
     "last wake",
     "checkpoint",
     "problem",
@@ -91,34 +92,44 @@ def _rows(name: str, model: Model, now: datetime) -> list[list[str | Text]]:
 def _row(name: str, replica: Replica, held: str, now: datetime, orders: str = "") -> list[str | Text]:
     """`orders` is what somebody has said by hand of the model."""
     wake, checkpoint = replica.last_wake, replica.checkpoint
-    problem = replica.problem or replica.checkpoint_problem
+    problems = (each.message for each in (replica.problem, replica.checkpoint_problem) if each)
     return [
         name,
         Text(printable(_how(replica) + orders), style=_STYLES.get(replica.state, _MOVING)),
-        _ago((now - replica.since).total_seconds()),
+        _ago(replica.since, now),
         str(replica.in_flight),
         held,
-        f"{replica.eviction.weights}, {replica.eviction.process}",
-        f"{wake.kind} in {wake.seconds:.2f} s" if wake else "",
-        f"{size(checkpoint.bytes)}, {checkpoint.generation}" if checkpoint else "",
-        problem.message if problem else "",
+        _words.depth(replica.eviction.weights, replica.eviction.process),
+        _woken(wake) if wake else "",
+        _stored(checkpoint, now) if checkpoint else "",
+        "; ".join(problems),
     ]
 
 
 def _how(replica: Replica) -> str:
-    return f"{replica.state} ({replica.phase})" if replica.phase else replica.state
+    state = _words.state(replica.state)
+    return f"{state} ({_words.phase(replica.phase)})" if replica.phase else state
+
+
+def _woken(wake: Wake) -> str:
+    told = f"{_words.wake(wake.kind)} in {_words.duration(wake.seconds)}"
+    return f"{told}: {wake.reason}" if wake.reason else told
+
+
+def _stored(checkpoint: Checkpoint, now: datetime) -> str:
+    return f"{size(checkpoint.bytes)}, {_ago(checkpoint.created_at, now)} old"
 
 
 def _node(status: Status) -> str:
     node = status.node
-    parts = [f"policy {node.policy}" if node.mode == "auto" else f"mode {node.mode}"]
+    parts = [f"the policy {node.policy} decides who is awake" if node.mode == "auto" else _words.MANUAL]
     if node.draining:
-        parts.append("drained: no new request is let in")
+        parts.append(_words.DRAINED)
     for what, there in node.capacity.items():
         taken = node.held.get(what, 0)
         amounts = f"{taken} of {there}" if what == "awake" else f"{size(taken)} of {size(there)}"
         if not what.startswith("exclusive"):
-            parts.append(f"{what.replace('_', ' ')} {amounts}")
+            parts.append(f"{_words.resource(what)} {amounts}")
     return "; ".join(parts)
 
 
@@ -126,7 +137,7 @@ def _gpu(gpu: Gpu, status: Status) -> str:
     if gpu.problem:
         return gpu.problem.message
     if gpu.used is None or gpu.memory is None:
-        return f"GPU {gpu.index}: NVML does not tell"
+        return f"GPU {gpu.index}: {_words.NOT_TOLD}"
     shares = {name: (model.gpu_memory or {}).get(str(gpu.index)) for name, model in status.models.items()}
     users = [f"{name} {size(share)}" for name, share in (*shares.items(), ("others", gpu.others)) if share]
     return f"GPU {gpu.index}: {size(gpu.used)} of {size(gpu.memory)} used; {', '.join(users)}".removesuffix(
@@ -134,10 +145,5 @@ def _gpu(gpu: Gpu, status: Status) -> str:
     )
 
 
-def _ago(seconds: float) -> str:
-    """Return how long something has been so, in the unit that says most."""
-    seconds = max(0.0, seconds)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+def _ago(at: datetime, now: datetime) -> str:
+    return _words.age((now - at).total_seconds())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from llmux.server import _words
 from llmux.server._capacity import size
 from llmux.server._cli_client import asks_llmux, print_json, run
 from llmux.server._cli_progress import perform
@@ -72,18 +73,21 @@ def switch_command(*, model: str, target: Target, as_json: bool) -> None:
 
 
 def _slept(slept: Slept) -> str:
-    depth = f"weights {slept.eviction.weights}, process {slept.eviction.process}"
+    depth = _words.depth(slept.eviction.weights, slept.eviction.process)
     when = "already" if slept.already else f"after {slept.seconds:.2f} s"
-    told = f"{slept.model}: {slept.state} {when} ({depth})"
+    told = f"{slept.model}: {_words.state(slept.state)} {when} ({depth})"
     if made := slept.checkpoint:
         told += f"; checkpoint {made.generation} of {size(made.bytes)} in {made.path}"
     return printable(told)
 
 
 def _woken(woken: Woken) -> str:
+    state = _words.state(woken.state)
     if woken.already:
-        return printable(f"{woken.model}: {woken.state} already")
-    told = f"{woken.model}: {woken.state} after {woken.seconds:.2f} s"
+        return printable(f"{woken.model}: {state} already")
+    told = f"{woken.model}: {state} after {woken.seconds:.2f} s"
     if wake := woken.last_wake:
-        told += f" ({wake.kind}: {wake.reason})" if wake.reason else f" ({wake.kind})"
+        told += (
+            f" ({_words.wake(wake.kind)}: {wake.reason})" if wake.reason else f" ({_words.wake(wake.kind)})"
+        )
     return printable(told)

@@ -47,6 +47,7 @@ class Checkpoint(_Read):
     path: str
     bytes: int
     generation: int
+    created_at: datetime
 
 
 class Wake(_Read):

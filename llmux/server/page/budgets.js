@@ -2,7 +2,7 @@
 import { ask } from "./api.js";
 import { html } from "./html.js";
 import { may } from "./llmux.js";
-import { amount, bytes, seconds } from "./words.js";
+import { amount, bytes, DRAINED, MANUAL, NOT_TOLD, resource, seconds } from "./words.js";
 
 export function Budgets({ me, node, models, report }) {
   const other = node.mode === "auto" ? "manual" : "auto";
@@ -17,18 +17,17 @@ export function Budgets({ me, node, models, report }) {
       ${node.gpus.map((each) => html`<${Gpu} key=${each.index} gpu=${each} models=${models} />`)}
     </div>
     <p class="line quiet"><span>${
-      node.mode === "auto" ? html`The policy <strong>${node.policy}</strong> decides who is awake` : html`<strong>Manual</strong>: models wake and sleep by hand only`}${
-      node.longest_wait_seconds ? `; no model waits longer than ${seconds(node.longest_wait_seconds)} for its turn.` : "."}${
-      node.draining ? " New requests are refused: it drains." : ""}</span>
+      node.mode === "auto" ? html`the policy <strong>${node.policy}</strong> decides who is awake` : MANUAL}${
+      node.longest_wait_seconds ? `; no model waits longer than ${seconds(node.longest_wait_seconds)} for its turn` : ""}${
+      node.draining && `; ${DRAINED}`}</span>
       ${may(me, "control") && html`<button type="button" class="small" onClick=${setMode}>Switch to ${other}</button>`}</p>
   </section>`;
 }
 
 function Budget({ name, held, there }) {
   const id = `b-${name}`;
-  const title = name.replaceAll("_", " ").replace(":", " ");
   return html`<div class="tile">
-    <label class="quiet" for=${id}>${title}</label>
+    <label class="quiet" for=${id}>${resource(name)}</label>
     <span><strong>${amount(name, held)}</strong> of ${amount(name, there)}</span>
     <meter id=${id} min="0" max=${Math.max(there, 1)} value=${held}></meter>
   </div>`;
@@ -37,11 +36,12 @@ function Budget({ name, held, there }) {
 /** What is on a GPU now, whoever has it, as NVML tells; a budget is what models are to have. */
 function Gpu({ gpu, models }) {
   const id = `g-${gpu.index}`;
+  const told = gpu.used !== null && gpu.memory !== null;
   const shares = Object.entries(models).map(([name, model]) => [name, model.gpu_memory?.[gpu.index]]);
   const users = [...shares, ["others", gpu.others]].filter(([, share]) => share);
   return html`<div class="tile" data-gpu=${gpu.index}>
     <label class="quiet" for=${id}>on GPU ${gpu.index} now</label>
-    <span><strong>${bytes(gpu.used)}</strong> of ${bytes(gpu.memory)}</span>
+    <span>${told ? html`<strong>${bytes(gpu.used)}</strong> of ${bytes(gpu.memory)}` : NOT_TOLD}</span>
     ${users.length > 0 && html`<span class="quiet">${users.map(([name, share]) => `${name} ${bytes(share)}`).join(", ")}</span>`}
     ${gpu.problem && html`<p class="problem" role="note">${gpu.problem.message}</p>`}
     ${gpu.last_error && !gpu.problem && html`<span class="quiet">last error: ${gpu.last_error.meaning}</span>`}

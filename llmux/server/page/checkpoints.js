@@ -4,10 +4,8 @@ import { ask, get, post } from "./api.js";
 import { html } from "./html.js";
 import { Inside, path } from "./inside.js";
 import { may } from "./llmux.js";
-import { bytes, depth, seconds, since } from "./words.js";
+import { bytes, CHECKPOINTS, depth, seconds, since, USES } from "./words.js";
 
-const KINDS = { published: "whole as far as is known", unusable: "unusable", orphan: "of no configured model", half_made: "half made" };
-const USES = { none: "", asleep: ", its model sleeps in it", restoring: ", being restored", replacing: ", being replaced" };
 const NEEDLESS = ["orphan", "half_made"];
 
 export function Checkpoints({ me, models, now, report }) {
@@ -45,10 +43,10 @@ export function Checkpoints({ me, models, now, report }) {
       ${admin && entries?.some((each) => NEEDLESS.includes(each.kind)) && html`<button type="button" class="small" disabled=${busy === ""} onClick=${prune}>Remove what nobody needs</button>`}</div>
     ${entries?.length === 0 && html`<p class="quiet">None: no model has slept on disk yet.</p>`}
     ${entries?.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Checkpoints"><table>
-      <thead><tr><th scope="col">of</th><th scope="col">is</th><th scope="col">asleep</th><th scope="col" class="number">size</th><th scope="col" class="number">age</th><th scope="col">actions</th></tr></thead>
+      <thead><tr><th scope="col">of</th><th scope="col">is</th><th scope="col">sleeps with</th><th scope="col" class="number">size</th><th scope="col" class="number">age</th><th scope="col">actions</th></tr></thead>
       <tbody>${entries.map((each) => html`<tr key=${each.name + each.kind + each.path}>
         <th scope="row">${each.name}</th>
-        <td class=${each.problem ? "wrong" : ""}>${KINDS[each.kind]}${USES[each.use]}${each.problem && html`<br />${each.problem.message}`}</td>
+        <td class=${each.problem ? "wrong" : ""}>${[CHECKPOINTS[each.kind], USES[each.use]].filter(Boolean).join(", ")}${each.problem && html`<br />${each.problem.message}`}</td>
         <td>${each.eviction ? depth(each.eviction) : "–"}</td>
         <td class="number">${bytes(each.bytes)}</td><td class="number">${each.created_at ? since(each.created_at, now) : "–"}</td>
         <td><div class="buttons">

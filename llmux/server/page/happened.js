@@ -1,6 +1,6 @@
 // What has happened, in words: who decided what and why, and what came of it.
 import { html } from "./html.js";
-import { bytes, clock, depth, seconds } from "./words.js";
+import { bytes, clock, depth, seconds, wake as woken } from "./words.js";
 
 const SHOWN = 30;
 const BY_HAND = "asked for by hand";
@@ -21,11 +21,9 @@ export function Happened({ happened }) {
 
 const WRONG = ["wake_failed", "sleep_failed", "engine_lost"];
 
-const WAKES = { restored: "restored from its checkpoint", cold_start: "started cold", warm: "woken" };
-
 const WORDS = {
   decided: ({ who, what, why }) => `to ${{ wake: "wake", sleep: "sleep", deepen: "sleep deeper" }[what] ?? what}, by ${who === "control" ? "hand" : who}${why === BY_HAND ? "" : `: ${why}`}`,
-  wake_done: ({ wake, seconds: taken, reason, phases }) => `${WAKES[wake] ?? wake} in ${seconds(taken)}${reason && `: ${reason}`}${parts(phases)}`,
+  wake_done: ({ wake, seconds: taken, reason, phases }) => `${woken(wake)} in ${seconds(taken)}${reason && `: ${reason}`}${parts(phases)}`,
   wake_failed: ({ wake, problem }) => `could not be ${wake === "warm" ? "woken" : wake === "restored" ? "restored" : "started"}: ${problem.message}`,
   sleep_done: ({ eviction, seconds: taken, size_bytes: size, reused, phases }) =>
     `asleep in ${seconds(taken)}, ${depth(eviction)}${size ? `, ${bytes(size)}${reused ? " (the checkpoint it was restored from)" : ""}` : ""}${parts(phases)}`,

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { post } from "./api.js";
 import { html } from "./html.js";
 import { may } from "./llmux.js";
-import { bytes, depth, phase, RISING, seconds, since, SINKING, STATES } from "./words.js";
+import { bytes, depth, DRAINED, phase, RISING, seconds, since, SINKING, STATES, wake } from "./words.js";
 
 export function Models({ me, status, operations, now, report }) {
   const names = Object.keys(status.models);
@@ -37,12 +37,12 @@ function Card({ me, name, model, operation, now, report }) {
       <h3 id=${`m-${name}`}>${name}</h3>
       <span class=${`state ${model.state}`}>${STATES[model.state]}</span>
     </header>
-    <p class="quiet">for ${since(model.since, now)}; ${model.state === "asleep" ? "asleep with" : "sleeps with"}: ${depth(model.eviction)}</p>
+    <p class="quiet">for ${since(model.since, now)}; sleeps with ${depth(model.eviction)}</p>
     ${(moving || busy || operation) && html`<${Progress} operation=${operation} move=${model.phase} />`}
     <dl>
-      <dt>requests</dt><dd>${model.in_flight} being answered, ${model.held} waiting${model.draining && ", new ones refused (it drains)"}</dd>
+      <dt>requests</dt><dd>${model.in_flight} being answered, ${model.held} waiting${model.draining && `; ${DRAINED}`}</dd>
       ${model.checkpoint && html`<dt>checkpoint</dt><dd>${bytes(model.checkpoint.bytes)}, ${since(model.checkpoint.created_at, now)} old</dd>`}
-      ${model.last_wake && html`<dt>last wake</dt><dd>${model.last_wake.kind.replace("_", " ")} in ${seconds(model.last_wake.seconds)}${model.last_wake.reason && `: ${model.last_wake.reason}`}</dd>`}
+      ${model.last_wake && html`<dt>last wake</dt><dd>${wake(model.last_wake.kind)} in ${seconds(model.last_wake.seconds)}${model.last_wake.reason && `: ${model.last_wake.reason}`}</dd>`}
       ${model.last_move && html`<dt>last move</dt><dd>${model.last_move.what}: ${model.last_move.why}, ${since(model.last_move.at, now)} ago</dd>`}
       ${adapters.length > 0 && html`<dt>adapters</dt><dd>${adapters.join(", ")}</dd>`}
       ${replicas.length > 1 && replicas.map(([each, replica]) => html`<dt key=${each}>${each}</dt><dd>${STATES[replica.state]}, ${replica.in_flight} being answered</dd>`)}

@@ -1,14 +1,9 @@
-// Numbers, times and states as people read them.
+// Numbers, times and states as people read them: in the same words as on a terminal, which has its own copy (_words.py).
 
 export function bytes(count) {
   if (count === null || count === undefined) return "–";
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  while (count >= 1024 && unit < units.length - 1) {
-    count /= 1024;
-    unit += 1;
-  }
-  return `${count >= 100 || unit === 0 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
+  const [unit, size] = [["TiB", 2 ** 40], ["GiB", 2 ** 30], ["MiB", 2 ** 20]].find(([, size]) => count >= size) ?? ["bytes", 1];
+  return `${size === 1 ? count : Number((count / size).toPrecision(4))} ${unit}`;
 }
 
 export function seconds(count) {
@@ -20,15 +15,15 @@ export function seconds(count) {
   return `${Math.round(count / 86_400)} days`;
 }
 
-export const since = (iso, now) => whole(now - Date.parse(iso));
-export const until = (iso, now) => whole(Date.parse(iso) - now);
+export const since = (iso, now) => age((now - Date.parse(iso)) / 1000);
+export const until = (iso, now) => age((Date.parse(iso) - now) / 1000);
 export const clock = (at) => new Date(at).toLocaleTimeString([], { hour12: false });
 export const number = (count) => (count === null || count === undefined ? "–" : count.toLocaleString());
 
 /** A time that goes on: nobody reads the parts of its seconds. */
-function whole(ms) {
-  const count = Math.max(0, ms / 1000);
-  return count < 10 ? `${Math.floor(count)} s` : seconds(count);
+export function age(count) {
+  const passed = Math.max(0, count);
+  return passed < 10 ? `${Math.floor(passed)} s` : seconds(passed);
 }
 
 /** A resource's amount: some are bytes, some are counted. */
@@ -36,13 +31,9 @@ export function amount(resource, count) {
   return /memory|disk/.test(resource) ? bytes(count) : String(count);
 }
 
-const WEIGHTS = { retain: "weights kept", offload: "weights in host memory", discard: "weights dropped" };
-const PROCESS = { keep_running: "process kept", checkpoint: "process on disk", stop: "process ended", cuda_suspend: "GPU memory in host memory" };
+const plain = (name) => name.replaceAll("_", " ");
 
-/** How deep a sleep is. */
-export function depth({ weights, process }) {
-  return process === "stop" ? PROCESS.stop : `${WEIGHTS[weights] ?? weights}, ${PROCESS[process] ?? process}`;
-}
+export const resource = (name) => plain(name).replace(":", " ");
 
 export const STATES = {
   not_started: "not started",
@@ -57,7 +48,7 @@ export const STATES = {
 };
 
 /** What a move is at, as operations and replicas tell it; other names speak for themselves. */
-const PHASES = {
+export const PHASES = {
   waiting: "waiting for room",
   engine_sleep: "letting go of its weights",
   cuda_suspend: "leaving its GPUs",
@@ -69,7 +60,33 @@ const PHASES = {
   wake: "taking up its weights",
 };
 
-export const phase = (name) => PHASES[name] ?? STATES[name] ?? name.replaceAll("_", " ");
+export const WEIGHTS = { retain: "weights kept", offload: "weights in host memory", discard: "weights dropped" };
+export const PROCESS = {
+  keep_running: "process kept",
+  cuda_suspend: "GPU memory in host memory",
+  checkpoint: "process on disk",
+  stop: "process ended",
+};
+export const WAKES = { restored: "restored", cold_start: "started cold", warm: "woken" };
+export const CHECKPOINTS = {
+  published: "whole as far as is known",
+  unusable: "unusable",
+  orphan: "of no configured model",
+  half_made: "half made",
+};
+export const USES = { none: "", asleep: "its model sleeps in it", restoring: "being restored", replacing: "being replaced" };
+export const DRAINED = "drained: no new request is let in";
+export const MANUAL = "manual: models wake and sleep by hand only";
+export const NOT_TOLD = "NVML does not tell";
+
+export const phase = (name) => PHASES[name] ?? STATES[name] ?? plain(name);
+export const wake = (kind) => WAKES[kind] ?? plain(kind);
+
+/** How deep a sleep is. A process that is ended keeps no weights. */
+export function depth({ weights, process }) {
+  const kept = PROCESS[process] ?? plain(process);
+  return process === "stop" ? kept : `${WEIGHTS[weights] ?? plain(weights)}, ${kept}`;
+}
 
 export const RISING = ["starting", "waking"];
 export const SINKING = ["draining", "going_to_sleep", "deepening"];

@@ -80,8 +80,8 @@ def test_a_model_is_the_same_after_each_way_of_sleeping(host):
 
 
 def test_it_sleeps_wakes_and_is_told_of(host, tmp_path):
-    assert run("wake", NAME, host=host).startswith(f"{NAME}: running after ")
-    assert "(weights discard, process stop)" in run("sleep", NAME, "--process", "stop", host=host)
+    assert run("wake", NAME, host=host).startswith(f"{NAME}: awake after ")
+    assert "(process ended)" in run("sleep", NAME, "--process", "stop", host=host)
     row = run("status", host=host).splitlines()[1]
     assert row.split()[:2] == [NAME, "asleep"]
     told = (tmp_path / "told").read_text().split()

@@ -17,6 +17,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from ports import free_port
 
+from llmux.server import _words
+from llmux.server._capacity import size
 from llmux.server.access.keys import hash_of
 from llmux.tiny_engine._train import CORPUS, train
 
@@ -248,6 +250,25 @@ def test_it_says_when_llmux_goes_and_goes_on_when_it_is_back(visit, llmux):
     page.get_by_role("button", name="Wake harbour").click()
     expect(page.locator('[data-model="harbour"] .state')).to_have_text("awake", timeout=SECONDS)
     assert page.locator(".changes li").count() > before
+
+
+def test_amounts_and_times_are_written_as_in_a_terminal(visit):
+    page = visit()
+    sizes = [0, 7, 1 << 20, 3_456_789, 5 << 30, 2_405_181_686, 1 << 41]
+    times = [0.126, 1.26, 9.87, 10.4, 119.4, 121, 7300, 200_000]
+    written = page.evaluate(
+        """async ([sizes, times]) => {
+            const { age, bytes, resource, seconds } = await import("/ui/words.js");
+            return [sizes.map(bytes), times.map(seconds), times.map(age), resource("gpu_memory:0")];
+        }""",
+        [sizes, times],
+    )
+    assert written == [
+        [size(each) for each in sizes],
+        [_words.duration(each) for each in times],
+        [_words.age(each) for each in times],
+        _words.resource("gpu_memory:0"),
+    ]
 
 
 def test_a_page_that_llmux_no_longer_has_is_said_to_be_old(visit):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -62,7 +63,7 @@ async def said(llmux, *argv):
 async def test_a_switch_tells_who_sleeps_for_it(llmux):
     await said(llmux, "wake", "m")
     told = await said(llmux, "switch", "other")
-    assert told.startswith("other: running after ")
+    assert told.startswith("other: awake after ")
     assert told.rstrip().endswith("; put to sleep: m")
     answer = json.loads(await said(llmux, "switch", "m", "--json"))
     assert (answer["model"], answer["put_to_sleep"]) == ("m", ["other"])
@@ -71,15 +72,15 @@ async def test_a_switch_tells_who_sleeps_for_it(llmux):
 async def test_what_serves_already_is_not_said_to_have_been_woken(llmux, hands):
     hands.gates["cold_start"] = asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, hands.gates["cold_start"].set)
-    assert "(cold_start: it had not been started before)" in await said(llmux, "wake", "m")
-    assert await said(llmux, "wake", "m") == "m: running already\n"
-    assert await said(llmux, "switch", "m") == "m: running already\n"
+    assert "(started cold: it had not been started before)" in await said(llmux, "wake", "m")
+    assert await said(llmux, "wake", "m") == "m: awake already\n"
+    assert await said(llmux, "switch", "m") == "m: awake already\n"
 
 
 async def test_what_sleeps_already_is_not_said_to_have_been_put_to_sleep(llmux):
     await said(llmux, "wake", "m")
     assert (await said(llmux, "sleep", "m", "--process", "stop")).startswith("m: asleep after ")
-    assert await said(llmux, "sleep", "m") == "m: asleep already (weights discard, process stop)\n"
+    assert await said(llmux, "sleep", "m") == "m: asleep already (process ended)\n"
     assert json.loads(await said(llmux, "sleep", "m", "--json"))["already"]
     done = await llmux("sleep", "m", "--process", "keep_running")
     assert done.exit_code == 1
@@ -96,15 +97,15 @@ async def test_the_table_tells_what_was_said_by_hand(llmux):
     await said(llmux, "drain", "other")
     await said(llmux, "mode", "manual")
     table = (await said(llmux, "status")).splitlines()
-    assert "running, pinned, drained" in table[1]
-    assert "not_started, drained" in table[2]
-    assert table[-1].startswith("mode manual; ")
+    assert "awake, pinned, drained" in table[1]
+    assert "not started, drained" in table[2]
+    assert table[-1].startswith("manual: models wake and sleep by hand only; ")
     await said(llmux, "undrain", "m")
     await said(llmux, "mode", "auto")
     await said(llmux, "drain")
     table = (await said(llmux, "status")).splitlines()
-    assert "running, pinned  " in table[1]
-    assert table[-1].startswith("policy fifo; drained: no new request is let in; ")
+    assert "awake, pinned  " in table[1]
+    assert table[-1].startswith("the policy fifo decides who is awake; drained: no new request is let in; ")
 
 
 async def test_a_model_is_pinned_and_unpinned(llmux):
@@ -189,8 +190,9 @@ async def test_checkpoints_are_listed_shown_and_removed(llmux):
     await said(llmux, "wake", "m")
     await said(llmux, "sleep", "m")
     listed = (await said(llmux, "checkpoints", "list")).splitlines()
-    assert listed[1].split()[:4] == ["m", "published", "7", "bytes"]
-    assert "discard, checkpoint" in listed[1]
+    assert re.split(r" {2,}", listed[1])[:3] == ["m", "whole as far as is known", "7 bytes"]
+    assert "weights dropped, process on disk" in listed[1]
+    assert "its model sleeps in it" in listed[1]
     assert "/images" in (await said(llmux, "checkpoints", "show", "m"))
     assert (await said(llmux, "checkpoints", "prune", "--dry-run")).startswith("would be removed: 0")
     kept = await llmux("checkpoints", "delete", "m")
