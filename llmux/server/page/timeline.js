@@ -1,12 +1,26 @@
 // Who was awake when, drawn from the changes of state that llmux still knows and those that this page has been told of.
 import { useState } from "preact/hooks";
 import { html } from "./html.js";
-import { seconds, STATES } from "./words.js";
+import { scale, seconds, STATES } from "./words.js";
 
 const MINUTE = 60_000; // ms
 const SPANS = { 2: "2 minutes", 10: "10 minutes", 60: "an hour", all: "all that is known" };
-const TICKS = [1, 0.75, 0.5, 0.25, 0];
+const TICKS = [1, 0.75, 0.5, 0.25];
 const WIDTH = 1000; // of the drawing, which is stretched to the room that there is
+const HEIGHT = 10;
+
+/** A shape for each state, so that colour is not all that tells them apart: corners as parts of its width, and down from the top. */
+const SHAPES = {
+  not_started: [[0, 9], [1, 9], [1, 10], [0, 10]],
+  starting: [[0, 10], [1, 0], [1, 10]],
+  running: [[0, 0], [1, 0], [1, 10], [0, 10]],
+  draining: [[0, 0], [1, 0], [1, 4], [0, 4], [0, 6], [1, 6], [1, 10], [0, 10]],
+  going_to_sleep: [[0, 0], [1, 6], [1, 10], [0, 10]],
+  asleep: [[0, 6], [1, 6], [1, 10], [0, 10]],
+  deepening: [[0, 6], [1, 9], [1, 10], [0, 10]],
+  waking: [[0, 6], [1, 0], [1, 10], [0, 10]],
+  failed: [[0, 0], [1, 10], [1, 0], [0, 10]],
+};
 
 export function Timeline({ names, happened, now }) {
   const [chosen, setChosen] = useState("10");
@@ -20,9 +34,9 @@ export function Timeline({ names, happened, now }) {
         ${Object.entries(SPANS).map(([value, words]) => html`<option key=${value} value=${value}>${words}</option>`)}</select></label></div>
     <div class="timeline" role="group" aria-label="Time line">
       ${rows.map(({ replica, spans }) => html`<${Row} key=${replica} name=${replica} spans=${spans} begin=${now - span} span=${span} />`)}
-      <div class="ticks quiet">${TICKS.map((part) => html`<span key=${part}>${part ? `−${seconds((part * span) / 1000)}` : "now"}</span>`)}</div>
+      <div class="ticks quiet">${scale(span / 1000, TICKS).map((each) => html`<span key=${each}>−${each}</span>`)}<span>now</span></div>
     </div>
-    <ul class="legend quiet">${["running", "waking", "going_to_sleep", "asleep", "failed", "not_started"].map((each) => html`<li key=${each}><span class=${`swatch ${each}`}></span>${STATES[each]}</li>`)}</ul>
+    <ul class="legend quiet">${Object.entries(STATES).map(([state, words]) => html`<li key=${state}><svg viewBox=${`0 0 24 ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true"><${Shape} state=${state} x=${0} width=${24} /></svg>${words}</li>`)}</ul>
   </section>`;
 }
 
@@ -31,10 +45,16 @@ function Row({ name, spans, begin, span }) {
   const awake = spans.filter((each) => each.state === "running").reduce((sum, each) => sum + each.to - Math.max(each.from, begin), 0);
   const said = `${name}: awake for ${seconds(awake / 1000)} of ${seconds(span / 1000)}, now ${STATES[spans.at(-1)?.state] ?? "not started"}`;
   return html`<span class="name">${name}</span>
-    <svg viewBox=${`0 0 ${WIDTH} 10`} preserveAspectRatio="none" role="img" aria-label=${said}>
-      ${spans.map((each) => html`<rect key=${each.from} class=${`span ${each.state}`} y="0" height="10" x=${x(Math.max(each.from, begin))} width=${Math.max(1, x(each.to) - x(Math.max(each.from, begin)))}>
-        <title>${STATES[each.state]} for ${seconds((each.to - each.from) / 1000)}${each.why && `: ${each.why}`}</title></rect>`)}
+    <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label=${said}>
+      ${spans.map((each) => html`<${Shape} key=${each.from} state=${each.state} x=${x(Math.max(each.from, begin))} width=${Math.max(1, x(each.to) - x(Math.max(each.from, begin)))}
+        title=${`${STATES[each.state]} for ${seconds((each.to - each.from) / 1000)}${each.why && `: ${each.why}`}`} />`)}
     </svg>`;
+}
+
+/** A span of time in one state; what is said of it is said all over it, however little of it the shape fills. */
+function Shape({ state, x, width, title }) {
+  const points = SHAPES[state].map(([part, y]) => `${x + part * width},${y}`).join(" ");
+  return html`<g class=${`span ${state}`}><rect x=${x} width=${width} height=${HEIGHT} /><polygon points=${points} />${title && html`<title>${title}</title>`}</g>`;
 }
 
 function replicasOf(name, changes) {

@@ -6,13 +6,21 @@ export function bytes(count) {
   return `${size === 1 ? count : Number((count / size).toPrecision(4))} ${unit}`;
 }
 
+/** Units of time: how many seconds each has, and below how many seconds it says most. */
+const UNITS = [["s", 1, 120], ["min", 60, 7200], ["h", 3600, 172_800], ["days", 86_400, Infinity]];
+const unitFor = (count) => UNITS.find(([, , below]) => count < below);
+
 export function seconds(count) {
   if (count === null || count === undefined) return "–";
   if (count < 10) return `${count.toFixed(count < 1 ? 2 : 1)} s`;
-  if (count < 120) return `${Math.round(count)} s`;
-  if (count < 7200) return `${Math.round(count / 60)} min`;
-  if (count < 172_800) return `${Math.round(count / 3600)} h`;
-  return `${Math.round(count / 86_400)} days`;
+  const [unit, length] = unitFor(count);
+  return `${Math.round(count / length)} ${unit}`;
+}
+
+/** Parts of so many seconds, all in the unit that says most of the whole. */
+export function scale(whole, parts) {
+  const [unit, length] = unitFor(whole);
+  return parts.map((part) => `${Number(((part * whole) / length).toFixed(1))} ${unit}`);
 }
 
 export const since = (iso, now) => age((now - Date.parse(iso)) / 1000);

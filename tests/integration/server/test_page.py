@@ -93,7 +93,7 @@ def test_models_wake_sleep_and_switch_by_its_buttons(visit):
     visit.state_is("harbour", "awake")
     visit.state_is("lighthouse", "asleep")
     expect(visit.page.locator(".changes")).to_contain_text("lighthouse")
-    expect(visit.page.locator("svg .span.running").first).to_be_attached()
+    expect(visit.page.locator(".timeline .span.running").first).to_be_attached()
     expect(visit.page.get_by_role("status")).to_have_text("live")
     picture(visit.page, "page-overview.png")
 

@@ -271,6 +271,26 @@ def test_amounts_and_times_are_written_as_in_a_terminal(visit):
     ]
 
 
+def test_the_time_line_has_one_unit_and_each_state_in_its_legend(visit):
+    page = visit("observe")
+    expect(page.locator(".legend li")).to_have_text(list(_words.STATES.values()), timeout=SECONDS)
+    for span in ("2 minutes", "10 minutes", "all that is known"):
+        page.get_by_label("the last").select_option(span)
+        *before, now = page.locator(".ticks span").all_inner_texts()
+        assert (len({each.split()[-1] for each in before}), now) == (1, "now")
+    scales = page.evaluate(
+        """async () => {
+            const { scale } = await import("/ui/words.js");
+            return [119, 600, 7200].map((each) => scale(each, [1, 0.75, 0.5, 0.25]));
+        }"""
+    )
+    assert scales == [
+        ["119 s", "89.3 s", "59.5 s", "29.8 s"],
+        ["10 min", "7.5 min", "5 min", "2.5 min"],
+        ["2 h", "1.5 h", "1 h", "0.5 h"],
+    ]
+
+
 def test_a_page_that_llmux_no_longer_has_is_said_to_be_old(visit):
     page = visit("observe")
 
