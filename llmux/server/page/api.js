@@ -1,6 +1,7 @@
 // llmux's API as this page uses it. A key, where one is needed, lives as long as the tab.
 
 const KEY = "llmux-key";
+const LOOK = 0.25; // seconds between two looks at an operation that is not over yet
 
 export const key = {
   get: () => sessionStorage.getItem(KEY) ?? "",
@@ -37,6 +38,17 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
 export const get = async (path, options) => (await ask(path, options)).json();
 export const post = async (path, body) => (await ask(path, { method: "POST", body: body ?? {} })).json();
 export const remove = async (path) => ask(path, { method: "DELETE" });
+
+/** Have llmux do what takes long, telling of the operation as it goes on; return its result. Throws Refused. */
+export async function perform(path, tell) {
+  let operation = await post(`${path}?wait=false`);
+  while (operation.status === "under_way") {
+    tell(operation);
+    operation = await get(`/control/operations/${operation.id}?wait=${LOOK}`);
+  }
+  if (operation.problem) throw new Refused(0, operation.problem);
+  return operation.result;
+}
 
 /** Yield the events of a stream: {id, event, data} with data as it came. */
 export async function* events(answer) {

@@ -3,7 +3,8 @@ import { useState } from "preact/hooks";
 import { post } from "./api.js";
 import { html } from "./html.js";
 import { may } from "./llmux.js";
-import { bytes, depth, DRAINED, phase, RISING, seconds, since, SINKING, STATES, wake } from "./words.js";
+import { Progress } from "./progress.js";
+import { bytes, depth, DRAINED, RISING, seconds, since, SINKING, STATES, wake } from "./words.js";
 
 export function Models({ me, status, operations, now, report }) {
   const names = Object.keys(status.models);
@@ -65,16 +66,4 @@ function Buttons({ name, model, still, busy, order }) {
     <button type="button" disabled=${still || model.state !== "running"} onClick=${() => order("sleep")} aria-label=${`Put ${name} to sleep`}>Sleep</button>
     <button type="button" title="Whoever is in the way sleeps at once" disabled=${still || !sleeps} onClick=${() => order("switch")} aria-label=${`Switch to ${name}`}>Switch</button>
     <button type="button" title="Pinned, it sleeps for nobody" aria-pressed=${model.pinned} disabled=${busy} onClick=${() => order(model.pinned ? "unpin" : "pin")} aria-label=${`Pin ${name}`}>${model.pinned ? "Pinned" : "Pin"}</button>`;
-}
-
-/** How far a move is: by the operation that somebody has asked for, or, where the policy decided, by what it is at alone. */
-function Progress({ operation, move }) {
-  const at = operation?.phase ?? move;
-  const written = operation?.bytes && `${bytes(operation.bytes)}${operation.bytes_in_all ? ` of ${bytes(operation.bytes_in_all)}` : " written"}`;
-  const left = operation?.eta_seconds && `about ${seconds(operation.eta_seconds)} left`;
-  const told = at ? [phase(at), written, left].filter(Boolean).join(", ") : "on its way";
-  return html`<div class="progress">
-    <progress aria-label=${told} max="100" value=${operation?.percent ?? undefined}></progress>
-    <span class="quiet">${told}</span>
-  </div>`;
 }

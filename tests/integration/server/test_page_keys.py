@@ -291,6 +291,29 @@ def test_the_time_line_has_one_unit_and_each_state_in_its_legend(visit):
     ]
 
 
+def test_a_verification_shows_how_far_it_is(visit):
+    entry = dict.fromkeys(("path", "generation", "created_at", "age_seconds", "eviction", "problem"))
+    entry |= {"name": "harbour", "model": "harbour", "kind": "published", "bytes": 4 << 20, "use": "none"}
+    operation = {"id": "one", "status": "under_way", "phase": "verifying", "problem": None, "result": None}
+    operation |= {"bytes": 1 << 20, "bytes_in_all": 4 << 20, "percent": 25.0, "eta_seconds": 3.0}
+    page = visit("admin")
+    page.route("**/control/checkpoints", lambda route: route.fulfill(json={"checkpoints": [entry]}))
+    page.route("**/verify?wait=false", lambda route: route.fulfill(status=202, json=operation))
+    page.route("**/control/operations/one?*", lambda route: route.fulfill(json=operation))
+    page.get_by_role("link", name="Checkpoints").click()
+    verify = page.get_by_role("button", name="Verify harbour")
+    verify.click(timeout=SECONDS)
+    bar = page.get_by_role("progressbar", name="verifying, 1 MiB of 4 MiB, about 3.0 s left")
+    expect(bar).to_have_attribute("value", "25", timeout=SECONDS)
+    expect(verify).to_be_disabled()
+    operation |= {"status": "done", "result": {"sound": True, "seconds": 4.0}}
+    expect(page.get_by_role("alert")).to_contain_text("harbour: whole, looked at in 4.0 s", timeout=SECONDS)
+    expect(bar).to_have_count(0)
+    operation |= {"status": "failed", "problem": {"code": "x", "message": "it is gone", "hint": "Look"}}
+    verify.click()
+    expect(page.get_by_role("alert")).to_contain_text("it is gone", timeout=SECONDS)
+
+
 def test_a_page_that_llmux_no_longer_has_is_said_to_be_old(visit):
     page = visit("observe")
 
