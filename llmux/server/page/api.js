@@ -8,13 +8,13 @@ export const key = {
   set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
 };
 
-/** What llmux answered instead of what was asked for; `hint` says what to do. */
+/** What llmux answered instead of what was asked for; `hint` says what to do, and is no part of `message`, whose end it is in llmux's answer. */
 export class Refused extends Error {
-  constructor(status, problem) {
-    super(problem.message ?? `status ${status}`);
+  constructor(status, { message = `status ${status}`, code = "", hint = "" }) {
+    super(hint && message.endsWith(hint) ? message.slice(0, -hint.length).trim() : message);
     this.status = status;
-    this.code = problem.code ?? "";
-    this.hint = problem.hint ?? "";
+    this.code = code;
+    this.hint = hint;
   }
 }
 

@@ -84,7 +84,7 @@ function App() {
     <main id="main" tabindex="-1">
       ${me && llmux.page !== me.llmux.page && html`<div class="message" role="alert"><p>llmux has another page than this one since it was started again.</p>
         <button type="button" onClick=${() => location.reload()}>Load it</button></div>`}
-      ${error && !denied && html`<div class="message wrong" role="alert"><p>llmux does not answer (${error.message}). It is asked again.
+      ${error && !denied && html`<div class="message wrong" role="alert"><p>llmux does not answer (${error.message}${error.hint && ` ${error.hint}`}). It is asked again.
         ${llmux.seen && ` What is here is how it was at ${clock(llmux.seen)}.`}</p></div>`}
       ${message && html`<div class=${message.good ? "message good" : "message wrong"} role="alert"><p>${message.text}${message.hint && html`<br /><em>${message.hint}</em>`}</p>
         <button type="button" onClick=${() => setMessage(null)}>Close</button></div>`}

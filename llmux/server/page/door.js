@@ -27,7 +27,7 @@ export function Door({ problem, enter, cancel }) {
   };
   return html`<form class="door" onSubmit=${submit}>
     <h2>${cancel ? "Enter a key" : "This llmux asks for a key"}</h2>
-    ${problem && html`<p class="problem" role="alert">${problem.message}</p>`}
+    ${problem && html`<p class="problem" role="alert">${problem.message} ${problem.hint}</p>`}
     <label>Key <input ref=${field} type="password" autocomplete="off" spellcheck="false" required value=${value} onInput=${(event) => setValue(event.target.value)} /></label>
     <div class="buttons"><button type="submit" class="first">Enter</button>
       ${cancel && html`<button type="button" onClick=${cancel}>Cancel</button>`}</div>

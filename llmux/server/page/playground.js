@@ -1,6 +1,6 @@
 // A chat with one model, with what each of its requests waited for.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ask, events, get } from "./api.js";
+import { ask, events, get, Refused } from "./api.js";
 import { html } from "./html.js";
 import { number, seconds, STATES } from "./words.js";
 
@@ -121,7 +121,7 @@ async function* answered(body, signal) {
   for await (const { data } of events(answer)) {
     if (data === "[DONE]") break;
     const chunk = JSON.parse(data);
-    if (chunk.error) throw Object.assign(new Error(chunk.error.message), { hint: chunk.error.hint });
+    if (chunk.error) throw new Refused(answer.status, chunk.error);
     const delta = chunk.choices?.[0]?.delta ?? {};
     const more = { content: delta.content ?? "", thought: delta.reasoning_content ?? delta.reasoning ?? "" };
     if (more.content || more.thought) first ??= passed();

@@ -314,6 +314,23 @@ def test_a_verification_shows_how_far_it_is(visit):
     expect(page.get_by_role("alert")).to_contain_text("it is gone", timeout=SECONDS)
 
 
+def test_what_to_do_is_said_once(visit):
+    page = visit()
+    page.get_by_label("Key").fill("no such key", timeout=SECONDS)
+    with page.expect_response(lambda answer: answer.status == 401) as refused:
+        page.get_by_role("button", name="Enter", exact=True).click()
+    hint = refused.value.json()["error"]["hint"]
+    expect(page.get_by_role("alert")).to_contain_text(hint, timeout=SECONDS)
+    assert page.get_by_role("alert").inner_text().count(hint) == 1
+    page.get_by_label("Key").fill(key_of("control"))
+    page.get_by_label("Key").press("Enter")
+    error = {"message": "the model cannot. Ask again", "code": "illegal_move", "hint": "Ask again"}
+    page.route("**/control/pin", lambda route: route.fulfill(status=409, json={"error": error}))
+    page.get_by_role("button", name="Pin harbour").click(timeout=SECONDS)
+    paragraph = page.get_by_role("alert").get_by_role("paragraph")
+    expect(paragraph).to_have_text("harbour: the model cannot.Ask again", timeout=SECONDS)  # in two lines
+
+
 def test_a_page_that_llmux_no_longer_has_is_said_to_be_old(visit):
     page = visit("observe")
 
