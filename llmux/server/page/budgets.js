@@ -1,5 +1,6 @@
 // What the node has, what models hold of it, and who decides which of them is awake.
 import { ask } from "./api.js";
+import { Button } from "./button.js";
 import { html } from "./html.js";
 import { may } from "./llmux.js";
 import { amount, bytes, DRAINED, MANUAL, NOT_TOLD, resource, seconds } from "./words.js";
@@ -20,7 +21,7 @@ export function Budgets({ me, node, models, report }) {
       node.mode === "auto" ? html`the policy <strong>${node.policy}</strong> decides who is awake` : MANUAL}${
       node.longest_wait_seconds ? `; no model waits longer than ${seconds(node.longest_wait_seconds)} for its turn` : ""}${
       node.draining && `; ${DRAINED}`}</span>
-      ${may(me, "control") && html`<button type="button" class="small" onClick=${setMode}>Switch to ${other}</button>`}</p>
+      ${may(me, "control") && html`<${Button} class="small" does=${other === "manual" ? "Has models wake and sleep by hand only" : `Has the policy ${node.policy} decide who is awake`} onClick=${setMode}>Switch to ${other}<//>`}</p>
   </section>`;
 }
 

@@ -1,6 +1,7 @@
 // What lies on disk, what is in it, and whether it is whole.
 import { useEffect, useState } from "preact/hooks";
 import { ask, get, perform, post } from "./api.js";
+import { Button } from "./button.js";
 import { html } from "./html.js";
 import { Inside, path } from "./inside.js";
 import { may } from "./llmux.js";
@@ -26,6 +27,8 @@ export function Checkpoints({ me, models, now, report }) {
     tell(false);
     look();
   }
+  /** Say why nothing can be done with it: something is under way, or it is in one of these uses. */
+  const whyNot = ({ name, use }, ...uses) => (busy[name] ? "It is being verified or removed" : uses.includes(use) ? `It is ${USES[use]}` : "");
   const verify = (name) =>
     doing(name, async (tell) => {
       const told = await perform(path(name, "/verify"), tell);
@@ -42,7 +45,7 @@ export function Checkpoints({ me, models, now, report }) {
 
   return html`<section aria-labelledby="checkpoints">
     <div class="line"><h2 id="checkpoints">Checkpoints</h2>
-      ${admin && entries?.some((each) => NEEDLESS.includes(each.kind)) && html`<button type="button" class="small" disabled=${busy[""]} onClick=${prune}>Remove what nobody needs</button>`}</div>
+      ${admin && entries?.some((each) => NEEDLESS.includes(each.kind)) && html`<${Button} class="small" does="Removes checkpoints of no configured model, and half-made ones" not=${busy[""] && "They are being removed"} onClick=${prune}>Remove what nobody needs<//>`}</div>
     ${entries?.length === 0 && html`<p class="quiet">None: no model has slept on disk yet.</p>`}
     ${entries?.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Checkpoints"><table>
       <thead><tr><th scope="col">of</th><th scope="col">is</th><th scope="col">sleeps with</th><th scope="col" class="number">size</th><th scope="col" class="number">age</th><th scope="col">actions</th></tr></thead>
@@ -52,9 +55,9 @@ export function Checkpoints({ me, models, now, report }) {
         <td>${each.eviction ? depth(each.eviction) : "–"}</td>
         <td class="number">${bytes(each.bytes)}</td><td class="number">${each.created_at ? since(each.created_at, now) : "–"}</td>
         <td><div class="buttons">
-          ${each.kind === "published" && html`<button type="button" class="small" aria-expanded=${shown === each.name} onClick=${() => setShown(shown === each.name ? null : each.name)} aria-label=${`Look into ${each.name}`}>Look into it</button>`}
-          ${admin && each.kind === "published" && html`<button type="button" class="small" disabled=${busy[each.name]} onClick=${() => verify(each.name)} aria-label=${`Verify ${each.name}`}>Verify</button>`}
-          ${admin && each.kind !== "half_made" && html`<button type="button" class="small" disabled=${busy[each.name]} onClick=${() => remove(each)} aria-label=${`Delete ${each.name}`}>Delete</button>`}
+          ${each.kind === "published" && html`<${Button} class="small" does=${shown === each.name ? "Hides what is in it" : "Shows its processes, its sockets and what a restore needs"} aria-expanded=${shown === each.name} onClick=${() => setShown(shown === each.name ? null : each.name)} aria-label=${`Look into ${each.name}`}>Look into it<//>`}
+          ${admin && each.kind === "published" && html`<${Button} class="small" does="Compares every byte of it with its manifest" not=${whyNot(each, "replacing")} onClick=${() => verify(each.name)} aria-label=${`Verify ${each.name}`}>Verify<//>`}
+          ${admin && each.kind !== "half_made" && html`<${Button} class="small" does=${each.use === "asleep" ? "Removes it from disk; its model starts cold when it is next woken" : "Removes it from disk"} not=${whyNot(each, "restoring", "replacing")} onClick=${() => remove(each)} aria-label=${`Delete ${each.name}`}>Delete<//>`}
         </div></td></tr>`)}</tbody></table></div>`}
     ${shown && html`<${Inside} key=${shown} name=${shown} failed=${failed} />`}
   </section>`;

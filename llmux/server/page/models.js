@@ -1,6 +1,7 @@
 // One card for each model: how it is, why, and what may be done with it.
 import { useState } from "preact/hooks";
 import { post } from "./api.js";
+import { Button } from "./button.js";
 import { html } from "./html.js";
 import { may } from "./llmux.js";
 import { Progress } from "./progress.js";
@@ -50,7 +51,7 @@ function Card({ me, name, model, operation, now, report }) {
     </dl>
     ${[model.problem, model.checkpoint_problem].filter(Boolean).map((problem) => html`<p class="problem" role="note">${problem.message}${problem.hint && html`<br /><em>${problem.hint}</em>`}</p>`)}
     <footer>
-      ${may(me, "control") && html`<${Buttons} name=${name} model=${model} still=${busy || moving} busy=${busy} order=${order} />`}
+      ${may(me, "control") && html`<${Buttons} name=${name} model=${model} busy=${busy} order=${order} />`}
       <span class="links">
         ${may(me, "use") && html`<a href=${`#playground/${encodeURIComponent(name)}`} aria-label=${`Chat with ${name}`}>Chat</a>`}
         ${may(me, "control") && html`<a href=${`#logs/${encodeURIComponent(name)}`} aria-label=${`Log of ${name}`}>Log</a>`}
@@ -59,11 +60,28 @@ function Card({ me, name, model, operation, now, report }) {
   </article>`;
 }
 
-function Buttons({ name, model, still, busy, order }) {
-  const sleeps = !["running", "draining"].includes(model.state);
+function Buttons({ name, model, busy, order }) {
+  const { state, pinned } = model;
+  const asked = busy && "It was asked for something that is not done yet";
+  const rises = { not_started: "Starts it", failed: "Starts it anew" }[state] ?? "Wakes it";
+  const awake = asked || whyNotWake(state);
+  const pins = pinned ? "Lets it sleep for others again" : state === "running" ? "Keeps it awake, whoever else needs the room" : "Has the policy wake it, and it sleeps for no other";
   return html`
-    <button type="button" title="It waits for its turn" disabled=${still || !sleeps} onClick=${() => order("wake")} aria-label=${`Wake ${name}`}>Wake</button>
-    <button type="button" disabled=${still || model.state !== "running"} onClick=${() => order("sleep")} aria-label=${`Put ${name} to sleep`}>Sleep</button>
-    <button type="button" title="Whoever is in the way sleeps at once" disabled=${still || !sleeps} onClick=${() => order("switch")} aria-label=${`Switch to ${name}`}>Switch</button>
-    <button type="button" title="Pinned, it sleeps for nobody" aria-pressed=${model.pinned} disabled=${busy} onClick=${() => order(model.pinned ? "unpin" : "pin")} aria-label=${`Pin ${name}`}>${model.pinned ? "Pinned" : "Pin"}</button>`;
+    <${Button} does=${`${rises} when its turn comes`} not=${awake} onClick=${() => order("wake")} aria-label=${`Wake ${name}`}>Wake<//>
+    <${Button} does=${`Puts it to sleep${model.in_flight > 0 ? " once it has answered" : ""}: ${depth(model.eviction)}`} not=${asked || whyNotSleep(state)} onClick=${() => order("sleep")} aria-label=${`Put ${name} to sleep`}>Sleep<//>
+    <${Button} does=${`${rises} at once; whoever is in its way and not pinned sleeps`} not=${awake} onClick=${() => order("switch")} aria-label=${`Switch to ${name}`}>Switch<//>
+    <${Button} does=${pins} not=${asked} aria-pressed=${pinned} onClick=${() => order(pinned ? "unpin" : "pin")} aria-label=${`Pin ${name}`}>${pinned ? "Pinned" : "Pin"}<//>`;
+}
+
+const itIs = (state) => (state === "failed" ? "It has failed" : `It is ${STATES[state]}`);
+
+function whyNotWake(state) {
+  if (SINKING.includes(state)) return `${itIs(state)}: it can be woken once it is asleep`;
+  return RISING.includes(state) || state === "running" ? `${itIs(state)} already` : "";
+}
+
+function whyNotSleep(state) {
+  if (RISING.includes(state)) return `${itIs(state)}: it can be put to sleep once it is awake`;
+  if (SINKING.includes(state) || state === "asleep") return `${itIs(state)} already`;
+  return state === "running" ? "" : `${itIs(state)}: there is nothing to put to sleep`;
 }

@@ -1,6 +1,7 @@
 // A chat with one model, with what each of its requests waited for.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, events, get, Refused } from "./api.js";
+import { Button } from "./button.js";
 import { html } from "./html.js";
 import { number, seconds, STATES } from "./words.js";
 
@@ -45,12 +46,13 @@ export function Playground({ status, chosen }) {
     setBegun(null);
   }
 
+  const answering = begun !== null && "An answer is under way";
   return html`<section aria-labelledby="playground" class="playground">
     <div class="line"><h2 id="playground">Playground</h2>
       <label class="inline">Model <select value=${model} onChange=${(event) => (location.hash = `playground/${encodeURIComponent(event.target.value)}`)}>
         ${names.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}</select></label>
       ${state && html`<span class=${`state ${state}`}>${STATES[state]}</span>`}
-      <button type="button" class="small" disabled=${begun !== null || messages.length === 0} onClick=${() => setMessages([])}>New chat</button>
+      <${Button} class="small" does="Forgets what was said" not=${answering || (messages.length === 0 && "Nothing was said yet")} onClick=${() => setMessages([])}>New chat<//>
     </div>
     ${problem && html`<p class="problem" role="alert">${problem.message} ${problem.hint}</p>`}
     <ol class="chat" ref=${end} tabindex="0" aria-label="Chat">
@@ -61,8 +63,8 @@ export function Playground({ status, chosen }) {
       <label class="wide">Message <textarea rows="3" placeholder="Enter sends, Shift+Enter begins a line" value=${prompt}
         onInput=${(event) => setPrompt(event.target.value)} onKeyDown=${(event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && send(event)}></textarea></label>
       <div class="buttons">
-        <button type="submit" class="first" disabled=${begun !== null || !model}>Send</button>
-        <button type="button" disabled=${begun === null} onClick=${() => running.current.abort()}>Stop</button>
+        <${Button} type="submit" class="first" does=${!state || state === "running" ? `Asks ${model}` : `Asks ${model}, which is ${STATES[state]}: the answer waits for it`} not=${answering || (!model && "There is no model to ask")}>Send<//>
+        <${Button} does="Breaks the answer off" not=${!answering && "Nothing is being answered"} onClick=${() => running.current.abort()}>Stop<//>
       </div>
       <${Options} options=${options} setOptions=${setOptions} />
     </form>

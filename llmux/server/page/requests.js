@@ -1,5 +1,6 @@
 // Who waits, who is being answered, and who was.
 import { remove } from "./api.js";
+import { Button } from "./button.js";
 import { html } from "./html.js";
 import { may } from "./llmux.js";
 import { clock, number, seconds, since } from "./words.js";
@@ -16,7 +17,7 @@ export function Requests({ me, requests, now, report }) {
         <td>${each.model}</td><td>${each.method === "POST" ? "" : `${each.method} `}${each.path}</td>
         <td>${each.state === "waiting" ? `waiting, number ${(queued[each.model] = (queued[each.model] ?? 0) + 1)}` : `answered by ${each.replica}`}</td>
         <td class="number">${since(each.since, now)}</td>
-        ${may(me, "control") && html`<td><button type="button" class="small" onClick=${() => end(each.id)} aria-label=${`Cancel request ${each.id}`}>Cancel</button></td>`}</tr>`)}</tbody></table></div>`}
+        ${may(me, "control") && html`<td><${Button} class="small" does=${each.state === "waiting" ? "Has it wait no longer: its client gets an error" : "Breaks its answer off with an error"} onClick=${() => end(each.id)} aria-label=${`Cancel request ${each.id}`}>Cancel<//></td>`}</tr>`)}</tbody></table></div>`}
   </section>`;
 }
 

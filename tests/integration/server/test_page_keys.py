@@ -331,6 +331,30 @@ def test_what_to_do_is_said_once(visit):
     expect(paragraph).to_have_text("harbour: the model cannot.Ask again", timeout=SECONDS)  # in two lines
 
 
+def test_each_button_says_what_it_does_now_or_why_it_does_nothing(visit, llmux):
+    llmux.stop()  # an earlier test may have left harbour awake
+    llmux.start()
+    page = visit("control")
+    wake, sleep, switch, pin = (
+        page.get_by_role("button", name=each, exact=True)
+        for each in ("Wake harbour", "Put harbour to sleep", "Switch to harbour", "Pin harbour")
+    )
+    expect(wake).to_have_attribute("title", "Starts it when its turn comes", timeout=SECONDS)
+    expect(switch).to_have_attribute("title", re.compile("^Starts it at once; "))
+    expect(pin).to_have_attribute("title", re.compile("^Has the policy wake it"))
+    why = "It is not started: there is nothing to put to sleep"
+    expect(sleep).to_be_disabled()
+    expect(sleep).to_have_accessible_description(why)
+    wake.press("Tab")
+    expect(sleep).to_be_focused()
+    sleep.press("Enter")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    wake.click()
+    expect(sleep).to_have_attribute("title", "Puts it to sleep: process ended", timeout=SECONDS)
+    expect(wake).to_have_accessible_description("It is awake already")
+    expect(pin).to_have_attribute("title", re.compile("^Keeps it awake"))
+
+
 def test_a_page_that_llmux_no_longer_has_is_said_to_be_old(visit):
     page = visit("observe")
 
