@@ -11,11 +11,12 @@ from aiohttp import web
 from llmux.server import _page, _proxy, _request_log, control, metrics
 from llmux.server._adapters import Adapters
 from llmux.server._driver import Driver
+from llmux.server._error_answers import errors_as_json
 from llmux.server._gate import GATE, Gate, ask_nothing_yet, gate_keeping, mark_answer
 from llmux.server._homes import Homes
 from llmux.server._journey import observed
 from llmux.server._reload import Reloader
-from llmux.server._web import ADAPTERS, DRIVER, HOMES, RELOADER, STARTED, errors_as_json
+from llmux.server._web import ADAPTERS, DRIVER, HOMES, RELOADER, STARTED
 
 LARGEST_BODY = 256 << 20
 """Bytes of one request; images travel in bodies as text."""

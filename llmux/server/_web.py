@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import web
 
-from llmux.server import _api_errors, _apis
+from llmux.server import _api_errors
 from llmux.server._adapters import Adapters
 from llmux.server._control_errors import (
     CheckpointInUse,
@@ -58,8 +56,6 @@ STARTED = web.AppKey("started", int)
 PROBLEM = web.ResponseKey("problem", Problem)
 """What an answer of llmux's own tells of."""
 
-log = logging.getLogger(__name__)
-
 _STATUSES: dict[type[ServerError], HTTPStatus] = {
     RequestInvalid: HTTPStatus.BAD_REQUEST,
     EvictionRefused: HTTPStatus.BAD_REQUEST,
@@ -91,35 +87,6 @@ _STATUSES: dict[type[ServerError], HTTPStatus] = {
 
 UNFORESEEN = Problem("internal_error", "llmux failed unforeseen", "See llmux's log")
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@web.middleware
-async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Answer every error in its path's form, unknown paths and wrong methods included."""
-    try:
-        return await handler(request)
-    except ServerError as error:
-        return error_response(error, path=request.path)
-    except web.HTTPException as error:
-        meant = _apis.meant(request.path) if error.status == HTTPStatus.NOT_FOUND else ""
-        problem = Problem(
-            error.reason.lower().replace(" ", "_"),
-            f"{request.method} {request.path}: {error.reason}",
-            f"Did you mean {meant}?" if meant else "",
-        )
-        headers = {"Allow": allow} if (allow := error.headers.get("Allow")) else None
-        body = _api_errors.body(request.path, error.status, problem, "invalid_request_error")
-        return _of(problem, web.json_response(body, status=error.status, headers=headers))
-    except Exception:
-        log.exception("%s %s failed unforeseen", request.method, request.path)
-        if has_begun(
-            request
-        ):  # a second answer would be read as a part of the first; the server closes the connection
-            raise
-        body = _api_errors.body(request.path, HTTPStatus.INTERNAL_SERVER_ERROR, UNFORESEEN, "server_error")
-        return _of(UNFORESEEN, web.json_response(body, status=HTTPStatus.INTERNAL_SERVER_ERROR))
-
 
 def has_begun(request: web.Request) -> bool:
     """Say whether any of an answer has been sent."""
@@ -131,10 +98,11 @@ def error_response(error: ServerError, status: HTTPStatus | None = None, path: s
     status = status or _STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     problem = error.problem()
     body = _api_errors.body(path, status, problem, _kind(error, status), _param(error))
-    return _of(problem, web.json_response(body, status=status, headers=_for_clients(error)))
+    return with_problem(problem, web.json_response(body, status=status, headers=_for_clients(error)))
 
 
-def _of(problem: Problem, response: web.Response) -> web.Response:
+def with_problem(problem: Problem, response: web.Response) -> web.Response:
+    """Return an answer that is known to tell of `problem`."""
     response[PROBLEM] = problem
     return response
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -55,6 +56,7 @@ MODELS = {
 }
 """A model for each that is its model's."""
 KEY = "the-key"
+WAYS_IN = "/v1/models lists the models; /ui/ is a page for people; /openapi.json describes llmux's own calls"
 CODES = {
     400: "invalid_request",
     401: "invalid_api_key",
@@ -226,12 +228,35 @@ async def test_a_stream_that_is_broken_off_is_raised_by_either_client(llmux):
     [
         ("/chat/completions", "Did you mean /v1/chat/completions?"),
         ("/models", "Did you mean /v1/models?"),
-        ("/nothing", ""),
+        ("/v1", WAYS_IN),
+        ("/nope", WAYS_IN),
+        ("/ui/nope.js", WAYS_IN),
+        ("/control/nope", WAYS_IN),
     ],
 )
-async def test_a_path_without_v1_is_told_what_was_probably_meant(aiohttp_client, make_driver, path, hint):
+async def test_a_path_that_there_is_not_is_told_what_was_meant_or_what_there_is(
+    aiohttp_client, make_driver, path, hint
+):
     client = await aiohttp_client(_app.build(make_driver({})))
-    async with client.post(path, json={}) as answer:
+    async with client.get(path) as answer:
         assert answer.status == 404
         error = (await answer.json())["error"]
-    assert (error["hint"], error["message"].endswith(hint)) == (hint, True)
+    assert (error["code"], error["hint"]) == ("not_found", hint)
+    assert error["message"] == f"GET {path}: Not Found. {hint}"
+
+
+async def test_what_there_is_are_ways_that_lead_somewhere(aiohttp_client, make_driver):
+    client = await aiohttp_client(_app.build(make_driver({})))
+    for path in re.findall(r"/[\w/.]+", WAYS_IN):
+        async with client.get(path) as answer:
+            assert answer.status == 200
+
+
+async def test_a_port_that_has_v1_only_tells_of_no_more(aiohttp_client, make_driver):
+    client = await aiohttp_client(_app.build(make_driver({}), gate=Gate(admin_port=1)))
+    for path in ("/nope", "/ui/", "/control/status"):
+        async with client.get(path) as answer:
+            assert (answer.status, (await answer.json())["error"]["hint"]) == (
+                404,
+                "/v1/models lists the models",
+            )
