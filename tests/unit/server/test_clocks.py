@@ -27,8 +27,8 @@ FOR_PEOPLE = {
     "_gate.py": "when a key expires, which people wrote",
     "_operations.py": "when a model woke",
     "_reload.py": "when the configuration was read",
-    "_running.py": "when a request was refused at the door, in its trace",
     "_scheduler.py": "schedules, which people wrote",
+    "_spans.py": "when a trace was: once for each, and its spans by the monotonic clock",
     "_told.py": "since when a state is",
     "_work.py": "when an engine was started",
 }
