@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: ## all that the demo and the tests need: .venv, a Docker engine, images, a model (ENGINE=tiny|vllm)
+setup: ## all that the demo needs: .venv, a Docker engine, images, a model (ENGINE=tiny|vllm)
 	$(SETUP) all --engine $(ENGINE)
 
 demo: ## a model falls asleep in one container and wakes in another, with a table of times (ENGINE=tiny|vllm; OPTIONS=--help)

@@ -34,6 +34,7 @@ ELSEWHERE = {
     ("docs/deploy.md", "/opt/llmux/bin/llmux doctor"): "needs systemd as the first process; tests/unit/docs/test_deploy.py verifies the unit",
     ("docs/dumps.md", "python3 -m venv /opt/llmux"): "is the README's block: tests/integration/criu_images/test_readme.py",
     ("docs/dumps.md", "criu dump"): "is the README's block: tests/integration/criu_images/test_readme.py",
+    ("docs/dumps.md", "eval "): "is for a terminal; tests/unit/docs/test_deploy.py compares its options with the proof's",
     ("docs/dumps.md", "docker exec"): "needs the container of docs/by-hand.md: tests/integration/test_show.py shows such a dump",
     ("docs/dumps.md", "python -m llmux.criu_images capture"): "needs a frozen tree: tests/unit/criu_images/test_cli_write.py",
     ("docs/index.md", "make demo"): _SET_UP,

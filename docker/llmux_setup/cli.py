@@ -100,8 +100,15 @@ def _dev(_options: argparse.Namespace) -> int:
     return 0
 
 
+def _have_environment(options: argparse.Namespace) -> None:
+    if options.programs:
+        _dev(options)
+    else:
+        _have_python()
+
+
 def _all(options: argparse.Namespace) -> int:
-    _dev(options)
+    _have_environment(options)
     with engines.engine() as engine:
         _fill(engine, options)
     return 0
@@ -129,10 +136,7 @@ def _image(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.programs:
-        _dev(options)
-    else:
-        _have_python()
+    _have_environment(options)
     if shutil.which("ss") is None:
         debian.install("iproute2", why="ss, with which the proof looks at sockets,")
     if options.programs:
@@ -211,7 +215,7 @@ _COMMANDS = {
 }
 _HELP = {
     "dev": "the virtual environment, pycriu and a stand-in for NVIDIA's driver library: enough for the unit tests and linters",
-    "all": "all that the demo and the tests need",
+    "all": "all that the demo needs (--programs: that the tests need, too)",
     "image": "rebuild the image after a change of the code",
     "run": "all that the demo needs, then COMMAND with DOCKER_HOST set, then stop the private engine if nobody else uses it",
     "start": "start the engine and leave it running",

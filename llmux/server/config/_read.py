@@ -39,11 +39,15 @@ def load(path: Path) -> Config:
 
 
 def _where(path: Path) -> str:
-    """Return how to say where the configuration is; of one that lies here (`llmux init` writes it so) its name."""
+    """Return how to say where the configuration is; of one that lies beside it, or here (`llmux init` writes it so), its name."""
+    beside = (path.with_suffix(suffix) for suffix in _text.SUFFIXES)
+    if other := next((each for each in beside if each != path and each.exists()), None):
+        return f"{other} is there: --config {other}"
     if here := next((name for name in _NAMES if path.parent == HOME and Path(name).exists()), None):
         return f"{here} is here: --config {here}"
     return (
-        "Give the file's path with --config; in a container, mount it with -v FILE:/etc/llmux/config.json:ro"
+        "Give the file's path with --config; in a container, mount it: "
+        f"-v FILE:{HOME}/config.json:ro, or config.yaml or config.toml, as the file is written"
     )
 
 

@@ -233,7 +233,11 @@ def render(value: object, suffix: str) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-_JSON = _Format("JSON", _read_json, "JSON knows no comments and no comma after the last element")
+_JSON = _Format(
+    "JSON",
+    _read_json,
+    "JSON knows no comments and no comma after the last element; a file of YAML or TOML has a name that ends so",
+)
 _YAML = _Format("YAML", _read_yaml, "Indent by spaces, and quote texts with ': ' or ' #' in them")
 _TOML = _Format("TOML", _read_toml, 'Quote texts and names with dots, as in [models."qwen3-0.6b"]')
 _FORMATS: Mapping[str, _Format] = {".json": _JSON, ".yaml": _YAML, ".yml": _YAML, ".toml": _TOML}

@@ -1,4 +1,4 @@
-"""docs/deploy.md gives a container what the proof's containers have; the compose files and the systemd unit are such."""
+"""The pages give a container what the proof's containers have; the compose files and the systemd unit are such."""
 
 from __future__ import annotations
 
@@ -40,6 +40,12 @@ def test_a_container_is_given_what_the_proofs_have(words):
     assert set(RIGHTS) <= set(words)
     (stop,) = [option for option in words if option.startswith("--stop-timeout=")]
     assert int(stop.partition("=")[2]) > LONGEST
+
+
+@pytest.mark.parametrize("page", ["docs/by-hand.md", "docs/dumps.md"])
+def test_the_other_pages_give_the_same_rights(page):
+    (block,) = [block.text for block in blocks() if block.page == page and "docker run" in block.text]
+    assert set(RIGHTS) <= set(shlex.split(block[block.index("docker run") :], comments=True))
 
 
 def test_a_container_with_gpus_is_given_these_besides_and_nothing_else():

@@ -151,6 +151,14 @@ def test_where_there_is_none_the_one_that_lies_here_is_named(tmp_path, monkeypat
         config.load(tmp_path / "none.json")
 
 
+def test_where_there_is_one_beside_it_in_another_format_that_is_named(tmp_path):
+    (tmp_path / "config.toml").write_text("")
+    with pytest.raises(
+        ConfigUnreadable, match=f"{tmp_path}/config.toml is there: --config {tmp_path}/config.toml"
+    ):
+        config.load(tmp_path / "config.json")
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ConfigUnreadable, match=r"none\.json.*No such file"):
         config.load(tmp_path / "none.json")
