@@ -17,7 +17,7 @@ INTRO = """# Configuration
 
 `llmux serve --config FILE` reads one object, in JSON, YAML (`.yaml`, `.yml`) or TOML (`.toml`); without `--config` it is `/etc/llmux/config.json`, or the one
 with another of these suffixes. `llmux validate` reads it only. A field that is not known, a value that cannot be, a
-name that nobody has, models that want one port: all faults of a file come together, each with the path to its field and what was probably meant, and nothing
+name that nobody has, models that want one port: all faults of a file come together, each with the path to its field and what was probably meant (of a field in the wrong section, where it belongs), and nothing
 starts (exit code 2). What this machine cannot do or hold of it is refused likewise (exit code 1). This page is made from the types that read the file (`make
 configuration`).
 

@@ -26,11 +26,19 @@ class Part(BaseModel):
         return value
 
 
+class Rest(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    count: int = 0
+    pieces: tuple[Part, ...] = ()
+
+
 class Whole(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str
     parts: dict[str, Part] = {}
+    rest: Rest | None = None
 
 
 @pytest.mark.parametrize(
@@ -38,11 +46,15 @@ class Whole(BaseModel):
     [
         ("{}", "name: is required and missing"),
         ('{"name": "n", "part": {}}', "part: unknown field; did you mean 'parts'?"),
-        ('{"name": "n", "zzz": {}}', "zzz: unknown field; known here: name, parts"),
+        ('{"name": "n", "zzz": {}}', "zzz: unknown field; known here: name, parts, rest"),
         ('{"name": 7}', "name: should be a valid string, and is 7"),
         (
             '{"name": "n", "parts": {"a": {"colour": "grean"}}}',
             "parts.a.colour: \"grean\" is not one of 'red' or 'green'; did you mean 'green'?",
+        ),
+        (
+            '{"name": "n", "parts": {"a": {"colour": "blue"}}}',
+            "parts.a.colour: \"blue\" is not one of 'red' or 'green'",
         ),
         (
             '{"name": "n", "parts": {"a": {"color": "red"}}}',
@@ -59,6 +71,25 @@ class Whole(BaseModel):
 def test_a_fault_is_told_with_its_path(text, line):
     with pytest.raises(ValidationError) as caught:
         Whole.model_validate_json(text)
+    assert describe(caught.value, Whole) == [line]
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"for": 1}, "for: unknown field; it belongs at parts.NAME.for or rest.pieces.N.for"),
+        ({"pieces": []}, "pieces: unknown field; it belongs at rest.pieces"),
+        (
+            {"count": 2},
+            "count: unknown field; it belongs at parts.NAME.count or rest.count or rest.pieces.N.count",
+        ),
+        ({"parts": {"a": {"name": "n"}}}, "parts.a.name: unknown field; it belongs at the top"),
+        ({"rest": {"colour": "red"}}, "rest.colour: unknown field; it belongs at rest.pieces.N.colour"),
+    ],
+)
+def test_a_field_of_another_section_is_told_where_it_belongs(fields, line):
+    with pytest.raises(ValidationError) as caught:
+        Whole.model_validate({"name": "n"} | fields)
     assert describe(caught.value, Whole) == [line]
 
 

@@ -66,6 +66,14 @@ def test_it_cannot_be_changed():
         ({"models": {"m": model(prot=1)}}, "models.m.prot: unknown field; did you mean 'port'?"),
         ({"models": {"m": model()}, "modles": 1}, "modles: unknown field; did you mean 'models'?"),
         (
+            {"models": {"m": model()}, "min_awake": 60},
+            "min_awake: unknown field; it belongs at models.NAME.min_awake",
+        ),
+        (
+            {"models": {"m": model(process="stop")}},
+            "models.m.process: unknown field; it belongs at models.m.eviction.process",
+        ),
+        (
             {"models": {"m": model(eviction={"proces": "stop"})}},
             "models.m.eviction.proces: unknown field; did you mean 'process'?",
         ),
