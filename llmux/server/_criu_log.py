@@ -6,16 +6,19 @@ Interface: `diagnose(log) -> Diagnosis`, `version_of(text)`, `duration_of(log, n
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmux.criu_images import explain_log
 
 _VERSION = re.compile(r"Version: (?P<version>\d+(?:\.\d+)*)")
+_LOGGED = re.compile(r"\(\d+\.\d+\) |llmux-criu-hook: ")
+_LONGEST_SAID = 500
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Why criu failed: the first error that explains it, all errors in order, and a hint where the reason is known."""
+    """Why criu failed: the first error that explains it, or what else it said; all errors in order; a hint where the reason is known."""
 
     reason: str
     errors: tuple[str, ...]
@@ -27,16 +30,26 @@ def diagnose(log: str) -> Diagnosis:
     found = explain_log(line.encode() for line in log.splitlines())
     cause = found.cause
     if cause is not None and "said" in cause.match.values:  # llmux-criu-hook says what to do itself
-        words = _text(cause.text).replace("\n", "; ").replace(":; ", ": ")
+        words = _joined(_text(cause.text).splitlines())
         return Diagnosis(words.removesuffix("."), tuple(_text(one.text) for one in found.others), "")
     known = () if cause is None else (cause,)
     errors = sorted((*known, *found.others), key=lambda one: one.line)
     first = cause or next(iter(errors), None)
     return Diagnosis(
-        "it left no error in its log" if first is None else _text(first.text),
+        _text(first.text) if first else _said(log) or "it left no error in its log",
         tuple(_text(one.text) for one in errors),
         "" if cause is None else cause.mends,
     )
+
+
+def _said(log: str) -> str:
+    """Return what criu printed that is no line of its log: that it lacks a capability it prints only (pr_msg, check_caps of crtools.c)."""
+    lines = (line.strip() for line in log.splitlines() if not _LOGGED.match(line))
+    return _joined(line for line in lines if line and line.isprintable())[:_LONGEST_SAID]
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "; ".join(lines).replace(":; ", ": ")
 
 
 def _text(said: bytes) -> str:

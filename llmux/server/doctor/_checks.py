@@ -8,7 +8,7 @@ from dataclasses import replace
 from llmux.server._disk_use import DiskUse
 from llmux.server._effect_errors import DOCKER_OPTIONS
 from llmux.server.doctor._check_gpus import of_gpus
-from llmux.server.doctor._facts import Criu, Directory, Facts, Finding, Verdict
+from llmux.server.doctor._facts import Directory, Facts, Finding, Verdict
 from llmux.server.doctor._units import size
 
 _FINE, _NOTE, _LACKING = Verdict.FINE, Verdict.NOTE, Verdict.LACKING
@@ -155,7 +155,7 @@ def _criu(facts: Facts) -> Iterator[Finding]:
 
 
 def _looked_at(facts: Facts) -> Iterator[Finding]:
-    yield from _program(facts.criu)
+    yield from _program(facts)
     for topic, problem, fine in (
         ("criu.pycriu", facts.criu.pycriu, "reads CRIU's images"),
         ("criu.hook", facts.criu.hook, "llmux-criu-hook is installed"),
@@ -172,24 +172,29 @@ def _trial(facts: Facts) -> Iterator[Finding]:
     trial = facts.trial
     if trial is None:
         return
-    rights = _flag(
-        facts,
-        DOCKER_OPTIONS,
-        "Run llmux as root with all capabilities, and outside any filter of system calls",
-    )
     for topic, done, failure, seconds in (
         ("criu.dump", "dumped", trial.dump, trial.dump_seconds),
         ("criu.restore", "restored", trial.restore, trial.restore_seconds),
     ):
         if failure:
             yield Finding(
-                topic, _LACKING, f"a small process cannot be {done}: {failure.reason}", failure.hint or rights
+                topic,
+                _LACKING,
+                f"a small process cannot be {done}: {failure.reason}",
+                failure.hint or _all_rights(facts),
             )
         elif seconds is not None:
             yield Finding(topic, _FINE, f"a small process was {done} in {seconds:.2f} s")
 
 
-def _program(criu: Criu) -> Iterator[Finding]:
+def _all_rights(facts: Facts) -> str:
+    """Return what mends whatever CRIU is kept from."""
+    otherwise = "Run llmux as root with all capabilities, and outside any filter of system calls"
+    return _flag(facts, DOCKER_OPTIONS, otherwise)
+
+
+def _program(facts: Facts) -> Iterator[Finding]:
+    criu = facts.criu
     version, needed = (".".join(map(str, parts)) for parts in (criu.version, criu.oldest))
     install = (
         f"CRIU {needed} or newer: Debian testing has it (criu, python3-pycriu); what this system's apt has may be older; "
@@ -205,7 +210,8 @@ def _program(criu: Criu) -> Iterator[Finding]:
     else:
         yield Finding("criu.version", _FINE, f"{version} ({criu.path})")
     if criu.check:
-        yield Finding("criu.check", _LACKING, f"`criu check`: {criu.check.reason}", criu.check.hint)
+        mend = criu.check.hint or _all_rights(facts)
+        yield Finding("criu.check", _LACKING, f"`criu check`: {criu.check.reason}", mend)
     else:
         yield Finding("criu.check", _FINE, "`criu check` is content with the kernel")
 

@@ -67,7 +67,23 @@ def test_a_hook_that_warned_is_not_to_blame_for_what_came_later():
     assert found.reason.startswith("Can't open file")
 
 
-@pytest.mark.parametrize("log", ["", "Killed\n", "\0\n\xff"])
+NEEDED = "CRIU needs to have the CAP_SYS_ADMIN or the CAP_CHECKPOINT_RESTORE capability:"
+SETCAP = "setcap cap_checkpoint_restore+eip /usr/sbin/criu"
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (f"{NEEDED} \n{SETCAP}\n", f"{NEEDED} {SETCAP}"),
+        ("(00.000029) Version: 4.2.1 (gitid 0)\nllmux-criu-hook: warning: no\nKilled\n", "Killed"),
+    ],
+)
+def test_where_no_error_is_logged_what_criu_printed_is_the_reason(log, said):
+    assert diagnose(log).reason == said
+    assert diagnose(PROBING + log).reason.startswith("tun: ")
+
+
+@pytest.mark.parametrize("log", ["", "(00.000029) Version: 4.2.1 (gitid 0)\n", "\0\n\x01"])
 def test_a_log_without_errors_gives_a_reason_all_the_same(log):
     assert diagnose(log).reason == "it left no error in its log"
 

@@ -112,6 +112,8 @@ LACKING = [
     (with_criu(version=(3, 17, 1)), "criu.version", "CRIU 4.2 or newer"),
     (with_criu(version=(), said="what?"), "criu.version", "CRIU 4.2 or newer"),
     (with_criu(check=Failure("no dirty tracking", "Boot another")), "criu.check", "Boot another"),
+    (with_criu(check=Failure("CRIU needs to have a capability")), "criu.check", "with all capabilities"),
+    (replace(IN_DOCKER, criu=replace(CRIU, check=Failure("no"))), "criu.check", "--cap-add ALL"),
     (
         with_criu(pycriu=Failure("no pycriu", "apt-get install python3-pycriu")),
         "criu.pycriu",

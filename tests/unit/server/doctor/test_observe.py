@@ -69,6 +69,12 @@ async def test_criu_is_asked_what_it_is_and_whether_it_is_content(tmp_path):
     assert "no such thing" in found.check.reason
 
 
+async def test_a_criu_that_only_prints_what_it_lacks_is_quoted(tmp_path):
+    script = '[ "$1" = --version ] && echo Version: 4.2 || { echo "CRIU needs to have the CAP_SYS_ADMIN"; exit 1; }'
+    found = await _observe._criu(criu(tmp_path, script))
+    assert found.check.reason == "CRIU needs to have the CAP_SYS_ADMIN"
+
+
 async def test_a_criu_that_is_none_is_told(tmp_path):
     assert not (await _observe._criu(str(tmp_path / "criu"))).found
     broken = await _observe._criu(criu(tmp_path, "echo nothing"))
