@@ -171,20 +171,21 @@ for _command in (
 
 async def _serve(file: ConfigFile, settings: Config) -> None:
     """Serve until a signal says stop. Raises NodeUnfit, StartRefused and AddressTaken."""
-    told = _Told()
+    told, doctor = _Told(), _unmet.doctor(file.path)
     await _listen.check_ports(settings)  # before the engines are taken that another llmux here may have
     node = await asyncio.to_thread(_node.look, settings.checkpoint.images_dir)
     for remark in (*config.remarks(settings), *config.exposure(settings), *_capacity.told(settings, node)):
         log.info("%s", remark)
     if faults := (*config.eviction_faults(settings), *_capacity.faults(settings, node)):
-        raise NodeUnfit(faults, hint=_unmet.DOCTOR)
+        raise NodeUnfit(faults, hint=doctor)
     for program in await asyncio.to_thread(_unmet.programs, settings, os.environ):
         if program.unmet:
             log.warning("%s", program.unmet)
     door = await asyncio.to_thread(_Door, settings)
     hooks = await Hooks.of(settings.hooks)
-    driver = make_driver(settings, await make_hands(settings, _capacity.placement(settings, node)), node)
-    remake = partial(make_hands, starting=False)
+    make = partial(make_hands, hint=doctor)
+    driver = make_driver(settings, await make(settings, _capacity.placement(settings, node)), node)
+    remake = partial(make, starting=False)
     reloader = Reloader(driver, file, settings, node, remake, others=door.prepares)
     app = _app.build(driver, reloader, door.gate, settings.listen.largest_body)
     gpus.attach(app, node.gpus, node.lost)

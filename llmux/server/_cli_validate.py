@@ -126,7 +126,7 @@ def _validate_configuration(path: Path | None, *, here: bool, as_json: bool) -> 
         for remark in remarks:
             click.echo(f"note: {printable(remark)}")
     if faults:
-        fail(CANNOT, NodeUnfit(faults, hint=f"`llmux doctor --config {there}` says what mends it"))
+        fail(CANNOT, NodeUnfit(faults, hint=_unmet.doctor(there)))
     if not as_json:
         models = "one model" if len(settings.models) == 1 else f"{len(settings.models)} models"
         click.echo(f"{there}: fine, {models}: {', '.join(settings.models)}")

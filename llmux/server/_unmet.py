@@ -4,6 +4,7 @@
     without_criu(config, lack)           what a lack of criu means to them, where it means anything; pure
     programs(config, environ)            each engine's program, who needs it, and where it is
     await look(config, environ)          the same, whether a Python finds the module that it is to run, and all that is unmet
+    doctor(file)                         what to do next about any of it
 
 `llmux serve`, `llmux doctor` and `llmux validate --here` ask here, so that none of them approves what another refuses.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,8 +25,6 @@ from llmux.server._inherited import inherited
 from llmux.server._modules import Module, module_of
 from llmux.server.config import Config
 from llmux.server.errors import ServerError
-
-DOCTOR = "`llmux doctor` looks for all that is lacking here"
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ _MENDS_OF_MODULES = {
 }
 _OURS = "llmux"
 """Of the modules that are here with llmux itself."""
+
+
+def doctor(file: Path) -> str:
+    """Return what to do next where this machine cannot serve the configuration in `file`."""
+    return f"`llmux doctor --config {shlex.quote(str(file))}` says what mends it"
 
 
 def sleepers(config: Config) -> tuple[str, ...]:

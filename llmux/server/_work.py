@@ -304,18 +304,18 @@ class EngineHands:
 
 
 async def make_hands(
-    config: Config, gpus: Mapping[str, tuple[int, ...]], *, starting: bool = True
+    config: Config, gpus: Mapping[str, tuple[int, ...]], *, hint: str = "", starting: bool = True
 ) -> Mapping[str, Hands]:
     """Return the hands of every replica of the configured models, by its name; `gpus` are each replica's.
 
     When llmux is `starting`, engines of other models have been left by an earlier one, and are ended; later they are its own.
-    Raises NodeUnfit where CRIU cannot work here and a model is configured to sleep by it; otherwise that refuses such a sleep only.
+    Raises NodeUnfit, with `hint`, where CRIU cannot work here and a model is configured to sleep by it; otherwise that refuses such a sleep only.
     Raises StartRefused where the key of a remote model cannot be read.
     """
     await asyncio.to_thread(remote.check, config)
     criu = await _prepare_criu(config)
     if unmet := _unmet.without_criu(config, criu.lack):
-        raise NodeUnfit((str(unmet),), hint=_unmet.DOCTOR) from criu.lack
+        raise NodeUnfit((str(unmet),), hint=hint) from criu.lack
     store = CheckpointStore(config.checkpoint.images_dir)
     place = _place(config, criu.settings.run_dir)
     hands: dict[str, Hands] = {

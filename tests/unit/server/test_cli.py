@@ -120,6 +120,18 @@ def test_what_this_machine_cannot_hold_is_refused_at_start_all_together(tmp_path
     assert "cannot serve the configuration:" in done.stderr
     assert "\n  models.a.resources.host_memory: awake it takes 900 TiB of host memory" in done.stderr
     assert "\n  models.b.resources.disk: asleep it takes" in done.stderr
+    assert done.stderr.endswith(f"\n`llmux doctor --config {tmp_path}/config.json` says what mends it\n")
+
+
+def test_where_criu_is_missing_it_is_said_how_to_look_with_this_configuration(tmp_path):
+    (tmp_path / "my models").mkdir()
+    checkpoint = {"criu_path": str(tmp_path / "criu"), "images_dir": str(tmp_path)}
+    models = {"m": {"model_path": "x", "port": 8001}}
+    path = write_config(tmp_path / "my models", models=models, checkpoint=checkpoint)
+    done = run("serve", "--config", path)
+    assert done.returncode == 1
+    assert "m sleeps on disk, and " in done.stderr
+    assert done.stderr.endswith(f"\n`llmux doctor --config '{path}'` says what mends it\n")
 
 
 def test_a_taken_port_is_named(tmp_path):

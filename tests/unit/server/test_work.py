@@ -104,9 +104,9 @@ async def test_a_configured_sleep_to_disk_needs_criu_at_the_start(monkeypatch, t
 
     monkeypatch.setattr(_work, "_prepare_criu", lacking)
     models = {"m": {"model_path": "org/name", "port": 8001}}
-    said = r"m sleeps on disk, and criu cannot be run: there is no such program. Install it\n`llmux doctor`"
+    said = r"m sleeps on disk, and criu cannot be run: there is no such program. Install it\nAsk a doctor"
     with pytest.raises(NodeUnfit, match=said):
-        await _work.make_hands(config.parse(json.dumps({"models": models})), {"m": ()})
+        await _work.make_hands(config.parse(json.dumps({"models": models})), {"m": ()}, hint="Ask a doctor")
     models["m"]["eviction"] = {"process": "stop"}
     assert set(await _work.make_hands(config.parse(json.dumps({"models": models})), {"m": ()})) == {"m"}
 
