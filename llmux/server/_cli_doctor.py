@@ -22,7 +22,7 @@ from llmux.server._disk_use import disk_use
 from llmux.server._printable import printable
 from llmux.server._unmet import Program
 from llmux.server.doctor import Finding, Verdict, Wanted, findings, observe
-from llmux.server.doctor._facts import Configuration, Engine, Failure
+from llmux.server.doctor._facts import Configuration, Failure, Need
 from llmux.server.errors import ConfigInvalid, ConfigUnreadable
 
 _LACKING = 1
@@ -109,16 +109,17 @@ def _configured(path: Path | None, wanted: Wanted) -> tuple[Wanted, Configuratio
         told,
         faults=faults,
         remarks=config.remarks(settings),
-        unmet=tuple(each.what for each in here.unmet),
-        engines=tuple(map(_engine, here.programs)),
+        sleepers=here.criu.what if here.criu else "",
+        needs=tuple(map(_engine, here.programs)),
     )
 
 
-def _engine(program: Program) -> Engine:
+def _engine(program: Program) -> Need:
     """Return the same as a fact."""
     lack = program.unmet
     place = f"{program.place or ''}{f' has {program.module.name}' if program.module else ''}"
-    return Engine(program.engine, place, Failure(lack.what, lack.mend) if lack else None)
+    missing = Failure(lack.what, lack.mend) if lack else None
+    return Need(f"engine.{program.engine}", place, program.models, missing)
 
 
 def _for_programs(finding: Finding) -> dict[str, str]:

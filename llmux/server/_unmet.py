@@ -56,13 +56,16 @@ class Program:
     @property
     def unmet(self) -> Unmet | None:
         """Return that it is not there, or is a Python without the engine, where that is so."""
-        needing = f"{_listed(self.models)} {'needs' if len(self.models) == 1 else 'need'}"
+        stopped = f"{_listed(self.models)} cannot start without it"
         if self.place is None:
             where = f"no program {self.name}" + ("" if "/" in self.name else " on PATH")
-            return Unmet(f"{where}, which {needing}", _MENDS.get(self.name, _MEND))
+            return Unmet(f"{where}: {stopped}", _MENDS.get(self.name, _MEND))
         if self.module and self.fault:
             mend = _MENDS_OF_MODULES.get(self.engine, _MEND_OF_MODULE)
-            return Unmet(f"{self.place} cannot run {self.module.name}, which {needing}: {self.fault}", mend)
+            return Unmet(
+                f"{self.place} cannot run {self.module.name}, and {stopped}: {self.fault}",
+                mend,
+            )
         return None
 
 

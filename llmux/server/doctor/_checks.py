@@ -8,7 +8,7 @@ from dataclasses import replace
 from llmux.server._disk_use import DiskUse
 from llmux.server._effect_errors import DOCKER_OPTIONS
 from llmux.server.doctor._check_gpus import of_gpus
-from llmux.server.doctor._facts import Directory, Facts, Finding, Verdict
+from llmux.server.doctor._facts import Configuration, Directory, Facts, Finding, Verdict
 from llmux.server.doctor._units import size
 
 _FINE, _NOTE, _LACKING = Verdict.FINE, Verdict.NOTE, Verdict.LACKING
@@ -298,20 +298,30 @@ def _configuration(facts: Facts) -> Iterator[Finding]:
         mend = f"{writes}; --config names yours"
         yield Finding("configuration", _NOTE, f"{where}defaults were looked at", mend)
         return
-    for engine in found.engines:
-        if lack := engine.missing:
-            yield Finding(f"engine.{engine.name}", _LACKING, lack.reason, lack.hint)
+    for need in found.needs:
+        if lack := need.missing:
+            yield Finding(need.topic, _LACKING, lack.reason, lack.hint)
         else:
-            yield Finding(f"engine.{engine.name}", _FINE, engine.place)
+            yield Finding(need.topic, _FINE, need.place)
     for fault in found.faults:
         yield Finding("configuration", _LACKING, fault, f"Change {found.path}")
-    for unmet in found.unmet:
-        mend = f"Mend what is lacking above, or change {found.path}"
-        yield Finding("configuration", _LACKING, f"{found.path} cannot be served here: {unmet}", mend)
     for remark in found.remarks:
         yield Finding("configuration", _NOTE, remark)
-    if not found.faults and not found.unmet:
-        yield Finding("configuration", _FINE, f"{found.path} can be served here")
+    if not found.faults:
+        yield _served(found, facts)
+
+
+def _served(found: Configuration, facts: Facts) -> Finding:
+    """Tell what all that comes to; what is lacking by its own finding is not counted as lacking once more."""
+    if found.sleepers:
+        told_above = any(each.verdict is _LACKING for each in (*_rights(facts), *_criu(facts)))
+        seen = f"{found.path} cannot be served here: {found.sleepers}"
+        mend = f"Mend what is lacking{' above' if told_above else ''}, or change {found.path}"
+        return Finding("configuration", _NOTE if told_above else _LACKING, seen, mend)
+    if stopped := dict.fromkeys(name for need in found.needs if need.missing for name in need.models):
+        seen = f"{found.path} can be served here, but {', '.join(stopped)} cannot start"
+        return Finding("configuration", _NOTE, seen, "Mend what is lacking above")
+    return Finding("configuration", _FINE, f"{found.path} can be served here")
 
 
 def _rate(rate: float) -> str:

@@ -181,14 +181,16 @@ class Gpus:
 
 
 @dataclass(frozen=True)
-class Engine:
-    """The program of an engine of the configuration."""
+class Need:
+    """Something without which models of the configuration cannot start: an engine's program."""
 
-    name: str
-    """The configuration's: `vllm`."""
+    topic: str
+    """Of its finding: `engine.vllm`."""
     place: str
+    models: tuple[str, ...]
+    """Which."""
     missing: Failure | None = None
-    """That it is not there, and who needs it."""
+    """That it is not there."""
 
 
 @dataclass(frozen=True)
@@ -199,9 +201,9 @@ class Configuration:
     there: bool = True
     faults: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
-    unmet: tuple[str, ...] = ()
-    """What of this machine its models cannot do without and do not find."""
-    engines: tuple[Engine, ...] = ()
+    sleepers: str = ""
+    """Which of its models a lack of CRIU keeps from sleeping as they are configured to, and why: then it cannot be served here at all."""
+    needs: tuple[Need, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_a_model_that_sleeps_to_disk_needs_criu(tmp_path):
     done, told = found("--config", configuration(tmp_path, models={"m": model}))
     assert told["criu.version"]["verdict"] == "lacking"
     assert "may be older" in told["criu.version"]["mend"]
-    assert told["configuration"]["verdict"] == "lacking"
+    assert told["configuration"]["verdict"] == "note"
     assert "cannot be served here: m sleeps on disk, and " in told["configuration"]["seen"]
     assert told["engine.tiny"]["verdict"] == "fine"
     assert done.exit_code == 1
@@ -71,9 +71,10 @@ def test_an_engine_needs_its_program(tmp_path):
     model = {"model_path": "x", "port": 8001} | engine
     done, told = found("--config", configuration(tmp_path, models={"m": model}))
     assert told["engine.command"]["verdict"] == "lacking"
-    assert told["engine.command"]["seen"] == "no program no-such-engine on PATH, which m needs"
+    assert told["engine.command"]["seen"] == "no program no-such-engine on PATH: m cannot start without it"
     assert "Install it here" in told["engine.command"]["mend"]
-    assert "cannot be served here: no program no-such-engine on PATH" in told["configuration"]["seen"]
+    assert told["configuration"]["verdict"] == "note"
+    assert "can be served here, but m cannot start" in told["configuration"]["seen"]
     assert done.exit_code == 1
 
 

@@ -56,7 +56,7 @@ def test_what_this_machine_cannot_hold_is_told_where_that_is_asked(tmp_path):
     assert "models.m.resources.host_memory" in done.stderr
 
 
-def test_what_serve_would_refuse_for_want_of_a_program_is_told_where_that_is_asked(tmp_path):
+def test_what_models_miss_for_want_of_a_program_is_told_where_that_is_asked(tmp_path):
     place = {"checkpoint": {"criu_path": str(tmp_path / "criu"), "images_dir": str(tmp_path)}}
     models = {name: {"model_path": "x", "port": port} for name, port in (("small", 8001), ("large", 8002))}
     (tmp_path / "c.json").write_text(json.dumps({"models": models} | place))
@@ -64,7 +64,8 @@ def test_what_serve_would_refuse_for_want_of_a_program_is_told_where_that_is_ask
     done = validate("--here", "--config", tmp_path / "c.json", PATH=str(tmp_path))
     assert done.exit_code == 1
     assert "\n  small and large sleep on disk, and " in done.stderr
-    assert "\n  no program vllm on PATH, which small and large need. Install vLLM here" in done.stderr
+    said = "\n  no program vllm on PATH: small and large cannot start without it. Install vLLM here"
+    assert said in done.stderr
     assert f"\n`llmux doctor --config {tmp_path}/c.json` says what mends it" in done.stderr
 
 

@@ -53,10 +53,10 @@ def test_programs_are_looked_for_as_their_sandbox_will(tmp_path):
         ("command", ("m3",), None),
     ]
     assert [each.unmet and each.unmet.what for each in found] == [
-        "no program vllm on PATH, which m0 and m4 need",
+        "no program vllm on PATH: m0 and m4 cannot start without it",
         None,
         None,
-        "no program /nowhere/engine, which m3 needs",
+        "no program /nowhere/engine: m3 cannot start without it",
     ]
 
 
@@ -80,7 +80,7 @@ async def test_all_that_is_unmet_is_looked_for(tmp_path):
     here = await _unmet.look(configured({}, checkpoint=checkpoint), {"PATH": str(tmp_path)})
     assert [each.what.partition(",")[0] for each in here.unmet] == [
         "m0 sleeps on disk",
-        "no program vllm on PATH",
+        "no program vllm on PATH: m0 cannot start without it",
     ]
     settled = configured({"engine": "tiny", "eviction": STOP}, checkpoint=checkpoint)
     assert (await _unmet.look(settled, {})).unmet == ()
@@ -97,7 +97,7 @@ async def test_a_python_without_the_engine_is_no_engine(tmp_path):
     assert [each.models for each in here.programs] == [("m0", "m2"), ("m1",)]
     (unmet,) = here.unmet
     assert unmet.what == (
-        f"{tmp_path}/python3 cannot run sglang.launch_server, which m0 and m2 need: "
+        f"{tmp_path}/python3 cannot run sglang.launch_server, and m0 and m2 cannot start without it: "
         "ModuleNotFoundError: No module named 'sglang'"
     )
     assert "Install SGLang" in unmet.mend

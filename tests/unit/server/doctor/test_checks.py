@@ -12,10 +12,10 @@ from llmux.server.doctor._facts import (
     Configuration,
     Criu,
     Directory,
-    Engine,
     Failure,
     Gpu,
     Gpus,
+    Need,
     Platform,
     Rights,
     Speed,
@@ -204,14 +204,43 @@ def test_a_criu_that_is_well_and_not_needed_is_fine():
     assert {each.verdict for each in found} == {Verdict.FINE}
 
 
-def test_an_engine_that_is_missing_is_told_by_itself_and_the_configuration_is_not_fine():
-    lack = Failure("no program vllm on PATH, which m needs", "Install it")
-    engines = (Engine("tiny", "/usr/bin/python3"), Engine("vllm", "", lack))
-    asked = replace(WELL, configuration=Configuration("/c.json", unmet=(lack.reason,), engines=engines))
+def test_what_is_missing_for_a_model_is_lacking_once_and_the_configuration_says_who_cannot_start():
+    lack = Failure("no program vllm on PATH: m and n cannot start without it", "Install it")
+    tiny = Need("engine.tiny", "/usr/bin/python3", ("t",))
+    needs = (tiny, Need("engine.vllm", "", ("m", "n"), lack))
+    asked = replace(WELL, configuration=Configuration("/c.json", needs=needs))
     (fine, lacking, told) = findings(asked)[-3:]
     assert (fine.topic, fine.verdict, fine.seen) == ("engine.tiny", Verdict.FINE, "/usr/bin/python3")
     assert (lacking.topic, lacking.verdict, lacking.mend) == ("engine.vllm", Verdict.LACKING, "Install it")
-    assert (told.verdict, told.seen) == (Verdict.LACKING, f"/c.json cannot be served here: {lack.reason}")
+    assert (told.verdict, told.seen) == (
+        Verdict.NOTE,
+        "/c.json can be served here, but m, n cannot start",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "lacking"),
+    [
+        ({"criu": replace(CRIU, found=False)}, "criu.version"),
+        ({"rights": Rights(0, without(12), ALL, 0, "", 1, 1000, 1000)}, "capabilities"),
+        ({}, "configuration"),
+    ],
+)
+def test_a_lack_of_criu_is_lacking_once_and_the_configuration_says_that_it_cannot_be_served(changes, lacking):
+    asked = Configuration("/c.json", sleepers="m sleeps on disk, and criu cannot be run")
+    found = findings(replace(WELL, configuration=asked, **changes))
+    assert [each.topic for each in found if each.verdict is Verdict.LACKING] == [lacking]
+    assert found[-1].seen == "/c.json cannot be served here: m sleeps on disk, and criu cannot be run"
+
+
+def test_a_fault_of_the_configuration_is_lacking_beside_what_is_missing():
+    need = Need("engine.vllm", "", ("m",), Failure("no program vllm on PATH", "Install it"))
+    asked = Configuration("/c.json", faults=("models.m: too large",), needs=(need,))
+    found = findings(replace(WELL, configuration=asked))
+    assert [each.topic for each in found if each.verdict is Verdict.LACKING] == [
+        "engine.vllm",
+        "configuration",
+    ]
 
 
 def test_what_criu_has_done_is_told_with_its_time_and_what_it_says_in_its_words():
