@@ -178,9 +178,8 @@ async def _serve(file: ConfigFile, settings: Config) -> None:
         log.info("%s", remark)
     if faults := (*config.eviction_faults(settings), *_capacity.faults(settings, node)):
         raise NodeUnfit(faults, hint=doctor)
-    for program in await asyncio.to_thread(_unmet.programs, settings, os.environ):
-        if program.unmet:
-            log.warning("%s", program.unmet)
+    for unmet in (await asyncio.to_thread(_unmet.find, settings, os.environ)).unmet:
+        log.warning("%s", unmet)
     door = await asyncio.to_thread(_Door, settings)
     hooks = await Hooks.of(settings.hooks)
     make = partial(make_hands, hint=doctor)

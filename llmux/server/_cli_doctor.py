@@ -20,7 +20,7 @@ from llmux.server import _capacity, _node, _secret_file, _unmet, config
 from llmux.server._cli_client import console, print_json, table
 from llmux.server._disk_use import disk_use
 from llmux.server._printable import printable
-from llmux.server._unmet import Program
+from llmux.server._unmet import Program, Source, Unmet
 from llmux.server.doctor import Finding, Verdict, Wanted, findings, observe
 from llmux.server.doctor._facts import Configuration, Failure, Need
 from llmux.server.errors import ConfigInvalid, ConfigUnreadable
@@ -110,16 +110,23 @@ def _configured(path: Path | None, wanted: Wanted) -> tuple[Wanted, Configuratio
         faults=faults,
         remarks=config.remarks(settings),
         sleepers=here.criu.what if here.criu else "",
-        needs=tuple(map(_engine, here.programs)),
+        needs=(*map(_engine, here.programs), *map(_model, here.sources)),
     )
 
 
 def _engine(program: Program) -> Need:
     """Return the same as a fact."""
-    lack = program.unmet
     place = f"{program.place or ''}{f' has {program.module.name}' if program.module else ''}"
-    missing = Failure(lack.what, lack.mend) if lack else None
-    return Need(f"engine.{program.engine}", place, program.models, missing)
+    return Need(f"engine.{program.engine}", place, program.models, _failure(program.unmet))
+
+
+def _model(source: Source) -> Need:
+    """Return the same as a fact."""
+    return Need(f"model.{source.model}", str(source.path), (source.model,), _failure(source.unmet))
+
+
+def _failure(unmet: Unmet | None) -> Failure | None:
+    return Failure(unmet.what, unmet.mend) if unmet else None
 
 
 def _for_programs(finding: Finding) -> dict[str, str]:

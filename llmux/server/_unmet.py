@@ -1,9 +1,9 @@
-"""What the configured models cannot do without on this machine, and do not find: criu where they sleep on disk, their engines' programs.
+"""What the configured models cannot do without on this machine, and do not find: criu where they sleep on disk, their engines' programs, their files.
 
     sleepers(config)                     whose configured sleep is one to disk; pure
     without_criu(config, lack)           what a lack of criu means to them, where it means anything; pure
-    programs(config, environ)            each engine's program, who needs it, and where it is
-    await look(config, environ)          the same, whether a Python finds the module that it is to run, and all that is unmet
+    find(config, environ)                each engine's program, who needs it, and where it is; the paths that models are read from
+    await look(config, environ)          the same, whether a Python finds the module that it is to run, whether criu can work, and all that is unmet
     doctor(file)                         what to do next about any of it
 
 `llmux serve`, `llmux doctor` and `llmux validate --here` ask here, so that none of them approves what another refuses.
@@ -23,7 +23,8 @@ from llmux.server import _criu, _modules, engines
 from llmux.server._criu import CriuSettings
 from llmux.server._inherited import inherited
 from llmux.server._modules import Module, module_of
-from llmux.server.config import Config
+from llmux.server._sandbox import Command
+from llmux.server.config import Config, ModelConfig
 from llmux.server.errors import ServerError
 
 
@@ -69,6 +70,32 @@ class Program:
         return None
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where an engine is told to read its model from, by a path."""
+
+    model: str
+    said: str
+    """`model_path` of the configuration."""
+    path: Path
+    """The same, absolute."""
+    absence: str = ""
+    """Why there is nothing to be read, where that is so."""
+
+    @property
+    def unmet(self) -> Unmet | None:
+        """Return that nothing is there, where that is so."""
+        if not self.absence:
+            return None
+        beside = (
+            "" if self.path == Path(self.said) else f" ({self.said} is taken from /, where engines start)"
+        )
+        mend = f"Correct model_path{beside}, or mount it here"
+        return Unmet(f"{self.path} {self.absence}: {self.model} cannot start without it", mend)
+
+
+_PATHS = ("/", "./", "../")
+"""What a model's path begins with; anything else may be a name in a cache or on a hub."""
 _MEND = "Install it here, or name it by its whole path"
 _MENDS = {
     "vllm": "Install vLLM here, name it by its whole path (vllm_command), or run llmux in the image llmux:vllm"
@@ -101,19 +128,39 @@ def without_criu(config: Config, lack: ServerError | None) -> Unmet | None:
     return Unmet(f"{_listed(names)} {sleep} on disk, and {lack.what()}", lack.hint)
 
 
-def programs(config: Config, environ: Mapping[str, str]) -> tuple[Program, ...]:
-    """Return the programs of all engines that run here, looked for where a sandbox would with `environ`."""
-    needed: list[Program] = []
-    for name, model in config.models.items():
-        if model.runs_here:
-            command = engines.make(name, model, Path(os.devnull)).command(environ)
-            program = command.argv[0]
-            sought = f"{command.cwd}/{program}" if "/" in program and program[0] != "/" else program
-            place = shutil.which(sought, path=command.env.get("PATH", os.defpath))
-            module = module_of((place, *command.argv[1:])) if place else None
-            env = command.env if module else {}
-            needed.append(Program(model.engine, program, (name,), place, module, env))
-    return tuple(_joined(needed))
+def find(config: Config, environ: Mapping[str, str]) -> Here:
+    """Look for what each engine that runs here is started with, where a sandbox would with `environ`."""
+    commands = [
+        (name, model, engines.make(name, model, Path(os.devnull)).command(environ))
+        for name, model in config.models.items()
+        if model.runs_here
+    ]
+    programs = (_program(name, model, command) for name, model, command in commands)
+    sources = (
+        _source(name, model.model_path, command.cwd)
+        for name, model, command in commands
+        if model.model_path.startswith(_PATHS) and any(model.model_path in word for word in command.argv)
+    )
+    return Here(tuple(_joined(programs)), tuple(sources))
+
+
+def _program(name: str, model: ModelConfig, command: Command) -> Program:
+    program = command.argv[0]
+    sought = f"{command.cwd}/{program}" if "/" in program and program[0] != "/" else program
+    place = shutil.which(sought, path=command.env.get("PATH", os.defpath))
+    module = module_of((place, *command.argv[1:])) if place else None
+    return Program(model.engine, program, (name,), place, module, command.env if module else {})
+
+
+def _source(model: str, said: str, begin: str) -> Source:
+    path = Path(begin, said)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return Source(model, said, path, "does not exist")
+    except OSError as error:
+        return Source(model, said, path, f"cannot be read ({error.strerror})")
+    return Source(model, said, path)
 
 
 def _joined(programs: Iterable[Program]) -> Iterator[Program]:
@@ -130,19 +177,21 @@ class Here:
     """What the configured models need, as it is here."""
 
     programs: tuple[Program, ...]
+    sources: tuple[Source, ...]
     criu: Unmet | None = None
 
     @property
     def unmet(self) -> tuple[Unmet, ...]:
         """Return everything that is."""
-        return tuple(each for each in (self.criu, *(program.unmet for program in self.programs)) if each)
+        needs: tuple[Program | Source, ...] = (*self.programs, *self.sources)
+        return tuple(filter(None, (self.criu, *(each.unmet for each in needs))))
 
 
 async def look(config: Config, environ: Mapping[str, str]) -> Here:
     """Look for it all, and try what can be tried; changes nothing."""
     criu = without_criu(config, await _lack(config)) if sleepers(config) else None
-    found = await asyncio.to_thread(programs, config, inherited(config, environ))
-    return Here(tuple(await asyncio.gather(*map(_tried, found))), criu)
+    found = await asyncio.to_thread(find, config, inherited(config, environ))
+    return replace(found, programs=tuple(await asyncio.gather(*map(_tried, found.programs))), criu=criu)
 
 
 async def _tried(program: Program) -> Program:

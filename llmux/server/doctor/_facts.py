@@ -182,10 +182,10 @@ class Gpus:
 
 @dataclass(frozen=True)
 class Need:
-    """Something without which models of the configuration cannot start: an engine's program."""
+    """Something without which models of the configuration cannot start: an engine's program, or the path that a model is read from."""
 
     topic: str
-    """Of its finding: `engine.vllm`."""
+    """Of its finding: `engine.vllm`, `model.NAME`."""
     place: str
     models: tuple[str, ...]
     """Which."""

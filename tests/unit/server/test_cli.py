@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,21 @@ def test_where_criu_is_missing_it_is_said_how_to_look_with_this_configuration(tm
     assert done.returncode == 1
     assert "m sleeps on disk, and " in done.stderr
     assert done.stderr.endswith(f"\n`llmux doctor --config '{path}'` says what mends it\n")
+
+
+def test_it_serves_without_what_only_single_models_need_and_says_who_cannot_start(tmp_path):
+    model = {"model_path": f"{tmp_path}/gone", "port": 8001, "engine": "command"}
+    model |= {"command": ["no-such-engine", "{model_path}"], "eviction": {"process": "stop"}}
+    path = write_config(tmp_path, models={"m": model}, port=free_port())
+    process = subprocess.Popen([*SERVE, path], stderr=subprocess.PIPE, text=True)
+    try:
+        said = list(takewhile(lambda line: "serving" not in line, process.stderr))
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    assert [line for line in said if "no program no-such-engine on PATH: m cannot start without it" in line]
+    assert [line for line in said if f"{tmp_path}/gone does not exist: m cannot start without it" in line]
 
 
 def test_a_taken_port_is_named(tmp_path):

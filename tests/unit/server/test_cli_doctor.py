@@ -78,6 +78,22 @@ def test_an_engine_needs_its_program(tmp_path):
     assert done.exit_code == 1
 
 
+def test_a_models_path_must_be_there(tmp_path):
+    model = {"port": 8001, "engine": "tiny", "eviction": {"process": "stop"}}
+    (tmp_path / "there").mkdir()
+    models = {
+        name: model | {"model_path": str(tmp_path / name), "port": port}
+        for name, port in (("there", 8001), ("harbour", 8002))
+    }
+    done, told = found("--config", configuration(tmp_path, models=models))
+    assert (told["model.there"]["verdict"], told["model.there"]["seen"]) == ("fine", f"{tmp_path}/there")
+    assert told["model.harbour"]["verdict"] == "lacking"
+    assert told["model.harbour"]["seen"].startswith(f"{tmp_path}/harbour does not exist: harbour cannot")
+    assert told["model.harbour"]["mend"] == "Correct model_path, or mount it here"
+    assert "can be served here, but harbour cannot start" in told["configuration"]["seen"]
+    assert done.exit_code == 1
+
+
 def test_sglang_is_asked_of_the_python_that_the_configuration_names(tmp_path):
     engine = {"engine": "sglang", "eviction": {"process": "stop"}}
     model = {"model_path": "x", "port": 8001, "program": [sys.executable, "-m", "sglang.launch_server"]}

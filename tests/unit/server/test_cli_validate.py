@@ -69,6 +69,17 @@ def test_what_models_miss_for_want_of_a_program_is_told_where_that_is_asked(tmp_
     assert f"\n`llmux doctor --config {tmp_path}/c.json` says what mends it" in done.stderr
 
 
+def test_a_models_path_that_is_not_there_is_told_where_that_is_asked(tmp_path):
+    model = {"port": 8001, "engine": "tiny", "eviction": {"process": "stop"}}
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"models": {"m": model | {"model_path": f"{tmp_path}/gone"}}}))
+    assert validate("--config", path).exit_code == 0
+    done = validate("--here", "--config", path)
+    assert done.exit_code == 1
+    said = f"\n  {tmp_path}/gone does not exist: m cannot start without it. Correct model_path, or mount it"
+    assert said in done.stderr
+
+
 def test_a_secret_that_everybody_can_read_is_told_where_that_is_asked(tmp_path):
     (tmp_path / "key").write_text("x" * 24)
     (tmp_path / "key").chmod(0o644)

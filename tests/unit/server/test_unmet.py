@@ -45,7 +45,8 @@ def test_programs_are_looked_for_as_their_sandbox_will(tmp_path):
     (tmp_path / "vllm").chmod(0o755)
     here = {"env": {"PATH": str(tmp_path)}}
     by_path = {"engine": "command", "command": ["/nowhere/engine"]}
-    found = _unmet.programs(configured({}, {"engine": "tiny"}, here, by_path, {}), {"PATH": "/nowhere"})
+    settings = configured({}, {"engine": "tiny"}, here, by_path, {})
+    found = _unmet.find(settings, {"PATH": "/nowhere"}).programs
     assert [(each.engine, each.models, each.place) for each in found] == [
         ("vllm", ("m0", "m4"), None),
         ("tiny", ("m1",), sys.executable),
@@ -65,14 +66,46 @@ def test_what_is_relative_is_relative_to_where_engines_start(tmp_path, monkeypat
     (tmp_path / "engine").chmod(0o755)
     monkeypatch.chdir(tmp_path)
     relative = {"engine": "command", "command": ["./engine"]}
-    (found,) = _unmet.programs(configured(relative), {})
+    (found,) = _unmet.find(configured(relative), {}).programs
     assert found.place is None
 
 
 def test_a_remote_model_needs_no_program():
     remote = {"model_path": "x", "engine": "remote", "remote": {"url": "https://x"}}
     settings = config.parse(json.dumps({"models": {"far": remote}}))
-    assert _unmet.programs(settings, {}) == ()
+    assert _unmet.find(settings, {}) == _unmet.Here((), ())
+
+
+@pytest.mark.parametrize("engine", [{}, {"engine": "tiny"}, {"engine": "sglang"}, {"engine": "llama.cpp"}])
+def test_a_model_that_is_told_by_a_path_is_looked_for(tmp_path, engine):
+    (tmp_path / "there").mkdir()
+    here, gone = ({"model_path": str(tmp_path / name)} for name in ("there", "gone"))
+    named = {"model_path": "org/name"}
+    found = _unmet.find(configured(*(engine | each for each in (here, gone, named))), {}).sources
+    assert [(each.model, each.unmet is None) for each in found] == [("m0", True), ("m1", False)]
+    assert found[1].unmet.what == f"{tmp_path}/gone does not exist: m1 cannot start without it"
+    assert found[1].unmet.mend == "Correct model_path, or mount it here"
+
+
+def test_a_relative_path_of_a_model_is_taken_from_where_engines_start(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (found,) = _unmet.find(configured({"model_path": "./model"}), {}).sources
+    assert found.unmet.what == "/model does not exist: m0 cannot start without it"
+    assert "(./model is taken from /, where engines start)" in found.unmet.mend
+
+
+def test_a_path_below_a_file_is_none_and_one_that_cannot_be_looked_at_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    paths = (f"{tmp_path}/file/model", f"{tmp_path}/{'x' * 300}")
+    found = _unmet.find(configured(*({"model_path": path} for path in paths)), {}).sources
+    assert [each.absence for each in found] == ["does not exist", "cannot be read (File name too long)"]
+
+
+def test_a_path_that_a_command_is_not_told_is_nobodys_to_look_for():
+    command = {"engine": "command", "model_path": "/gone"}
+    told, untold = (command | {"command": ["serve", *words]} for words in (["--model={model_path}"], []))
+    assert [each.model for each in _unmet.find(configured(told, untold), {}).sources] == ["m0"]
 
 
 async def test_all_that_is_unmet_is_looked_for(tmp_path):
