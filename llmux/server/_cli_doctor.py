@@ -9,20 +9,21 @@ import asyncio
 import os
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 from rich.text import Text
 
-from llmux.server import _capacity, _node, _secret_file, _unmet, config
+from llmux.server import _capacity, _listen, _node, _secret_file, _unmet, config, engines
 from llmux.server._cli_client import console, print_json, table
 from llmux.server._disk_use import disk_use
 from llmux.server._printable import printable
 from llmux.server._unmet import Program, Source, Unmet
+from llmux.server.config import Config
 from llmux.server.doctor import Finding, Verdict, Wanted, findings, observe
-from llmux.server.doctor._facts import Configuration, Failure, Need
+from llmux.server.doctor._facts import Configuration, Failure, Need, Port
 from llmux.server.errors import ConfigInvalid, ConfigUnreadable
 
 _LACKING = 1
@@ -97,6 +98,7 @@ def _configured(path: Path | None, wanted: Wanted) -> tuple[Wanted, Configuratio
         log_dir=str(settings.log_dir),
         state_dir=str(settings.state_dir),
         checkpoints=disk_use(settings),
+        ports=tuple(_ports(settings)),
     )
     node = _node.look(section.images_dir)
     faults = (
@@ -112,6 +114,16 @@ def _configured(path: Path | None, wanted: Wanted) -> tuple[Wanted, Configuratio
         sleepers=here.criu.what if here.criu else "",
         needs=(*map(_engine, here.programs), *map(_model, here.sources)),
     )
+
+
+def _ports(settings: Config) -> Iterator[Port]:
+    """Yield the ports of llmux and of its engines."""
+    for place in _listen.places(settings):
+        yield Port(place.key, place.host, place.port)
+    for name, model in settings.models.items():
+        if model.runs_here:
+            for port in model.replica_ports():
+                yield Port(f"models.{name}.port", engines.LOOPBACK, port)
 
 
 def _engine(program: Program) -> Need:

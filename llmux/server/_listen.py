@@ -50,9 +50,9 @@ async def open_all(
 ) -> None:
     """Listen wherever `settings` say; `stack` removes what is left behind in the end. Raises AddressTaken."""
     host, listen = settings.host, settings.listen
-    await _open_port(runner, listen, _Place("port", host, settings.port), context)
+    await _open_port(runner, listen, Place("port", host, settings.port), context)
     if settings.admin_port is not None:
-        admin = _Place("admin_port", listen.admin_host or host, settings.admin_port)
+        admin = Place("admin_port", listen.admin_host or host, settings.admin_port)
         await _open_port(runner, listen, admin, context)
     if listen.unix_socket is not None:
         await _open_socket(runner, listen, listen.unix_socket, stack)
@@ -61,13 +61,7 @@ async def open_all(
 
 async def check_ports(settings: Config) -> None:
     """Find out before anything is begun whether the ports can be had; nobody can connect meanwhile. Raises AddressTaken."""
-    listen = settings.listen
-    places = [_Place("port", settings.host, settings.port)]
-    if settings.admin_port is not None:
-        places.append(_Place("admin_port", listen.admin_host or settings.host, settings.admin_port))
-    if settings.metrics_port:
-        places.append(_Place("metrics_port", listen.metrics_host or settings.host, settings.metrics_port))
-    for place in places:
+    for place in places(settings):
         try:
             server = await asyncio.get_running_loop().create_server(
                 asyncio.Protocol, host=place.host, port=place.port, start_serving=False
@@ -77,8 +71,18 @@ async def check_ports(settings: Config) -> None:
         server.close()
 
 
+def places(settings: Config) -> Iterator[Place]:
+    """Yield the ports that llmux itself is to listen on."""
+    host, listen = settings.host, settings.listen
+    yield Place("port", host, settings.port)
+    if settings.admin_port is not None:
+        yield Place("admin_port", listen.admin_host or host, settings.admin_port)
+    if settings.metrics_port:
+        yield Place("metrics_port", listen.metrics_host or host, settings.metrics_port)
+
+
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """A port to listen on, and the configuration's key that says so."""
 
     key: str
@@ -99,7 +103,7 @@ class _Place:
 
 
 async def _open_port(
-    runner: web.AppRunner, listen: ListenConfig, place: _Place, context: ssl.SSLContext | None
+    runner: web.AppRunner, listen: ListenConfig, place: Place, context: ssl.SSLContext | None
 ) -> None:
     loop = asyncio.get_running_loop()
     handshake = _HANDSHAKE if context else None

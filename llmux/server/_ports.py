@@ -45,6 +45,29 @@ def _check_free(host: str, port: int) -> None:
             raise EnginePortTaken(port, reason, hint=hint) from error
 
 
+def is_taken(host: str, port: int) -> bool:
+    """Say whether somebody listens where one would listen on `port` of `host`; where nobody could for another reason, it is not taken."""
+    if not listeners(port):
+        return False  # nothing is bound in vain: an engine might want it at this moment
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return False
+    return any(_refused(family, address) for family, *_, address in found)
+
+
+def _refused(family: int, address: tuple[object, ...]) -> bool:
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as asyncio does
+            probe.bind(address)
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
+
+
 async def wait_until_unconnected(port: int, seconds: float) -> bool:
     """Wait until no process holds a connection to `port`; say whether that came true in time.
 

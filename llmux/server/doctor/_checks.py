@@ -39,6 +39,7 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
         *_memory(facts),
         *_processor(facts),
         *of_gpus(facts.gpus),
+        *_ports(facts),
         *_configuration(facts),
     )
 
@@ -285,6 +286,24 @@ def _processor(facts: Facts) -> Iterator[Finding]:
     else:
         seen = "AMX: an engine that uses it cannot be restored, CRIU restores no permission for it"
         yield Finding("processor", _NOTE, seen, "Give vLLM on this processor --dtype float32 in extra_args")
+
+
+# ---- ports ----
+
+
+def _ports(facts: Facts) -> Iterator[Finding]:
+    for taken in facts.taken:
+        port, field = taken.port.port, taken.port.field
+        if taken.pid is None:
+            seen = f"{field}: somebody listens on {port} whose process is not seen from here"
+            mend = f"Unless that is llmux itself: end it (`ss -ltnp` on the host says who it is), or change {field}"
+        else:
+            seen = f"{field}: {taken.name or 'a program'} (process {taken.pid}) listens on {port}"
+            mend = f"End it, or change {field}"
+        yield Finding(f"port.{port}", _NOTE, seen, mend)
+    if facts.wanted.ports and not facts.taken:
+        ports = ", ".join(str(each.port) for each in facts.wanted.ports)
+        yield Finding("ports", _FINE, f"nobody but llmux and its engines listens on {ports}")
 
 
 # ---- the configuration ----

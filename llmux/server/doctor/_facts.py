@@ -29,6 +29,16 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Port:
+    """A port that llmux or an engine is to listen on."""
+
+    field: str
+    """The configuration's field that says so."""
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What is looked at: what a configuration says, or its defaults."""
 
@@ -44,6 +54,7 @@ class Wanted:
     """CRIU is to dump and restore a small process."""
     speed_bytes: int = 256 << 20
     """How much is written and read to measure the disk; 0: it is not measured."""
+    ports: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,6 +192,16 @@ class Gpus:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """A port that somebody has who is neither llmux nor an engine of one."""
+
+    port: Port
+    pid: int | None = None
+    """None where the process is not seen from here."""
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Need:
     """Something without which models of the configuration cannot start: an engine's program, or the path that a model is read from."""
 
@@ -227,5 +248,6 @@ class Facts:
     control_groups: int
     """Their version; 0 where none are mounted."""
     configuration: Configuration | None = field(default=None)
+    taken: tuple[Taken, ...] = ()
     trial: Trial | None = None
     """None: not tried, or what must be there for it is not."""

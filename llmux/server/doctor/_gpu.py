@@ -10,14 +10,13 @@ import pynvml
 
 from llmux.server._nvml import opened
 from llmux.server.doctor._facts import Gpu, Gpus, GpuUser
+from llmux.server.doctor._processes import is_llmuxs, name_of
 from llmux.server.gpus import User, users_of
 
 _CALL = "cuCheckpointProcessCheckpoint"
 _OURS = "llmux-cuda-checkpoint"
 _PLUGIN = "cuda_plugin.so"
 _PLUGIN_DIRS = ("/usr/lib/criu", "/usr/local/lib/criu", "/usr/libexec/criu")
-_INIT = b"llmux.server._init"
-"""What the first process of every engine's sandbox has in its command line."""
 
 
 def look_at(plugin_dir: str | None, cuda_checkpoint: str | None, proc: Path = Path("/proc")) -> Gpus:
@@ -55,7 +54,7 @@ def _gpu(index: int, proc: Path) -> Gpu:
         return Gpu(index, problem=str(error))
     users = users_of(gpu)
     others = (
-        None if users is None else tuple(_user(each, proc) for each in users if not _ours(each.pid, proc))
+        None if users is None else tuple(_user(each, proc) for each in users if not is_llmuxs(each.pid, proc))
     )
     return Gpu(index, name, uuid, memory, *_mig(gpu), _persistence(gpu), others)
 
@@ -76,24 +75,7 @@ def _persistence(gpu: object) -> bool | None:
 
 
 def _user(user: User, proc: Path) -> GpuUser:
-    try:
-        name = (proc / str(user.pid) / "comm").read_text("utf-8", "replace").strip()
-    except OSError:
-        name = ""
-    return GpuUser(user.pid, name, user.memory)
-
-
-def _ours(pid: int, proc: Path) -> bool:
-    """Say whether a process is below the first one of a sandbox."""
-    while pid:
-        try:
-            if _INIT in (proc / str(pid) / "cmdline").read_bytes():
-                return True
-            stat = (proc / str(pid) / "stat").read_text("utf-8", "replace")
-        except OSError:
-            return False
-        pid = int(stat.rpartition(")")[2].split()[1])
-    return False
+    return GpuUser(user.pid, name_of(user.pid, proc), user.memory)
 
 
 def _has_checkpoint_api() -> bool:

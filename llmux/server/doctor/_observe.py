@@ -18,7 +18,7 @@ from llmux.server._disk_use import DiskUse
 from llmux.server._effect_errors import EffectError
 from llmux.server._process import run
 from llmux.server._sandbox import FIRST_ENGINE_PID, Isolation, Sandbox
-from llmux.server.doctor import _disk, _gpu
+from llmux.server.doctor import _disk, _gpu, _listeners
 from llmux.server.doctor._facts import (
     Configuration,
     Criu,
@@ -28,6 +28,7 @@ from llmux.server.doctor._facts import (
     Gpus,
     Platform,
     Rights,
+    Taken,
     Wanted,
 )
 from llmux.server.doctor._trial import dump_and_restore
@@ -53,6 +54,7 @@ async def observe(wanted: Wanted, configuration: Configuration | None = None) ->
         gpus=await asyncio.to_thread(_gpus, wanted),
         control_groups=await asyncio.to_thread(_control_groups, Path("/sys/fs/cgroup")),
         configuration=configuration,
+        taken=await asyncio.to_thread(_taken, wanted),
         trial=await dump_and_restore(wanted) if wanted.trial and _can_try(criu, sandbox) else None,
     )
 
@@ -192,6 +194,10 @@ def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 
 def _gpus(wanted: Wanted) -> Gpus:
     return _gpu.look_at(wanted.cuda_plugin_dir, wanted.cuda_checkpoint_path)
+
+
+def _taken(wanted: Wanted) -> tuple[Taken, ...]:
+    return tuple(_listeners.look_at(wanted.ports))
 
 
 def _control_groups(mounts: Path) -> int:

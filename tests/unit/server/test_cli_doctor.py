@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import socket
 import subprocess  # noqa: TID251 - a terminal of its own
 import sys
 
@@ -92,6 +93,15 @@ def test_a_models_path_must_be_there(tmp_path):
     assert told["model.harbour"]["mend"] == "Correct model_path, or mount it here"
     assert "can be served here, but harbour cannot start" in told["configuration"]["seen"]
     assert done.exit_code == 1
+
+
+def test_a_port_that_somebody_else_has_is_a_note(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        _, told = found("--config", configuration(tmp_path, admin_port=port, host="127.0.0.1"))
+    assert told[f"port.{port}"]["verdict"] == "note"
+    assert told[f"port.{port}"]["seen"].startswith("admin_port: ")
+    assert f"(process {os.getpid()}) listens on {port}" in told[f"port.{port}"]["seen"]
 
 
 def test_sglang_is_asked_of_the_python_that_the_configuration_names(tmp_path):

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from llmux.server._ports import connected_ports, until_free, wait_until_unconnected
+from llmux.server._ports import connected_ports, is_taken, until_free, wait_until_unconnected
 from llmux.server.errors import EnginePortTaken
 
 # Of a real /proc/net/tcp: a listener, an established connection, one in TIME_WAIT, one in CLOSE_WAIT.
@@ -35,6 +35,17 @@ async def test_a_port_that_somebody_listens_on_is_named():
         with pytest.raises(EnginePortTaken, match=f"port {port} .*listens there already"):
             await until_free("127.0.0.1", port, 0)
     await until_free("127.0.0.1", port, 0)
+
+
+def test_a_port_is_taken_where_somebody_listens_and_not_beside_it():
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        port = server.getsockname()[1]
+        assert is_taken("127.0.0.2", port)
+        assert is_taken("0.0.0.0", port)
+        assert not is_taken("127.0.0.1", port)
+        assert not is_taken("no-such-host.invalid", port)
+        assert not is_taken("192.0.2.1", port)  # nobody can listen on another machine's address
+    assert not is_taken("127.0.0.2", port)
 
 
 async def test_a_port_that_is_about_to_be_free_is_waited_for():

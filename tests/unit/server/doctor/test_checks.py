@@ -17,8 +17,10 @@ from llmux.server.doctor._facts import (
     Gpus,
     Need,
     Platform,
+    Port,
     Rights,
     Speed,
+    Taken,
     Trial,
 )
 
@@ -151,6 +153,8 @@ def test_what_is_lacking_is_found_and_what_mends_it_said(facts, topic, mend):
     assert mend in found.mend
 
 
+PORT = Port("models.m.port", "127.0.0.1", 8001)
+
 NOTES = [
     (replace(WELL, platform=Platform("aarch64", "6.12", "")), "machine"),
     (replace(WELL, control_groups=0), "cgroups"),
@@ -165,6 +169,8 @@ NOTES = [
     (with_gpus(checkpoint_api=False, driver="550.1"), "gpu.checkpoint"),
     (with_gpus(plugin=""), "gpu.plugin"),
     (with_gpus(cuda_checkpoint=""), "gpu.cuda_checkpoint"),
+    (replace(WELL, taken=(Taken(PORT, 4711, "nginx"),)), "port.8001"),
+    (replace(WELL, taken=(Taken(PORT),)), "port.8001"),
     (replace(WELL, configuration=None), "configuration"),
     (replace(WELL, configuration=Configuration("/c.json", there=False)), "configuration"),
     (replace(WELL, configuration=Configuration("/c.json", remarks=("warmup: no",))), "configuration"),
@@ -253,6 +259,24 @@ def test_what_criu_has_done_is_told_with_its_time_and_what_it_says_in_its_words(
     ]
     assert "criu.restore" not in {each.topic for each in failed}
     assert "criu.dump" not in {each.topic for each in findings(replace(WELL, trial=None))}
+
+
+def test_a_port_is_told_with_who_has_it():
+    wanted = Wanted(ports=(Port("port", "0.0.0.0", 3000), PORT))
+    found = {each.topic: each for each in findings(replace(WELL, wanted=wanted))}
+    assert found["ports"].seen == "nobody but llmux and its engines listens on 3000, 8001"
+    for taken, seen, mend in (
+        (
+            Taken(PORT, 4711, "nginx"),
+            "nginx (process 4711) listens on 8001",
+            "End it, or change models.m.port",
+        ),
+        (Taken(PORT), "somebody listens on 8001 whose process is not seen from here", "Unless that is llmux"),
+    ):
+        found = {each.topic: each for each in findings(replace(WELL, wanted=wanted, taken=(taken,)))}
+        assert "ports" not in found
+        assert found["port.8001"].seen == f"models.m.port: {seen}"
+        assert found["port.8001"].mend.startswith(mend)
 
 
 def test_a_sticky_directory_is_everybodys_and_ours():
