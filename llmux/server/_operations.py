@@ -193,9 +193,8 @@ class Operations:
         self._watch(replica, life)
         self._tell(_outcomes.wake_done(replica, wake, phases))
         self._feed(replica, Awake(wake))
-        log.info(
-            "%s: %s in %.2f s %s", replica.name, wake.kind, wake.seconds, wake.reason and f"({wake.reason})"
-        )
+        because = f" ({wake.reason})" if wake.reason else ""
+        log.info("%s: %s in %.2f s%s", replica.name, wake.kind, wake.seconds, because)
 
     async def _measure(self, replica: Replica, life: Life, move: str, began: float, phases: Phases) -> None:
         """Take note of a wake and of the memory that the engine has now; what cannot be seen is not known."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
+import re
 import time
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -169,6 +171,20 @@ async def test_an_engine_puts_by_what_its_next_start_can_take_up_when_it_is_stop
             assert hands.put_by == told, sleep
         await driver.sleep("m", stop)  # from where its process was kept
         assert hands.put_by == 2
+
+
+async def test_the_log_says_how_a_model_came_to_serve_and_of_a_cold_start_why(driving, make_hands, caplog):
+    caplog.set_level(logging.INFO, "llmux")
+    async with driving({"m": make_hands()}) as driver:
+        await serves(driver)
+        await driver.sleep("m", SLEEPS[2])
+        await serves(driver)
+    said = [
+        re.sub(r"[0-9.]+ s", "N s", line)
+        for line in map(logging.LogRecord.getMessage, caplog.records)
+        if re.match(r"m: \w+ in ", line)
+    ]
+    assert said == ["m: cold_start in N s (it had not been started before)", "m: restored in N s"]
 
 
 SUSPENDED = Eviction(Weights.RETAIN, Process.CUDA_SUSPEND)
