@@ -9,7 +9,7 @@ this tree meets the same difficulties:
 - a ring of prompts in POSIX shared memory, `/dev/shm/psm_*`: 64 MiB apparent, a few pages used;
 - a named semaphore that counts the ring's free slots. glibc's `sem_open` creates `sem.XXXXXX`, links it to
   `sem.mp-*` and unlinks the first, so the API process maps a deleted name whose inode lives on under another one;
-- a log opened with O_APPEND, by both;
+- a log file opened with O_APPEND by both, `~/.cache/llmux-tiny/log/PORT.log` or --log-file; standard error has the same lines;
 - the network's step as a module generated and compiled for the model's shape at first start, below
   `~/.cache/llmux-tiny/`, loaded from a mapping that stays for the worker's life;
 - multiprocessing's resource tracker as a third process, TCP, epoll, eventfds and pipes.

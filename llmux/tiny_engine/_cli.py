@@ -55,7 +55,11 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=_port, default=8000)
     parser.add_argument("--served-model-name", help="the name in the API (default: MODEL)")
-    parser.add_argument("--log-file", type=Path, help="default: ~/.cache/llmux-tiny/log/PORT.log")
+    parser.add_argument(
+        "--log-file",
+        type=Path,
+        help="standard error has the same (default: ~/.cache/llmux-tiny/log/PORT.log)",
+    )
     parser.add_argument("--cache-dir", type=Path, default=default_cache(), help="for the compiled step")
     parser.add_argument(
         "--token-delay", type=_seconds, default=0.0, metavar="SECONDS", help="least time for each token"

@@ -1,4 +1,7 @@
-"""One log of both processes, opened with O_APPEND; what is a warning or worse goes to standard error too."""
+"""One log of both processes: standard error, for whoever started them, and a file that both open with O_APPEND.
+
+The file is one of the things that a checkpoint of this engine shows: an open log in a place that a fresh container lacks.
+"""
 
 import logging
 import sys
@@ -12,7 +15,7 @@ _FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 
 
 def log_to_file(path: Path) -> None:
-    """Send this process's log to `path` from here on."""
+    """Send this process's log to `path` and to standard error from here on."""
     for handler in _handlers(path):
         _root().addHandler(handler)
 
@@ -21,7 +24,8 @@ def log_to_file(path: Path) -> None:
 def log_from_loop(path: Path) -> Iterator[None]:
     """Log without ever blocking the event loop: a thread that waits on a queue does the writing."""
     queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    listener = QueueListener(queue, *_handlers(path), respect_handler_level=True)
+    file, output = _handlers(path)
+    listener = QueueListener(queue, file, output)
     handler = QueueHandler(queue)
     _root().addHandler(handler)
     listener.start()
@@ -30,6 +34,7 @@ def log_from_loop(path: Path) -> Iterator[None]:
     finally:
         _root().removeHandler(handler)
         listener.stop()
+        file.close()
 
 
 def _root() -> logging.Logger:
@@ -41,8 +46,7 @@ def _root() -> logging.Logger:
 def _handlers(path: Path) -> tuple[logging.Handler, logging.Handler]:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = logging.FileHandler(path, mode="a", encoding="utf-8")
-    errors = logging.StreamHandler(sys.stderr)
-    errors.setLevel(logging.WARNING)
-    for handler in (file, errors):
+    output = logging.StreamHandler(sys.stderr)
+    for handler in (file, output):
         handler.setFormatter(logging.Formatter(_FORMAT))
-    return file, errors
+    return file, output

@@ -36,9 +36,11 @@ class Answer:
 class Engine:
     """A running engine and how to talk to it."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     port: int
     log: Path
+    output: Path
+    """What it writes to its standard error."""
     cache: Path
 
     @contextmanager
@@ -88,6 +90,7 @@ StartEngine = Callable[..., AbstractContextManager[Engine]]
 @contextmanager
 def running(model: Path, directory: Path, *options: str) -> Iterator[Engine]:
     port, log, cache = free_port(), directory / "engine.log", directory / "cache"
+    output = directory / "output"
     arguments = [
         "--port",
         str(port),
@@ -98,13 +101,12 @@ def running(model: Path, directory: Path, *options: str) -> Iterator[Engine]:
         "--served-model-name",
         "tiny",
     ]
-    with subprocess.Popen(
-        [sys.executable, "-c", _STRICT, "serve", str(model), *arguments, *options],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        engine = Engine(process, port, log, cache)
+    command = [sys.executable, "-c", _STRICT, "serve", str(model), *arguments, *options]
+    with (
+        output.open("w") as file,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=file) as process,
+    ):
+        engine = Engine(process, port, log, output, cache)
         try:
             eventually(lambda: _healthy(engine), "the engine is healthy", _START)
             yield engine
@@ -117,7 +119,7 @@ def running(model: Path, directory: Path, *options: str) -> Iterator[Engine]:
 
 
 def _healthy(engine: Engine) -> bool:
-    assert engine.process.poll() is None, engine.process.stderr.read()
+    assert engine.process.poll() is None, engine.output.read_text()
     try:
         return engine.get("/health").status == 200
     except ConnectionError:
