@@ -9,7 +9,7 @@ import click
 
 from llmux.server._cli_client import asks_llmux, console, print_json, run, table
 from llmux.server._client import Client, NotReached, Target, path_of
-from llmux.server._client_answers import Requests, read
+from llmux.server._client_answers import Requests, Status, read
 from llmux.server._printable import printable
 
 
@@ -24,10 +24,24 @@ def logs_command(*, model: str | None, lines: int, follow: bool, target: Target,
     path = path_of(*parts, lines=lines, follow="true" if follow else "false")
 
     async def show(client: Client) -> None:
+        empty = True
         async for line in client.lines(path):
+            empty = False
             click.echo(json.dumps({"line": line}) if as_json else printable(line, keep="\t"))
+        if empty and model is not None and lines:
+            log = _log_of(read(Status, await client.get("/control/status")), model)
+            where = f" to {log}" if log else ""
+            click.echo(printable(f"llmux: {model}: its engine has written nothing{where}"), err=True)
 
     run(show, target)
+
+
+def _log_of(status: Status, name: str) -> str | None:
+    """Return where a model's engine, or a replica of that name, writes its output; None where none runs."""
+    engines = {of: each.engine for model in status.models.values() for of, each in model.replicas.items()}
+    engines |= {of: model.engine for of, model in status.models.items()}
+    engine = engines.get(name)
+    return engine.log if engine else None
 
 
 @click.command("events", short_help="Print what happens, as it happens.")

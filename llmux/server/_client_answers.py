@@ -58,6 +58,13 @@ class Wake(_Read):
     reason: str | None = None
 
 
+class Engine(_Read):
+    """The processes of one."""
+
+    log: str
+    """Where it writes its output."""
+
+
 class Replica(_Read):
     """One engine of a model."""
 
@@ -65,6 +72,7 @@ class Replica(_Read):
     since: datetime
     eviction: Eviction
     in_flight: int
+    engine: Engine | None = None
     checkpoint: Checkpoint | None = None
     last_wake: Wake | None = None
     problem: Problem | None = None

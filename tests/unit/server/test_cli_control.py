@@ -152,6 +152,18 @@ async def test_the_log_of_an_engine_is_printed_with_nothing_that_moves_a_cursor(
     assert (await llmux("logs", "nobody")).exit_code == 1
 
 
+async def test_an_engine_that_has_written_nothing_is_said_to_have_written_nothing(llmux, tmp_path, hands):
+    await said(llmux, "wake", "m")
+    hands.lives[0].log = tmp_path / "m.log"
+    hands.lives[0].log.touch()
+    done = await llmux("logs", "m")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == f"llmux: m: its engine has written nothing to {tmp_path}/m.log\n"
+    hands.lives[0].log.write_text("one\n")
+    for lines in ("0", "1"):
+        assert (await llmux("logs", "m", "--lines", lines)).stderr == ""
+
+
 async def test_events_are_printed_until_llmux_ends(serve, make_driver, make_hands):
     app = _app.build(make_driver({"m": make_hands()}))
     env = {"LLMUX_HOST": str(await serve(app)), "LLMUX_TOKEN": None}
