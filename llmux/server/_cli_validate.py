@@ -10,14 +10,14 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import click
 from rich.text import Text
 
-from llmux.server import _capacity, _node, _secret_file, _unmet, _validation, config
+from llmux.server import _capacity, _node, _secret_file, _unmet, _validation, _words, config
 from llmux.server._capacity import size
 from llmux.server._cli_client import CANNOT, WRONG_USE, asks_llmux, console, fail, print_json, run, table
 from llmux.server._client import Client, Target
@@ -29,6 +29,8 @@ from llmux.server.config._matrix import MATRIX, Possible
 from llmux.server.errors import ConfigInvalid, ConfigUnreadable, NodeUnfit
 
 _ALL = "all"
+_NOTEWORTHY = 1 << 20
+"""Bytes."""
 _COLUMNS = (
     *("weights", "process", "sleep", "gives back", "checkpoint", "wake", "first answer"),
     *("same tokens", "log-probabilities", "verdict"),
@@ -175,22 +177,31 @@ def _validate_model(  # noqa: PLR0913 - one parameter for each option
         for each in trials:
             click.echo(json.dumps(_for_programs(each)))
     else:
-        console().print(table(_COLUMNS, [_row(each) for each in trials]))
+        console().print(table(_COLUMNS, [_row(alike) for alike in _alike(trials)]))
     failed = [each for each in trials if each.problem and (each.slept or not forgiving)]
     raise SystemExit(CANNOT if failed or not any(each.slept for each in trials) else 0)
 
 
-def _row(trial: Trial) -> list[str | Text]:
+def _alike(trials: Sequence[Trial]) -> Iterable[Sequence[Trial]]:
+    """Return those that have a row together: each that was tried by itself, and what is refused of one process for one reason."""
+    rows: dict[object, list[Trial]] = {}
+    for number, trial in enumerate(trials):
+        rows.setdefault(number if trial.slept else (trial.eviction.process, trial.problem), []).append(trial)
+    return rows.values()
+
+
+def _row(alike: Sequence[Trial]) -> list[str | Text]:
+    trial = alike[0]
     slept, woken, found = trial.slept, trial.woken, trial.comparison
     verdict = "the same" if not trial.problem else trial.problem if slept else f"not tried: {trial.problem}"
     style = "green" if not trial.problem else "bold red" if slept else "yellow"
     made = slept.checkpoint if slept else None
     drift = "" if found is None else "not told" if found.drift is None else f"within {found.drift:.2g}"
     return [
-        trial.eviction.weights.value,
+        ", ".join(each.eviction.weights for each in alike),
         trial.eviction.process.value,
         f"{slept.seconds:.2f} s" if slept else "",
-        _given_back(trial),
+        _given_back(trial) if slept else "",
         size(made.bytes) if made else "",
         f"{woken.seconds:.2f} s" if woken else "",
         "" if trial.first_answer is None else f"{trial.first_answer:.2f} s",
@@ -201,11 +212,13 @@ def _row(trial: Trial) -> list[str | Text]:
 
 
 def _given_back(trial: Trial) -> str:
-    return ", ".join(
-        f"{'-' if amount < 0 else ''}{size(abs(amount))} {what.replace('_', ' ')}"
+    """Return what is given back of each kind of memory, with a minus what is taken beside; less than a MiB is nobody's gain."""
+    amounts = [
+        f"{'-' if amount < 0 else ''}{size(abs(amount))} {_words.resource(what)}"
         for what, amount in trial.given_back
-        if amount
-    )
+        if abs(amount) >= _NOTEWORTHY
+    ]
+    return ", ".join(amounts) or "nothing"
 
 
 def _for_programs(trial: Trial) -> dict[str, object]:

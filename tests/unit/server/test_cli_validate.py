@@ -10,9 +10,12 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner
 
-from llmux.server import _app
+from llmux.server import _app, _cli_validate
 from llmux.server._cli_validate import validate_command
+from llmux.server._model import Eviction, Process, Weights
+from llmux.server._validation import Trial
 
+DISK = Eviction(Weights.DISCARD, Process.CHECKPOINT)
 GOOD = {"models": {"m": {"model_path": "x", "port": 8001, "engine": "tiny"}}}
 
 
@@ -176,9 +179,23 @@ async def test_a_model_that_comes_back_as_it_was_is_the_same(check, engine):
 async def test_each_way_of_sleeping_is_tried_and_what_cannot_be_here_is_left_out(check):
     done = await check()
     assert done.exit_code == 0, done.stdout + done.stderr
-    assert len(done.stdout.splitlines()) == 11
-    assert done.stdout.count("not tried: no driver") == 3
+    assert len(done.stdout.splitlines()) == 9
+    (refused,) = (row for row in done.stdout.splitlines() if "not tried: no driver" in row)
+    assert refused.split("  ")[0] == "retain, offload, discard"
     assert done.stdout.count("the same") == 7
+
+
+@pytest.mark.parametrize(
+    ("given_back", "said"),
+    [
+        ({"host_memory": -24_576, "gpu_memory:0": 0}, "nothing"),
+        ({}, "nothing"),
+        ({"host_memory": 1 << 31, "gpu_memory:0": 4096}, "2 GiB host memory"),
+        ({"host_memory": -(1 << 31), "gpu_memory:0": 1 << 31}, "-2 GiB host memory, 2 GiB gpu memory 0"),
+    ],
+)
+def test_what_a_sleep_gives_back_is_said_of_what_is_worth_it(given_back, said):
+    assert _cli_validate._given_back(Trial(DISK, given_back=tuple(given_back.items()))) == said
 
 
 async def test_what_is_asked_for_by_name_and_refused_is_a_failure(check):
