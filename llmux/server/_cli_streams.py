@@ -84,10 +84,11 @@ def _data(kind: str, value: str) -> dict[str, object]:
 
 
 def _line(told: dict[str, object]) -> str:
-    """Return an event for people: when, of whom, what, and the rest by name."""
-    rest = {
-        name: value for name, value in told.items() if name not in {"id", "at", "kind", "model", "replica"}
-    }
+    """Return an event for people: when, of whom, what, and the rest by name; a request's second name where it is another."""
+    said = {"id", "at", "kind", "model", "replica"}
+    if told.get("request") == told.get("request_id"):
+        said.add("request_id")
+    rest = {name: value for name, value in told.items() if name not in said}
     who = told.get("replica") or told.get("model") or ""
     details = " ".join(f"{name}={_short(value)}" for name, value in rest.items() if value not in _NOTHING)
     words = (str(told.get("at", "")), str(told["kind"]), str(who), details)

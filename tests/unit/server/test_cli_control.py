@@ -197,6 +197,13 @@ def test_an_event_is_a_line_for_people():
     )
 
 
+def test_the_line_of_an_event_names_a_request_once_unless_its_client_has_named_it():
+    event = {"kind": "request_queued", "model": "m", "request": "36d1", "request_id": "36d1", "path": "/v1/x"}
+    assert _cli_streams._line(event) == "request_queued m request=36d1 path=/v1/x"
+    event["request_id"] = "mine"
+    assert _cli_streams._line(event) == "request_queued m request=36d1 request_id=mine path=/v1/x"
+
+
 async def test_checkpoints_are_listed_shown_and_removed(llmux):
     assert await said(llmux, "checkpoints", "list") == "there are no checkpoints\n"
     await said(llmux, "wake", "m")
