@@ -27,7 +27,7 @@ from llmux.server.errors import NodeUnfit, Problem, RestartNeeded, ServerError, 
 
 log = logging.getLogger(__name__)
 
-_STAYS = "The configuration that was in force stays so"
+_STAYS = "Nothing has changed: llmux goes on with the configuration that was in force"
 LOOK_EVERY = 1.0
 """Seconds between two looks at the file."""
 
@@ -106,9 +106,10 @@ class Reloader:
             try:
                 self.last = await self._reload()
             except ServerError as error:
+                log.error("the configuration stays as it is: %s", error)  # noqa: TRY400 - no fault of llmux
+                error.hint = ". ".join(filter(None, (error.hint, _STAYS)))
                 self.last = Reload(time.time(), problem=error.problem())
                 self._driver.bus.publish(ConfigurationReloaded(problem=error.problem()))
-                log.error("the configuration stays as it is: %s", error)  # noqa: TRY400 - no fault of llmux
                 raise
             log.info("the configuration was read anew: %s", self.last.changes)
             told = ConfigurationReloaded(changes=str(self.last.changes), engines_anew=self.last.anew)
@@ -152,7 +153,7 @@ class Reloader:
         wanted = await asyncio.to_thread(self._file.load)
         changes = config.changes(self.settings, wanted)
         if changes.at_next_start:
-            hint = "Nothing of it is in force; set that back, or restart llmux"
+            hint = "Set that back, or restart llmux"
             raise RestartNeeded(str(self._file.path), changes.at_next_start, hint=hint)
         return await self._take(wanted, changes)
 
@@ -160,7 +161,7 @@ class Reloader:
         kept = self._kept(changes)
         placed = _capacity.placement(wanted, self._found, kept)
         if faults := await asyncio.to_thread(self._faults, wanted):
-            raise NodeUnfit(faults, hint=_STAYS)
+            raise NodeUnfit(faults)
         takes = [await asyncio.to_thread(prepare, wanted) for prepare in self._others]
         hands = await self._make_hands(wanted, placed)
         if self._driver.stopping:

@@ -72,7 +72,8 @@ class ServerError(Exception):
         raise NotImplementedError
 
     def __str__(self) -> str:
-        return f"{self.what()}. {self.hint}" if self.hint else self.what()
+        what = self.what()
+        return what + ("\n" if "\n" in what else ". ") + self.hint if self.hint else what
 
     def problem(self) -> Problem:
         """Return the same as a value."""
@@ -146,9 +147,6 @@ class NodeUnfit(ServerError):
         return "this machine cannot serve the configuration:" + "".join(
             f"\n  {fault}" for fault in self.faults
         )
-
-    def __str__(self) -> str:
-        return "\n".join(filter(None, (self.what(), self.hint)))
 
 
 @dataclass(eq=False)

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from llmux.server import _app, _cli_streams
+from llmux.server._capacity import Found, Quantity
 from llmux.server._cli_checkpoints import checkpoints_command
 from llmux.server._cli_ruling import (
     drain_command,
@@ -23,6 +24,7 @@ from llmux.server._cli_ruling import (
 from llmux.server._cli_status import status_command
 from llmux.server._cli_streams import events_command, logs_command, requests_command
 from llmux.server._cli_switch import sleep_command, switch_command, wake_command
+from llmux.server._reload import ConfigFile, Reloader
 
 COMMANDS = {
     command.name: command
@@ -223,3 +225,22 @@ async def test_checkpoints_are_listed_shown_and_removed(llmux):
 
 async def test_a_reload_that_llmux_cannot_do_is_told(llmux):
     assert (await llmux("reload")).exit_code == 1
+
+
+async def test_a_reload_of_a_faulty_file_says_that_llmux_goes_on_as_before(
+    serve, make_driver, make_hands, tmp_path
+):
+    file = ConfigFile(tmp_path / "config.json")
+    good = {"models": {"m": {"model_path": "x", "engine": "tiny", "port": 8001}}}
+    await asyncio.to_thread(file.path.write_text, json.dumps(good))
+    settings = await asyncio.to_thread(file.load)
+    driver = make_driver({"m": make_hands()})
+    reloader = Reloader(driver, file, settings, Found(Quantity(1, ""), Quantity(1, ""), {}), make_hands)
+    env = {"LLMUX_HOST": str(await serve(_app.build(driver, reloader))), "LLMUX_TOKEN": None}
+    await asyncio.to_thread(file.path.write_text, json.dumps(good | {"prot": 1, "max_awake": 0}))
+    done = await asyncio.to_thread(CliRunner().invoke, reload_command, [], env=env)
+    assert (done.exit_code, done.stdout) == (1, "")
+    head, *faults, last = done.stderr.splitlines()
+    assert head == f"llmux: the configuration {file.path} has 2 faults:"
+    assert [each.split(":")[0].strip() for each in faults] == ["max_awake", "prot"]
+    assert last == "Nothing has changed: llmux goes on with the configuration that was in force"

@@ -405,7 +405,9 @@ async def test_a_wrong_file_changes_nothing_and_what_is_wrong_is_remembered(desk
         with pytest.raises(error):
             await it.reloader.reload()
         assert it.reloader.last.problem.code in {"config_unreadable", "config_invalid"}
+        assert "Nothing has changed: llmux goes on with " in it.reloader.last.problem.hint
         assert "stays as it is" in caplog.text
+        assert "Nothing has changed" not in caplog.text  # which has said so
         await it.serve("a")
         await it.reload(a={})
         assert it.reloader.last.problem is None
