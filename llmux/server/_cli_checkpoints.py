@@ -8,10 +8,20 @@ import click
 
 from llmux.server import _words
 from llmux.server._capacity import size
-from llmux.server._cli_client import CANNOT, asks_llmux, console, print_json, run, table
+from llmux.server._cli_checkpoint_report import contents_of, made_of
+from llmux.server._cli_client import CANNOT, asks_llmux, console, listed, print_json, run, table
 from llmux.server._cli_progress import perform
 from llmux.server._client import Client, Json, Target, path_of
-from llmux.server._client_answers import CheckpointEntry, Checkpoints, Pruned, Verified, read
+from llmux.server._client_answers import (
+    CheckpointEntry,
+    Checkpoints,
+    CheckpointShown,
+    Contents,
+    Missing,
+    Pruned,
+    Verified,
+    read,
+)
 from llmux.server._printable import printable
 
 _COLUMNS = ("name", "what", "size", "generation", "age", "sleeps with", "in use", "path or problem")
@@ -34,15 +44,26 @@ def list_command(*, target: Target, as_json: bool) -> None:
     _print(entries) if entries else click.echo("there are no checkpoints")
 
 
-@checkpoints_command.command("show", short_help="Show one checkpoint.")
+@checkpoints_command.command("show", short_help="Show what is in a checkpoint, and what it needs.")
 @click.argument("name")
 @asks_llmux
 def show_command(*, name: str, target: Target, as_json: bool) -> None:
-    """Show one replica's checkpoint; with --json, what it refers to and what its restore needs (docs/json.md)."""
+    """Show how one replica's checkpoint was made, what is in it, what its restore needs and what of that is missing here; with --json all
+    that it refers to and what its restore needs (docs/json.md).
+    """  # noqa: D205 - click's help
     parts = ("control", "checkpoints", name)
-    path = path_of(*parts, "report") if as_json else path_of(*parts)
-    answer = run(lambda client: client.get(path), target)
-    print_json(answer) if as_json else _print((read(CheckpointEntry, answer),))
+    if as_json:
+        print_json(run(lambda client: client.get(path_of(*parts, "report")), target))
+        return
+
+    async def inside(client: Client) -> tuple[Contents, Missing]:
+        contents = read(Contents, await client.get(path_of(*parts, "report")))
+        return contents, read(Missing, await client.get(path_of(*parts, "missing")))
+
+    shown = read(CheckpointShown, run(lambda client: client.get(path_of(*parts)), target))
+    console().print(listed(made_of(shown)))
+    if shown.kind == "published":
+        console().print(listed(contents_of(*run(inside, target))))
 
 
 @checkpoints_command.command("verify")

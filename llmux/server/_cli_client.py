@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import reduce, wraps
 from typing import NoReturn, TextIO, TypeVar
 
@@ -27,6 +27,9 @@ NOT_REACHED = 3
 INTERRUPTED = 130
 _PLAIN_WIDTH = 240
 """Columns of a table that goes into a file or a pipe."""
+
+_TITLE_WIDTH = 18
+"""Columns of a title, so that one list below another is in line with it."""
 
 _Result = TypeVar("_Result")
 
@@ -95,6 +98,16 @@ def console(file: TextIO | None = None) -> Console:
     file = file or sys.stdout
     width = None if file.isatty() else _PLAIN_WIDTH
     return Console(file=file, highlight=False, markup=False, emoji=False, width=width)
+
+
+def listed(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return titles with a line each, in two columns; long lines are folded, never cut."""
+    made = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    made.add_column(min_width=_TITLE_WIDTH, no_wrap=True)
+    made.add_column(overflow="fold")
+    for title, line in rows:
+        made.add_row(Text(printable(title)), Text(printable(line)))
+    return made
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:

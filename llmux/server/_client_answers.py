@@ -224,6 +224,108 @@ class CheckpointEntry(_Read):
     problem: Problem | None = None
 
 
+class Captured(_Read):
+    """What the manifest of a checkpoint says of how it was made."""
+
+    host: str
+    kernel: str
+    criu: str | None = None
+    llmux: str
+    carried_files: int
+    carried_bytes: int
+
+
+class CheckpointShown(CheckpointEntry):
+    """The answer of GET /control/checkpoints/NAME."""
+
+    created_at: datetime | None = None
+    captured: Captured | None = None
+
+
+class Task(_Read):
+    """A process."""
+
+    pid: int
+    comm: str
+    threads: tuple[int, ...] = ()
+
+
+class User(_Read):
+    """Who has something open, or mapped."""
+
+    pid: int
+
+
+class UnixSocket(_Read):
+    """A Unix socket; one that a restore binds has a path, or the name of an abstract one."""
+
+    binds: bool = False
+    bind_path: str | None = None
+    name: str = ""
+    users: tuple[User, ...] = ()
+
+
+class InetSocket(_Read):
+    """A socket of TCP or UDP."""
+
+    protocol: int
+    source: str
+    source_port: int
+    users: tuple[User, ...] = ()
+
+
+class Reference(_Read):
+    """A path that a restore asks for."""
+
+    kind: str
+
+
+class Need(_Read):
+    """What else a restore has to be given."""
+
+    kind: str
+    what: str
+
+
+class Caution(_Read):
+    """What CRIU does not bring back as it was."""
+
+    what: str
+
+
+class Unread(_Read):
+    """What the library does not know in an image."""
+
+    image: str
+    why: str
+
+
+class Contents(_Read):
+    """The answer of GET /control/checkpoints/NAME/report (docs/json.md)."""
+
+    tasks: tuple[Task, ...]
+    unix_sockets: tuple[UnixSocket, ...] = ()
+    inet_sockets: tuple[InetSocket, ...] = ()
+    paths: tuple[Reference, ...] = ()
+    ids: tuple[int, ...] = ()
+    needs: tuple[Need, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+    unknown: tuple[Unread, ...] = ()
+
+
+class MissingPath(_Read):
+    """What a restore asks for and is not here."""
+
+    path: str
+    mended_by: str
+
+
+class Missing(_Read):
+    """The answer of GET /control/checkpoints/NAME/missing."""
+
+    missing: tuple[MissingPath, ...]
+
+
 class Checkpoints(_Read):
     """The answer of GET /control/checkpoints."""
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from aiohttp import web
 
+from llmux.criu_images import CriuImagesError, read_manifest
 from llmux.server import _stock
 from llmux.server._checkpoints import CheckpointStore
 from llmux.server._control_errors import CheckpointInUse, CheckpointUnread, UnknownCheckpoint
@@ -26,8 +27,16 @@ from llmux.server._process import Finished, run
 from llmux.server._record import Replica
 from llmux.server._stock import LeftOver
 from llmux.server._web import DRIVER, RELOADER
-from llmux.server.control._answers import CheckpointEntry, Checkpoints, Pruned, Removed, Verified
-from llmux.server.control._form import Call, Form, Media, answer, body_of
+from llmux.server.control._answers import (
+    Bytes,
+    CheckpointEntry,
+    Checkpoints,
+    Count,
+    Pruned,
+    Removed,
+    Verified,
+)
+from llmux.server.control._form import Answer, Call, Form, Media, answer, body_of
 from llmux.server.control._jobs import Kind
 from llmux.server.control._operations import HEADERS, STORE, Operation, WaitForWork, perform
 from llmux.server.control._reckoning import Pace, Reading, Tally
@@ -55,6 +64,27 @@ PACE = web.AppKey("pace", Pace)
 """How fast checkpoints are verified."""
 
 
+class CapturedTold(Answer):
+    """What the manifest of a checkpoint says of how it was made."""
+
+    host: str
+    """The name of the container, or of the machine, that it was made in."""
+    kernel: str
+    criu: str | None
+    """Its version; null where it is not known."""
+    llmux: str
+    carried_files: Count
+    """Files whose content lies beside the images, for a container that lacks them."""
+    carried_bytes: Bytes
+
+
+class CheckpointShown(CheckpointEntry):
+    """One checkpoint, with what its manifest says."""
+
+    captured: CapturedTold | None
+    """null: it has no manifest that can be read."""
+
+
 class Nothing(Form):
     """No body is needed."""
 
@@ -80,7 +110,8 @@ async def show_checkpoint(request: web.Request) -> web.Response:
     entry = _entry(replica)
     if entry is None:
         raise _unknown(replica.name)
-    return answer(entry)
+    captured = await asyncio.to_thread(_captured, replica.stored.path) if replica.stored else None
+    return answer(CheckpointShown(**dict(entry), captured=captured))
 
 
 async def report(request: web.Request) -> web.Response:
@@ -267,6 +298,23 @@ def _entry(replica: Replica) -> CheckpointEntry | None:
     )
 
 
+def _captured(directory: Path) -> CapturedTold | None:
+    try:
+        manifest = read_manifest(directory)
+    except CriuImagesError:
+        return None
+    carried = [each.size for each in manifest.files if each.carried is not None]
+    host = manifest.host
+    return CapturedTold(
+        host=host.name,
+        kernel=host.kernel,
+        criu=host.criu,
+        llmux=host.llmux,
+        carried_files=len(carried),
+        carried_bytes=sum(carried),
+    )
+
+
 def _use(replica: Replica) -> Literal["none", "asleep", "restoring", "replacing"]:
     match replica.state:
         case Asleep(eviction=eviction) if eviction.process is Process.CHECKPOINT:
@@ -304,7 +352,7 @@ _ONE = "/control/checkpoints/{name}"
 
 def _calls() -> Iterator[Call]:
     yield Call("GET", "/control/checkpoints", list_checkpoints, {_OK: Checkpoints})
-    yield Call("GET", _ONE, show_checkpoint, {_OK: CheckpointEntry}, (_NOT,))
+    yield Call("GET", _ONE, show_checkpoint, {_OK: CheckpointShown}, (_NOT,))
     yield Call("GET", f"{_ONE}/report", report, {_OK: _JSON}, (_NOT, _CONFLICT, _UNREAD))
     yield Call("GET", f"{_ONE}/missing", missing, {_OK: _JSON}, (_NOT, _CONFLICT, _UNREAD))
     yield Call("GET", f"{_ONE}/graph", graph, {_OK: _SVG}, (_NOT, _CONFLICT, _UNREAD))

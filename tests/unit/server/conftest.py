@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -208,6 +210,15 @@ def make_driver():
         )
 
     return make
+
+
+@pytest.fixture
+def pycriu_for_the_library(monkeypatch):
+    """Let the library's own process find CRIU's Python package where this one does."""
+    spec = importlib.util.find_spec("pycriu")
+    assert spec
+    assert spec.origin
+    monkeypatch.setenv("PYTHONPATH", str(Path(spec.origin).parents[1]), prepend=os.pathsep)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -34,6 +36,9 @@ COMMANDS = {
         *(sleep_command, wake_command, switch_command, status_command),
     )
 }
+
+
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "images" / "tiny_engine"
 
 
 @pytest.fixture
@@ -214,13 +219,41 @@ async def test_checkpoints_are_listed_shown_and_removed(llmux):
     assert re.split(r" {2,}", listed[1])[:3] == ["m", "whole as far as is known", "7 bytes"]
     assert "weights dropped, process on disk" in listed[1]
     assert "its model sleeps in it" in listed[1]
-    assert "/images" in (await said(llmux, "checkpoints", "show", "m"))
+    unread = await llmux("checkpoints", "show", "m")
+    assert unread.exit_code == 1
+    assert re.search("path +/images", unread.stdout)
+    assert "llmux: the checkpoint of 'm' cannot be read: " in unread.stderr
     assert (await said(llmux, "checkpoints", "prune", "--dry-run")).startswith("would be removed: 0")
     kept = await llmux("checkpoints", "delete", "m")
     assert kept.exit_code == 1  # nobody has said yes
     assert await said(llmux, "checkpoints", "delete", "m", "--yes") == "m: removed\n"
     assert await said(llmux, "checkpoints", "list") == "there are no checkpoints\n"
     assert (await llmux("checkpoints", "show", "m")).exit_code == 1
+
+
+@pytest.mark.usefixtures("pycriu_for_the_library")
+async def test_one_checkpoint_is_shown_with_what_is_in_it_and_needs(llmux, hands, stored):
+    hands.again = replace(stored, path=FIXTURE)
+    await said(llmux, "wake", "m")
+    await said(llmux, "sleep", "m")
+    shown = dict(
+        re.split(r" {2,}", line.rstrip(), maxsplit=1)
+        for line in (await said(llmux, "checkpoints", "show", "m")).splitlines()
+        if not line.startswith(" ")
+    )
+    assert shown["checkpoint of"] == "m"
+    assert shown["made"].startswith("1970-01-01 00:16:40 UTC, ")
+    assert shown["made"].endswith(
+        " days ago, by llmux 0.1.0 and CRIU 4.2.1 on Linux 6.18.44-fc-v669, in fixture"
+    )
+    assert (shown["size"], shown["files carried (5)"]) == ("7 bytes, generation 1", "64 MiB")
+    assert shown["processes (3)"] == "python 1000 1002 1003; with 8 threads"
+    assert shown["Unix sockets (3)"] == "/tmp/822b233b-168c-4dca-b630-5c89057fa896 of python 1000"
+    assert shown["missing here"].startswith(
+        "this, and nothing else that a wake does not bring itself (it brings "
+    )
+    told = json.loads(await said(llmux, "checkpoints", "show", "m", "--json"))
+    assert [each["comm"] for each in told["tasks"]] == ["python"] * 3
 
 
 async def test_a_reload_that_llmux_cannot_do_is_told(llmux):

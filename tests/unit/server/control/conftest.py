@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import os
 from contextlib import AsyncExitStack
-from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
@@ -21,15 +18,6 @@ from llmux.server._setup import make_driver as make_configured
 
 GIB = 1 << 30
 NODE = Found(Quantity(64 * GIB, "here"), Quantity(400 * GIB, "there"), {})
-
-
-@pytest.fixture
-def pycriu_for_the_library(monkeypatch):
-    """Let the library's own process find CRIU's Python package where this one does."""
-    spec = importlib.util.find_spec("pycriu")
-    assert spec
-    assert spec.origin
-    monkeypatch.setenv("PYTHONPATH", str(Path(spec.origin).parents[1]), prepend=os.pathsep)
 
 
 @pytest.fixture

@@ -75,6 +75,9 @@ async def test_they_are_listed_with_their_use(house):
     )
     assert entry["age_seconds"] > 0
     assert (await house.call("GET", "/control/checkpoints/m")).json["path"] == entry["path"]
+    captured = (await house.call("GET", "/control/checkpoints/m")).json["captured"]
+    assert (captured["llmux"], captured["criu"], captured["host"]) == ("0.1.0", "4.2.1", "fixture")
+    assert (captured["carried_files"], captured["carried_bytes"]) == (5, 67_110_579)
     missing = await house.call("GET", "/control/checkpoints/n")
     assert (missing.status, missing.json["error"]["code"]) == (404, "checkpoint_not_found")
 
@@ -93,6 +96,7 @@ async def test_the_library_says_what_is_in_one_and_draws_it(house):
 
 async def test_what_cannot_be_read_says_why(house, tmp_path):
     await sleep_in(house, tmp_path / "nothing")
+    assert (await house.call("GET", "/control/checkpoints/m")).json["captured"] is None
     for what in ("report", "missing", "graph"):
         refused = await house.call("GET", f"/control/checkpoints/m/{what}")
         assert (refused.status, refused.json["error"]["code"]) == (422, "checkpoint_unreadable")
