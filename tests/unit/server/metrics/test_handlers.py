@@ -108,7 +108,7 @@ async def test_the_drain_before_a_sleep_is_a_phase_of_it(watch, make_hands):
         await asyncio.sleep(0.02)
     await sleeping
     now = await it.figures()
-    assert now.of("llmux_sleep_phase_seconds_sum", phase="drain") >= 0.02
+    assert now.of("llmux_sleep_phase_seconds_sum", phase="drain") > 0.01  # it begins a moment after the timer
 
 
 async def test_failures_are_counted_from_nought_by_what_failed_and_their_code(watch, make_hands):
