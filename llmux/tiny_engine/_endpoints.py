@@ -1,5 +1,6 @@
 """The paths of the sockets between the two processes."""
 
+import tempfile
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -20,5 +21,5 @@ class Endpoints:
 
 
 def new_endpoints() -> Endpoints:
-    """Choose `ipc:///tmp/<uuid>` addresses, as vLLM does."""
-    return Endpoints(*(f"ipc:///tmp/{uuid4()}" for _ in range(3)))
+    """Choose `ipc:///tmp/<uuid>` addresses, in the directory for temporary files, as vLLM does (its VLLM_RPC_BASE_PATH)."""
+    return Endpoints(*(f"ipc://{tempfile.gettempdir()}/{uuid4()}" for _ in range(3)))

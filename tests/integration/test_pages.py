@@ -112,7 +112,10 @@ def test_the_commands_of_a_page_work(page, home):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
-    apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    # It is ended here and not by subprocess, which would drop what has been said till then.
+    apart = shlex.split(
+        "timeout --kill-after=5 540 unshare --net --mount --pid --fork --kill-child --mount-proc"
+    )
     world = ["bash", "-c", WORLD + 'exec bash "$0"', str(name)]
     done = subprocess.run(
         [*apart, *world],
@@ -123,6 +126,5 @@ def test_the_commands_of_a_page_work(page, home):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=550,
     )
     assert done.returncode == 0, done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess  # noqa: TID251 - the tiny engine's command that makes a model
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,3 +27,11 @@ def trained(tmp_path_factory) -> Path:
     train = [sys.executable, "-m", "llmux.tiny_engine", "train", str(directory), "--epochs", "1"]
     subprocess.run(train, check=True, capture_output=True)
     return directory
+
+
+@pytest.fixture
+def own_temporary(monkeypatch) -> Iterator[Path]:
+    """Have engines bind their sockets where nobody else does: of those that are killed together with their llmux they stay."""
+    with tempfile.TemporaryDirectory(prefix="sockets-") as name:
+        monkeypatch.setenv("TMPDIR", name)
+        yield Path(name)

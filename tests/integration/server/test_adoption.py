@@ -28,13 +28,11 @@ ROOT = _berth.root_of(CriuSettings().run_dir)
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """Remove the sockets in /tmp of engines that are killed, as every sandbox's end does; nothing else may be left."""
-    before = {path for path in Path("/tmp").iterdir() if path.is_socket()}
+def nothing_is_left(own_temporary: Path) -> Iterator[None]:
+    """See that nothing is left but sockets of engines that were killed."""
     yield
-    for path in {path for path in Path("/tmp").iterdir() if path.is_socket()} - before:
-        path.unlink(missing_ok=True)
     assert not ROOT.exists()
+    assert all(path.is_socket() for path in own_temporary.iterdir())
 
 
 class Llmux:

@@ -10,7 +10,6 @@ import socket
 import subprocess  # noqa: TID251 - llmux as a process of its own, to be killed
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from llmux.server._setup import make_driver
 from llmux.server._socket_names import names_of
 from llmux.server._work import make_hands
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("own_temporary")]
 
 NAME = "lighthouse"
 QUESTION = {
@@ -34,19 +33,6 @@ QUESTION = {
     "messages": [{"role": "user", "content": "The lamp?"}],
 }
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture(autouse=True)
-def sockets_of_the_killed() -> Iterator[None]:
-    """Remove the sockets in /tmp of engines that are killed together with their llmux: nobody else is left to."""
-    before = set(sockets())
-    yield
-    for socket_node in set(sockets()) - before:
-        socket_node.unlink(missing_ok=True)
-
-
-def sockets() -> Iterator[Path]:
-    return (path for path in Path("/tmp").iterdir() if path.is_socket())
 
 
 def configuration(tmp_path, trained, **model):
