@@ -25,6 +25,7 @@ ELSEWHERE = {
     ("docs/by-hand.md", "eval "): "runs in containers: tests/integration/test_by_hand.py",
     ("docs/by-hand.md", "container llmux-a"): "runs in containers: tests/integration/test_by_hand.py",
     ("docs/by-hand.md", "docker rm"): "runs in containers: tests/integration/test_by_hand.py",
+    ("docs/cli.md", "llmux checkpoints show"): "needs CRIU: tests/integration/test_success_checkpoints.py asks it in a container",
     ("docs/cli.md", "llmux sleep chat --process checkpoint"): _CRIU,
     ("docs/cli.md", "llmux validate chat"): _CRIU,
     ("docs/control.md", "curl"): _CONTROL,

@@ -89,6 +89,14 @@ def test_a_checkpoint_is_found_at_start_and_nothing_is_started_for_it(desk: Benc
         wake_and_check(b, sleeper)
 
 
+def test_a_person_in_b_is_shown_what_is_in_it(desk: Bench, asleep_on) -> None:
+    asleep_on(desk, SETTINGS)
+    with desk.node("b", SETTINGS) as b:
+        told = b.container.exec("llmux", "checkpoints", "show", MODEL, f"--host=localhost:{SETTINGS.port}")
+    assert "Unix sockets (3)" in told
+    assert "nothing that a wake does not bring itself" in told
+
+
 def test_a_checkpoint_is_found_by_checkpoint_path_outside_of_images_dir(desk: Bench, asleep_on) -> None:
     sleeper = asleep_on(desk, SETTINGS)
     elsewhere = Settings(checkpoint={"images_dir": "/var/lib/llmux/checkpoints"})
