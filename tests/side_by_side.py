@@ -95,7 +95,7 @@ def main() -> int:
         shutil.rmtree(caches, ignore_errors=True)
     if None in found:
         return 1
-    if unsteady := sorted(frozenset[str]().union(*(each for each in found if each))):
+    if unsteady := sorted(name for each in found for name in each or ()):
         say(
             f"Passed, and {len(unsteady)} only when run once more:",
             *(f"UNSTEADY {each}" for each in unsteady),

@@ -87,7 +87,6 @@ def _woken(woken: Woken) -> str:
         return printable(f"{woken.model}: {state} already")
     told = f"{woken.model}: {state} after {woken.seconds:.2f} s"
     if wake := woken.last_wake:
-        told += (
-            f" ({_words.wake(wake.kind)}: {wake.reason})" if wake.reason else f" ({_words.wake(wake.kind)})"
-        )
+        why = f": {wake.reason}" if wake.reason else ""
+        told += f" ({_words.wake(wake.kind)}{why})"
     return printable(told)

@@ -43,10 +43,8 @@ async def errors_as_json(request: web.Request, handler: _Handler) -> web.StreamR
         return with_problem(problem, web.json_response(body, status=error.status, headers=headers))
     except Exception:
         log.exception("%s %s failed unforeseen", request.method, request.path)
-        if has_begun(
-            request
-        ):  # a second answer would be read as a part of the first; the server closes the connection
-            raise
+        if has_begun(request):
+            raise  # a second answer would be read as a part of the first; the server closes the connection
         body = _api_errors.body(request.path, HTTPStatus.INTERNAL_SERVER_ERROR, UNFORESEEN, "server_error")
         return with_problem(UNFORESEEN, web.json_response(body, status=HTTPStatus.INTERNAL_SERVER_ERROR))
 

@@ -34,7 +34,7 @@ def look(init_pid: int, engine_pid: int, port: int) -> Facts:
     return Facts(
         *sandbox_facts(init_pid),
         task(engine_pid, inside),
-        None if not wanted else any(link in wanted for link in descriptors(inside)),
+        None if not wanted else any(link in wanted for _, link in descriptors(inside)),
     )
 
 
@@ -93,10 +93,10 @@ def proc_of(init_pid: int) -> Path:
     return Path(f"/proc/{init_pid}/root/proc")
 
 
-def descriptors(proc: Path) -> Iterator[str]:
-    """Give what the descriptors of all processes lead to."""
+def descriptors(proc: Path) -> Iterator[tuple[int, str]]:
+    """Give the descriptors of all processes: whose each is, and where it leads to."""
     for link in proc.glob("[0-9]*/fd/*"):
-        yield link_of(link)
+        yield int(link.parts[-3]), link_of(link)
 
 
 def link_of(path: Path) -> str:

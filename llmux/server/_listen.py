@@ -49,11 +49,9 @@ async def open_all(
     runner: web.AppRunner, settings: Config, context: ssl.SSLContext | None, stack: contextlib.AsyncExitStack
 ) -> None:
     """Listen wherever `settings` say; `stack` removes what is left behind in the end. Raises AddressTaken."""
-    host, listen = settings.host, settings.listen
-    await _open_port(runner, listen, Place("port", host, settings.port), context)
-    if settings.admin_port is not None:
-        admin = Place("admin_port", listen.admin_host or host, settings.admin_port)
-        await _open_port(runner, listen, admin, context)
+    listen = settings.listen
+    for place in _doors(settings):
+        await _open_port(runner, listen, place, context)
     if listen.unix_socket is not None:
         await _open_socket(runner, listen, listen.unix_socket, stack)
     log.info("serving %s on %s", ", ".join(settings.models), ", ".join(site.name for site in runner.sites))
@@ -73,12 +71,16 @@ async def check_ports(settings: Config) -> None:
 
 def places(settings: Config) -> Iterator[Place]:
     """Yield the ports that llmux itself is to listen on."""
-    host, listen = settings.host, settings.listen
-    yield Place("port", host, settings.port)
-    if settings.admin_port is not None:
-        yield Place("admin_port", listen.admin_host or host, settings.admin_port)
+    yield from _doors(settings)
     if settings.metrics_port:
-        yield Place("metrics_port", listen.metrics_host or host, settings.metrics_port)
+        yield Place("metrics_port", settings.listen.metrics_host or settings.host, settings.metrics_port)
+
+
+def _doors(settings: Config) -> Iterator[Place]:
+    """Yield those of its API."""
+    yield Place("port", settings.host, settings.port)
+    if settings.admin_port is not None:
+        yield Place("admin_port", settings.listen.admin_host or settings.host, settings.admin_port)
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,8 @@ async def until_free(host: str, port: int, seconds: float) -> None:
 
 def _check_free(host: str, port: int) -> None:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            _bind(probe, (host, port))
         except OSError as error:
             reason = "somebody listens there already" if error.errno == errno.EADDRINUSE else str(error)
             hint = "End what listens there (`ss -ltnp`), or give the model another port"
@@ -59,13 +58,18 @@ def is_taken(host: str, port: int) -> bool:
 def _refused(family: int, address: tuple[object, ...]) -> bool:
     try:
         with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as asyncio does
-            probe.bind(address)
+            _bind(probe, address)
     except OSError as error:
         return error.errno == errno.EADDRINUSE
     return False
+
+
+def _bind(probe: socket.socket, address: tuple[object, ...]) -> None:
+    """Bind it as asyncio does for a server. Raises OSError."""
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if probe.family == socket.AF_INET6:
+        probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    probe.bind(address)
 
 
 async def wait_until_unconnected(port: int, seconds: float) -> bool:

@@ -44,7 +44,7 @@ def names_of(init_pid: int) -> tuple[Name, ...]:
     """
     if not _is_apart(init_pid):
         return ()
-    held = {link.removeprefix("socket:[").rstrip("]") for link in descriptors(proc_of(init_pid))}
+    held = {link.removeprefix("socket:[").rstrip("]") for _, link in descriptors(proc_of(init_pid))}
     table = Path("/proc/net/unix").read_text("utf-8", "surrogateescape")
     found = (name_of(Path(path)) for path in named_sockets(table, held))
     inside = Path(f"/proc/{init_pid}/root")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llmux.server import _ports
-from llmux.server._facts import link_of
+from llmux.server._facts import descriptors
 from llmux.server.doctor._facts import Port, Taken
 from llmux.server.doctor._processes import is_llmuxs, name_of
 
@@ -24,4 +24,4 @@ def look_at(ports: Iterable[Port], proc: Path = Path("/proc")) -> Iterator[Taken
 def _holders(port: int, proc: Path) -> set[int]:
     """Return the processes that are seen from here and have a socket that listens on it."""
     wanted = {f"socket:[{inode}]" for inode in _ports.listeners(port)}
-    return {int(link.parts[-3]) for link in proc.glob("[0-9]*/fd/*") if link_of(link) in wanted}
+    return {pid for pid, link in descriptors(proc) if link in wanted}
