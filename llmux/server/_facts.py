@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,8 +95,18 @@ def proc_of(init_pid: int) -> Path:
 
 def descriptors(proc: Path) -> Iterator[tuple[int, str]]:
     """Give the descriptors of all processes: whose each is, and where it leads to."""
-    for link in proc.glob("[0-9]*/fd/*"):
-        yield int(link.parts[-3]), link_of(link)
+    for process in within(proc):
+        if process.name.isdecimal():
+            for link in within(process / "fd"):
+                yield int(process.name), link_of(link)
+
+
+def within(directory: Path) -> Iterable[Path]:
+    """Return what is in a directory of /proc; nothing where its process has ended meanwhile."""
+    try:
+        return list(directory.iterdir())
+    except OSError:
+        return ()
 
 
 def link_of(path: Path) -> str:

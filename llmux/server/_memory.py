@@ -5,8 +5,10 @@ Source: proc_pid_smaps(5), Documentation/filesystems/proc.rst (smaps_rollup, chi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from llmux.server._facts import within
 
 _PROC = Path("/proc")
 _COUNTED = ("Pss_Anon:", "Pss_Shmem:")
@@ -20,7 +22,7 @@ def of_tree(pid: int, proc: Path = _PROC) -> int:
 def tree(pid: int, proc: Path = _PROC) -> Iterator[int]:
     """Yield this process and all below it, parents first."""
     yield pid
-    for children in _read_all((proc / str(pid) / "task").glob("*/children")):
+    for children in _read_all(thread / "children" for thread in within(proc / str(pid) / "task")):
         for child in children.split():
             yield from tree(int(child), proc)
 
@@ -31,7 +33,7 @@ def _of_one(pid: int, proc: Path) -> int:
     return sum(int(words[1]) * 1024 for words in lines if words[0] in _COUNTED)
 
 
-def _read_all(paths: Iterator[Path] | list[Path]) -> Iterator[str]:
+def _read_all(paths: Iterable[Path]) -> Iterator[str]:
     for path in paths:
         try:
             yield path.read_text("ascii")

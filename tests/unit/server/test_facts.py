@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess  # noqa: TID251 - a process to look at
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +80,20 @@ def test_a_process_is_known_by_its_id_and_its_start_and_a_zombie_is_none():
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert _facts.task(child.pid) is None
     assert _facts.task(child.pid) is None
+
+
+def test_a_process_that_ends_while_it_is_looked_at_has_no_descriptors(tmp_path, monkeypatch):
+    for process in ("40", "41", "self"):
+        fds = tmp_path / process / "fd"
+        fds.mkdir(parents=True)
+        (fds / "3").symlink_to(f"socket:[{process}]")
+    look = Path.iterdir
+
+    def ended(directory):
+        if directory.parent.name == "40":
+            shutil.rmtree(directory.parent)
+        return look(directory)
+
+    monkeypatch.setattr(Path, "iterdir", ended)
+    assert list(_facts.descriptors(tmp_path)) == [(41, "socket:[41]")]
+    assert not list(_facts.descriptors(tmp_path / "gone"))
