@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 
 from llmux.server._control_errors import RequestCancelled, UnknownRequest
 from llmux.server._model import (
@@ -51,7 +50,12 @@ DRAINED = Problem(
     "drained", "no new request is let in", "POST /control/undrain lets them in again; ask again later"
 )
 _SENT_AGAIN = "Send it again only where that is wanted"
+_TAKEN, _FINISHED = Taken(), Finished()
+_COUNTING = (Running, Draining)
 _WAKES = {WakeKind.RESTORED: "restored", WakeKind.COLD_START: "cold", WakeKind.WARM: "warm"}
+
+_Asked = tuple[Place | None, Caller, str | None, int]
+"""The rest of what `Admissions.admit` is given."""
 
 
 class Admissions:
@@ -85,21 +89,24 @@ class Admissions:
         `replica` is whose it is to be, if that one serves; `priority` is added to the model's.
         Raises QueueFull, RequestTimedOut, ModelUnavailable, and UnknownModel where it ceases to be configured meanwhile.
         """
-        return _Admitting(self, model, partial(self._enter, model, place, caller, replica, priority))
+        return _Admitting(self, model, (place, caller, replica, priority))
 
-    def _enter(
+    def enter(
         self, model: Model, place: Place | None, caller: Caller, replica: str | None, priority: int
     ) -> Ticket:
-        """Let a request wait, and have it given an engine at once where one serves. Raises as `admit`."""
+        """Give a request an engine at once where one serves, and let it wait otherwise. Raises as `admit`."""
         if caller.errand is Errand.REQUEST:
             self._check_orders(model, new=place is None)
+        now = time.monotonic()
+        admitted: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(place or Place(now, now), model.rules.priority + priority, admitted, caller, replica)
+        if not model.queue and (free := _least_busy(model, replica)):
+            model.at_rest_by_hand = False
+            self._take(free, ticket)
+            return ticket
         if place is None:
             self._check_room(model)
-            now = time.monotonic()
-            place = Place(now, now)
         self._check_hope(model)
-        admitted: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(place, model.rules.priority + priority, admitted, caller, replica)
         model.at_rest_by_hand = False
         model.queue.add(ticket)
         self.dispatch(model)
@@ -108,14 +115,9 @@ class Admissions:
         return ticket
 
     def dispatch(self, model: Model) -> None:
-        """Give those who wait to the replicas that serve: each to the one that it is for, or with the fewest in flight."""
-        while model.queue:
-            serving = [each for each in model.replicas if _takes_requests(each)]
-            if not serving:
-                return
-            ticket = model.queue.take()
-            own = [each for each in serving if each.name == ticket.replica] if ticket.replica else ()
-            self._take(min(own or serving, key=lambda each: len(each.flights)), ticket)
+        """Give those who wait to the replicas that serve."""
+        while model.queue and (free := _least_busy(model, model.queue[0].replica)):
+            self._take(free, model.queue.take())
 
     def refuse(self, model: Model, problem: Problem) -> None:
         """Tell everybody who waits for the model why it cannot be had."""
@@ -215,7 +217,7 @@ class Admissions:
             replica.name, replica.life, now - ticket.place.arrived, wake, ticket.place, cut, replica.heard
         )
         ticket.admitted.set_result(admission)
-        self._feed(replica, Taken())
+        self._feed(replica, _TAKEN)
 
     def give_back(self, model: Model, ticket: Ticket) -> None:
         """Take note that a request is over, or waits no more."""
@@ -225,25 +227,24 @@ class Admissions:
         for replica in model.replicas:
             if replica.flights.pop(ticket, None):
                 replica.last_used = time.monotonic()
-                if isinstance(replica.state, Running | Draining):
-                    self._feed(replica, Finished())
+                if isinstance(replica.state, _COUNTING):
+                    self._feed(replica, _FINISHED)
 
 
 class _Admitting:
     """One request's time with an engine."""
 
-    def __init__(self, admissions: Admissions, model: Model, enter: Callable[[], Ticket]) -> None:
+    def __init__(self, admissions: Admissions, model: Model, asked: _Asked) -> None:
         self._admissions = admissions
         self._model = model
-        self._enter = enter
+        self._asked = asked
         self._ticket: Ticket
 
     async def __aenter__(self) -> Admission:
-        self._ticket = ticket = self._enter()
+        self._ticket = ticket = self._admissions.enter(self._model, *self._asked)
+        admitted = ticket.admitted
         try:
-            return (
-                ticket.admitted.result() if ticket.admitted.done() else await _admitted(self._model, ticket)
-            )
+            return admitted.result() if admitted.done() else await _admitted(self._model, ticket)
         except BaseException:
             self._admissions.give_back(self._model, ticket)
             raise
@@ -262,6 +263,18 @@ def _tell_waiting(model: Model, error: Callable[[], ServerError]) -> None:
 
 def _on_its_way(model: Model) -> bool:
     return any(isinstance(each.state, Running | Starting | Waking) for each in model.replicas)
+
+
+def _least_busy(model: Model, own: str | None) -> Replica | None:
+    """Return the replica that a request is for, its own if that serves, else the one with the fewest in flight; None where none serves."""
+    free: Replica | None = None
+    for each in model.replicas:
+        if _takes_requests(each):
+            if each.name == own:
+                return each
+            if free is None or len(each.flights) < len(free.flights):
+                free = each
+    return free
 
 
 def _takes_requests(replica: Replica) -> bool:

@@ -37,7 +37,7 @@ class Bus:
         self._others: deque[Entry] = deque(maxlen=kept)
         self._forgotten = 0
         """The latest entry that is no longer kept."""
-        self._subscribers: list[Subscriber] = []
+        self._subscribers: tuple[Subscriber, ...] = ()
         self._pending: deque[Entry] = deque()
         self._delivering = False
 
@@ -50,19 +50,23 @@ class Bus:
         """Give it the next id, and to everybody. What a subscriber publishes meanwhile comes after it to all of them."""
         self._last += 1
         entry = Entry(self._last, time.time(), time.monotonic(), happening)
-        self._keep(entry)
-        self._pending.append(entry)
-        if not self._delivering:
-            self._deliver()
+        ring = self._requests if isinstance(happening, OF_REQUESTS) else self._others
+        if len(ring) == ring.maxlen:
+            self._forgotten = max(self._forgotten, ring[0].id)
+        ring.append(entry)
+        if self._delivering:
+            self._pending.append(entry)
+        elif self._subscribers:
+            self._deliver(entry)
 
     @contextmanager
     def subscribed(self, take: Subscriber) -> Iterator[None]:
         """Have `take` called with every entry while this lasts."""
-        self._subscribers.append(take)
+        self._subscribers += (take,)
         try:
             yield
         finally:
-            self._subscribers.remove(take)
+            self._subscribers = tuple(each for each in self._subscribers if each is not take)
 
     def since(self, last: int) -> tuple[Entry, ...]:
         """Return what is kept of the entries after the one with this id, in order."""
@@ -73,18 +77,13 @@ class Bus:
         """Say whether all entries after the one with this id are still kept."""
         return self._forgotten <= last <= self._last
 
-    def _keep(self, entry: Entry) -> None:
-        ring = self._requests if isinstance(entry.happening, OF_REQUESTS) else self._others
-        if len(ring) == ring.maxlen:
-            self._forgotten = max(self._forgotten, ring[0].id)
-        ring.append(entry)
-
-    def _deliver(self) -> None:
+    def _deliver(self, entry: Entry) -> None:
         self._delivering = True
         try:
+            self._pending.append(entry)
             while self._pending:
                 entry = self._pending.popleft()
-                for take in tuple(self._subscribers):
+                for take in self._subscribers:
                     _give(take, entry)
         finally:
             self._delivering = False

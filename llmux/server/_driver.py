@@ -38,7 +38,6 @@ from llmux.server._model import (
     Event,
     Eviction,
     Failed,
-    Finished,
     Pardoned,
     PutToSleep,
     RefuseWaiting,
@@ -51,7 +50,6 @@ from llmux.server._model import (
     StartEngine,
     State,
     StopDrainTimer,
-    Taken,
     WakeAsked,
     WakeEngine,
     name_of,
@@ -309,8 +307,8 @@ class Driver:
         window = self.models[replica.model].rules.restart.window
         move = step(before, event, time.monotonic(), window)
         replica.state = move.state
-        if isinstance(event, Taken | Finished) and isinstance(move.state, Running):
-            self._scheduler.note()  # it is counted, and that is all
+        if type(before) is type(move.state) is Running:  # a request was counted, and that is all
+            self._scheduler.note()
             return
         if type(move.state) is not type(before):
             log.info("%s: %s -> %s", replica.name, name_of(before), _moves.in_words(move.state))

@@ -7,12 +7,13 @@ its answer stay as they are, byte for byte.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 
 from llmux.server import _apis, _edits, _homes, _names, _ownership, _routing
 from llmux.server._answers import ObjectSeen, OnlySome, RenamedEvents, RenamedJson, Stage, WholeEvents
+from llmux.server._fleeting import fleeting
 from llmux.server._homes import Home, Homes, Item
 from llmux.server._names import Target
 from llmux.server._ownership import Owner
@@ -24,7 +25,7 @@ _EVENTS = "text/event-stream"
 _JSON = "application/json"
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Call:
     """What a client asks."""
 
@@ -42,7 +43,7 @@ class Call:
     """Who asks, as far as what engines keep is concerned."""
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Addressee:
     """Whom a request is for."""
 
@@ -53,7 +54,7 @@ class Addressee:
     """The request itself says so."""
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Errand:
     """What an engine is asked for a client."""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from llmux.server._fleeting import fleeting
 from llmux.server._model import Eviction, WakeKind
 from llmux.server.errors import Problem
 
@@ -146,7 +147,7 @@ class Outcome(StrEnum):
     CLIENT_GONE = "client_gone"
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Tokens:
     """What an answer says of its own size."""
 
@@ -154,7 +155,7 @@ class Tokens:
     completion: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@fleeting(kw_only=True)
 class _OfRequest:
     request: str
     """Its handle, as /control/requests has it: no other request's."""
@@ -165,7 +166,7 @@ class _OfRequest:
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@fleeting(kw_only=True)
 class RequestQueued(_OfRequest):
     """A request asks for an engine of a model. It is admitted at once where one serves, and waits otherwise."""
 
@@ -173,7 +174,7 @@ class RequestQueued(_OfRequest):
     """Why it asks again: the code of the problem with which the former engine has not answered it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@fleeting(kw_only=True)
 class RequestAdmitted(_OfRequest):
     """A request was given to an engine; again, where an engine failed before it had begun to answer."""
 
@@ -183,7 +184,7 @@ class RequestAdmitted(_OfRequest):
     """`restored` or `cold` where it had to wait for that, otherwise `warm`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@fleeting(kw_only=True)
 class RequestFinished(_OfRequest):
     """A request is over. Of one that was never admitted, `replica` and `wake` are empty."""
 
@@ -248,7 +249,7 @@ Happening = (
 OF_REQUESTS = (RequestQueued, RequestAdmitted, RequestFinished)
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Entry:
     """A happening with its number and time."""
 

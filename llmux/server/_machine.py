@@ -69,12 +69,12 @@ STABLE_AFTER = 60.0
 def step(state: State, event: Event, now: float, stable_after: float = STABLE_AFTER) -> Move:
     """Return what `event` makes of a replica in `state` at `now`. Raises IllegalMove for a pair that cannot be."""
     match state:
+        case Running():  # first, as each request comes this way twice
+            move = _running(state, event, now, stable_after)
         case NotStarted():
             move = _not_started(state, event, now)
         case Starting():
             move = _starting(state, event, now)
-        case Running():
-            move = _running(state, event, now, stable_after)
         case Draining():
             move = _draining(state, event, now)
         case GoingToSleep():

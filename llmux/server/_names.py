@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from llmux.server._fleeting import fleeting
 from llmux.server._model import Draining, Running, Starting, Waking, name_of
 from llmux.server._record import Model, Replica
 from llmux.server._routing import Card
@@ -13,7 +13,7 @@ from llmux.server.errors import UnknownModel
 _FOREMOST = (Running, Draining, Waking, Starting)
 
 
-@dataclass(frozen=True, eq=False)
+@fleeting(eq=False)
 class Target:
     """Whom a request is for."""
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from llmux.server._fleeting import fleeting
 from llmux.server._hands import Life
 from llmux.server._model import CutInFlight
 
 _numbers = itertools.count()
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Place:
     """A request's place in the queue, which it has again when it comes back. By the monotonic clock."""
 
@@ -37,7 +38,7 @@ class Errand(Enum):
     SWITCH = auto()  # the same at once: whoever is in the way sleeps
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Caller:
     """Who waits for an engine; without anything said a request that cannot be told from others."""
 
@@ -50,7 +51,7 @@ class Caller:
     path: str = ""
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Admission:
     """The engine that answers a request."""
 
@@ -68,7 +69,7 @@ class Admission:
     """To be called when the engine has sent something of the answer."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Ticket:
     """One request's way to an engine: `admitted` tells of the engine, or why there never will be one."""
 
@@ -86,43 +87,27 @@ class Ticket:
         return (-self.priority, self.place.since, self.number)
 
 
-class Queue:
+class Queue(list[Ticket]):
     """Tickets in the order that they are to be admitted in."""
-
-    def __init__(self) -> None:
-        self._tickets: list[Ticket] = []
-
-    def __len__(self) -> int:
-        return len(self._tickets)
-
-    def __iter__(self) -> Iterator[Ticket]:
-        return iter(self._tickets)
-
-    def __contains__(self, ticket: Ticket) -> bool:
-        return ticket in self._tickets
 
     def add(self, ticket: Ticket) -> None:
         """Let a ticket wait."""
-        insort(self._tickets, ticket, key=lambda each: each.order)
-
-    def remove(self, ticket: Ticket) -> None:
-        """Let one go that waits no longer."""
-        self._tickets.remove(ticket)
+        insort(self, ticket, key=lambda each: each.order)
 
     def take(self) -> Ticket:
         """Take out the first."""
-        return self._tickets.pop(0)
+        return self.pop(0)
 
     def asked(self, errand: Errand) -> int:
         """Return how many wait for this."""
-        return sum(1 for ticket in self._tickets if ticket.caller.errand is errand)
+        return sum(1 for ticket in self if ticket.caller.errand is errand)
 
     @property
     def oldest(self) -> float | None:
         """Return when the longest waiting one took its place."""
-        return min((ticket.place.since for ticket in self._tickets), default=None)
+        return min((ticket.place.since for ticket in self), default=None)
 
     @property
     def priority(self) -> int:
         """Return the highest priority of those that wait."""
-        return max((ticket.priority for ticket in self._tickets), default=0)
+        return max((ticket.priority for ticket in self), default=0)

@@ -8,9 +8,10 @@ has its own host's name lead here (DNS rebinding), from sending that name as `Ho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from llmux.server._fleeting import fleeting
 
 ANY = "*"
 _FORWARDED = (
@@ -30,7 +31,7 @@ EXPOSED = (
 """The headers of an answer that a page of another origin may read."""
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Peer:
     """Who is at the other end of the connection."""
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from llmux.server._fleeting import fleeting
 from llmux.server.access.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
 from llmux.server.access.keys import Key, KeyRing
 from llmux.server.access.origin import Peer, foreign, of_other_page, proxied
@@ -29,7 +31,7 @@ _CONTROL_HINT = "Ask from the machine that llmux runs on, by its loopback addres
 _PAGE_HINT = "Configure the page's origin in access.cors_origins"
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Asked:
     """What is known of a request before it is read."""
 
@@ -52,7 +54,7 @@ class Asked:
                 yield protocol.removeprefix(_KEY_SUBPROTOCOL)
 
 
-@dataclass(frozen=True)
+@fleeting()
 class Caller:
     """Who asks, once that is known."""
 
@@ -80,6 +82,9 @@ class Caller:
         return self.key.priority if self.key else 0
 
 
+_ANYBODY = Caller("anybody", rights(Role.USE))
+
+
 @dataclass(frozen=True)
 class Access:
     """What is configured of who may do what, with every key read."""
@@ -102,7 +107,7 @@ class Access:
         admin = () if token is None else (Key(TOKEN, token, Role.ADMIN),)
         return cls(KeyRing((*keys, *admin)), frozenset(admin_uids), origins)
 
-    @property
+    @cached_property
     def keyed(self) -> bool:
         """Say whether /v1 needs a key."""
         return any(key.name != TOKEN for key in self.ring.keys)
@@ -135,7 +140,7 @@ class Access:
         if asked.right is Right.USE and not self.keyed:
             if why := of_other_page(asked.headers, self.origins):
                 raise NotAllowed(f"{asked.peer}: {why}", str(asked.right), hint=_PAGE_HINT)
-            return Caller("anybody", rights(Role.USE))
+            return _ANYBODY
         if asked.right is Right.KNOWN and not self.keyed and not (self.ring and asked.shown):
             return self._whoever(asked)
         if self.ring:
@@ -151,9 +156,9 @@ class Access:
     def _whoever(self, asked: Asked) -> Caller:
         """Return who asks where /v1 is open to anybody."""
         try:
-            return Caller("anybody", rights(Role.USE)) if self.ring else self._local(asked)
+            return _ANYBODY if self.ring else self._local(asked)
         except NotAllowed:
-            return Caller("anybody", rights(Role.USE))
+            return _ANYBODY
 
     def _local(self, asked: Asked) -> Caller:
         """Take who comes by the loopback address for an admin, unless it is a web page that does."""

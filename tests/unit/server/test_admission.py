@@ -71,6 +71,17 @@ async def test_the_queues_of_all_models_together_are_bounded(make_driver, make_h
         await asyncio.gather(*waiting)
 
 
+async def test_who_need_not_wait_is_let_in_however_many_wait_for_others(make_driver, make_hands):
+    asleep = make_hands(gates={"cold_start": asyncio.Event()})
+    async with opened(make_driver({"serves": make_hands(), "starts": asleep}, max_waiting=1)) as driver:
+        await admitted(driver, "serves")
+        waiting = soon(admitted(driver, "starts"))
+        await until(lambda: len(driver.models["starts"].queue) == 1)
+        await admitted(driver, "serves")
+        asleep.gates["cold_start"].set()
+        await waiting
+
+
 async def test_who_comes_back_is_let_in_to_its_place_however_full_it_is(make_driver, make_hands):
     hands = make_hands(gates={"cold_start": asyncio.Event()})
     async with opened(make_driver({"m": hands}, max_waiting_each=1)) as driver:
