@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import assert_never
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import Metric
 
 from llmux.server._happenings import (
     CheckpointMade,
@@ -30,8 +30,9 @@ from llmux.server._happenings import (
 )
 from llmux.server._model import WakeKind
 from llmux.server.metrics import _catalogue as of
-from llmux.server.metrics._catalogue import Family, Kind
+from llmux.server.metrics._catalogue import Family
 from llmux.server.metrics._paths import group_of
+from llmux.server.metrics._tallies import Tallies
 
 _CHECKPOINT_EVENTS: dict[type[CheckpointMade | CheckpointReused | CheckpointRemoved], str] = {
     CheckpointMade: "made",
@@ -44,29 +45,15 @@ _CODE = re.compile(r"[a-z0-9_]{1,64}")
 class Counted:
     """Counters and histograms of one llmux; `take` subscribes to its bus."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._counters = {
-            family: Counter(family.name, family.meaning, family.labels, registry=registry)
-            for family in of.FAMILIES
-            if family.kind is Kind.COUNTER
-        }
-        self._histograms = {
-            family: Histogram(
-                family.name, family.meaning, family.labels, buckets=family.buckets, registry=registry
-            )
-            for family in of.FAMILIES
-            if family.kind is Kind.HISTOGRAM
-        }
-        self._counting: dict[tuple[Family, tuple[str, ...]], Counter] = {}
-        self._observing: dict[tuple[Family, tuple[str, ...]], Histogram] = {}
-        """Those that have been asked for: to find one by its labels takes longer than to count."""
+    def __init__(self) -> None:
+        self._tallies = Tallies(of.FAMILIES)
         self._models: set[str] = set()
         self._served_last = ""
         self.reloaded: ConfigurationReloaded | None = None
         self.reloaded_at: float | None = None
         """When the last reload was that was not refused, since the epoch."""
         for result in ("done", "failed"):
-            self._counters[of.RELOADS].labels(result)
+            self._count(of.RELOADS, result, by=0)
 
     def know(self, models: Iterable[str]) -> None:
         """Begin with the counters of these models at 0, so that a first failure is an increase; forget all other models."""
@@ -74,23 +61,20 @@ class Counted:
         for name in wanted - self._models:
             self._begin(name)
         for name in self._models - wanted:
-            self._forget(name)
+            self._tallies.forget("model", name)
         self._models = wanted
 
     def _begin(self, model: str) -> None:
         for family in (of.LOSSES, of.RESTARTS, of.SWITCHES):
-            self._counters[family].labels(model)
+            self._count(family, model, by=0)
         for kind, result in product(WakeKind, ("done", "failed")):
-            self._counters[of.WAKES].labels(model, kind.value, result)
+            self._count(of.WAKES, model, kind.value, result, by=0)
         for outcome in Outcome:
-            self._counters[of.OUTCOMES].labels(model, outcome.value)
+            self._count(of.OUTCOMES, model, outcome.value, by=0)
 
-    def _forget(self, model: str) -> None:
-        for family, metric in (*self._counters.items(), *self._histograms.items()):
-            if "model" in family.labels:
-                metric.remove_by_labels({"model": model})
-        self._counting.clear()
-        self._observing.clear()
+    def collect(self) -> Iterator[Metric]:
+        """Yield all of them."""
+        return self._tallies.collect()
 
     def take(self, entry: Entry) -> None:
         """Count one entry."""
@@ -177,13 +161,7 @@ class Counted:
         self._count(of.FAILURES, model, what, code if _CODE.fullmatch(code) else "other")
 
     def _count(self, family: Family, *labels: str, by: float = 1) -> None:
-        counter = self._counting.get((family, labels))
-        if counter is None:
-            counter = self._counting[family, labels] = self._counters[family].labels(*labels)
-        counter.inc(by)
+        self._tallies.count(family, labels, by)
 
     def _observe(self, family: Family, seconds: float, *labels: str) -> None:
-        histogram = self._observing.get((family, labels))
-        if histogram is None:
-            histogram = self._observing[family, labels] = self._histograms[family].labels(*labels)
-        histogram.observe(seconds)
+        self._tallies.observe(family, labels, seconds)

@@ -20,7 +20,7 @@ from llmux.server.gpus import GPUS
 from llmux.server.metrics import _catalogue as of
 from llmux.server.metrics._counted import Counted
 from llmux.server.metrics._engines import Engines, Scraped
-from llmux.server.metrics._joined import joined, read, without_created
+from llmux.server.metrics._joined import joined, read
 from llmux.server.metrics._looked_at import gauge, gauges
 from llmux.server.metrics._of_gpus import gpu_gauges
 
@@ -34,7 +34,7 @@ class Metrics:
         self._app = app
         self._driver = app[DRIVER]
         self._registry = CollectorRegistry()
-        self._counted = Counted(self._registry)
+        self._counted = Counted()
         self._engines = Engines()
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -48,7 +48,7 @@ class Metrics:
         """Return everything in Prometheus's text format."""
         scraped = await self._engines.scraped(self._driver.replicas)
         self._counted.know(self._driver.models)
-        now = (*gauges(self._driver), *await self._gpus(), *self._reloads())
+        now = (*self._counted.collect(), *gauges(self._driver), *await self._gpus(), *self._reloads())
         # Reads /proc, and may have much to parse.
         return await asyncio.to_thread(_exposition, self._registry, now, scraped)
 
@@ -125,4 +125,4 @@ def _exposition(registry: CollectorRegistry, now: Iterable[Metric], scraped: Ite
     answers = [(each, read(each) if each.text is not None else None) for each in scraped]
     up = gauge(of.ENGINE_UP, (((each.model, each.replica), float(had is not None)) for each, had in answers))
     engines = (family for _, had in answers for family in had or ())
-    return generate_latest(_Given(joined((*without_created(registry.collect()), *now, up, *engines))))
+    return generate_latest(_Given(joined((*registry.collect(), *now, up, *engines))))

@@ -19,7 +19,6 @@ from llmux.server.metrics._engines import Scraped
 OWN = "llmux_"
 """What llmux's own names begin with."""
 
-_CREATED = "_created"
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _RENAMED = {"model": "exported_model", "replica": "exported_replica"}
@@ -43,13 +42,6 @@ def joined(families: Iterable[Metric]) -> tuple[Metric, ...]:
         if into.type == family.type:
             into.samples.extend(_new(family.samples, seen))
     return tuple(family for family in merged.values() if family.samples)
-
-
-def without_created(families: Iterable[Metric]) -> Iterator[Metric]:
-    """Leave out when each series was begun: nobody asks, and it is a series more for each."""
-    for family in families:
-        family.samples = [sample for sample in family.samples if not sample.name.endswith(_CREATED)]
-        yield family
 
 
 def _new(samples: Iterable[Sample], seen: set[tuple[str, tuple[tuple[str, str], ...]]]) -> Iterator[Sample]:

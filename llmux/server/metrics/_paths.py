@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from llmux.server._apis import PATHS_REMEMBERED
+
 OTHER = "other"
 GROUPS = (
     "audio/speech",
@@ -38,6 +42,7 @@ _KNOWN = frozenset(GROUPS)
 _VERSIONS = {"v1", "v2"}
 
 
+@lru_cache(PATHS_REMEMBERED)
 def group_of(path: str) -> str:
     """Return the longest group that `path` lies in: /v1/responses/ID is one of `responses`."""
     parts = [part for part in path.split("/", 5) if part]
