@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from types import TracebackType
 from typing import Self
 
@@ -14,57 +13,62 @@ _SECOND_LOOK = 1.0
 
 
 class AnswerTime:
-    """Raises TimeoutError inside when the answer's time is over.
+    """Raises TimeoutError inside when the answer's time is over, by the rules of asyncio.timeout, which cannot wait for a future too.
 
     Silence is looked for now and then, as often as it may last: a time-out for each of a stream's pieces would take as long as passing it on.
     """
 
     def __init__(self, cut: asyncio.Future[CutInFlight], deadline: float) -> None:
         """`deadline` is when the first byte has to be there, by the monotonic clock; `cut` is done when the answer is to be ended at once."""
-        self._loop = asyncio.get_running_loop()
         self._cut = cut
-        self._bound = asyncio.timeout(deadline - time.monotonic())
+        self._deadline = deadline
         self._over = False
-        self._stall = 0.0
+        """Its end has been called."""
+        self._stall: float | None = None
         self._silent_since: float | None = None
         self._suspected: float | None = None
         """The silence that has lasted too long already."""
-        self._timer: asyncio.TimerHandle | None = None
 
-    async def __aenter__(self) -> Self:
-        await self._bound.__aenter__()
-        self._cut.add_done_callback(self._cut_off)
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("an answer's time is a task's")
+        self._loop = loop = asyncio.get_running_loop()
+        self._task, self._cancelling = task, task.cancelling()
+        self._cut.add_done_callback(self._end)
+        self._timer: asyncio.TimerHandle | None = loop.call_at(self._deadline, self._end)
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._cut.remove_done_callback(self._cut_off)
+        self._cut.remove_done_callback(self._end)
         if self._timer:
             self._timer.cancel()
-        self._over = True  # a callback may be on its way already
-        await self._bound.__aexit__(kind, value, trace)
+        over, self._over = self._over, True  # a callback may be on its way already
+        if over and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from value
 
     def begun(self, stall: float | None) -> None:
         """Let the answer take as long as it wants from now on, if its engine is silent for no longer than `stall` seconds at a time."""
-        if self._cut.done():
-            return
-        self._bound.reschedule(None)
-        if stall is not None:
-            self._stall = stall
-            self._timer = self._loop.call_later(stall, self._look)
+        self._stall = stall
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
 
     def listens(self) -> None:
         """Note that it is for the engine to send something."""
         self._silent_since = self._loop.time()
+        if self._timer is None and self._stall is not None:
+            self._timer = self._loop.call_later(self._stall, self._look)
 
     def heard(self) -> None:
         """Note that it has."""
         self._silent_since = None
 
     def _look(self) -> None:
-        since = self._silent_since
-        pause = self._stall if since is None else since + self._stall - self._loop.time()
+        since, stall = self._silent_since, self._stall or 0.0
+        pause = stall if since is None else since + stall - self._loop.time()
         if since is not None and pause <= 0:
             if since == self._suspected:
                 self._end()
@@ -72,9 +76,7 @@ class AnswerTime:
             self._suspected, pause = since, _SECOND_LOOK
         self._timer = self._loop.call_later(pause, self._look)
 
-    def _cut_off(self, _cut: asyncio.Future[CutInFlight]) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        if not self._over and not self._bound.expired():
-            self._bound.reschedule(self._loop.time())
+    def _end(self, _cut: asyncio.Future[CutInFlight] | None = None) -> None:
+        if not self._over:
+            self._over = True
+            self._task.cancel()

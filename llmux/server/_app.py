@@ -50,9 +50,7 @@ def build(
     if reloader:
         app[RELOADER] = reloader
     metrics.attach(app)
-    _request_log.listen(app)
-    app.on_response_prepare.append(_part_company)
-    app.on_response_prepare.append(mark_answer)
+    app.on_response_prepare.append(_mark)
     app.cleanup_ctx.append(_open_and_close)
     # Before the server waits for its open requests: those that are held or in flight end with their engines.
     app.on_shutdown.append(_close)
@@ -67,13 +65,15 @@ async def _health(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
-async def _part_company(request: web.Request, response: web.StreamResponse) -> None:
-    """Tell a client that is answered while llmux ends to come back later, over another connection."""
+async def _mark(request: web.Request, response: web.StreamResponse) -> None:
+    """Write into every answer's head what all have, and tell a client that is answered while llmux ends to come back over another connection."""
+    _request_log.mark_answer(request, response)
     if request.app[DRIVER].stopping:
         response.force_close()
         response.headers["Connection"] = "close"
         if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
             response.headers.setdefault("Retry-After", str(BACK_AFTER))
+    mark_answer(request, response)
 
 
 async def _open_and_close(app: web.Application) -> AsyncIterator[None]:

@@ -24,7 +24,6 @@ from llmux.server.errors import UnknownModel
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _CREDENTIALS_OF_PEER = struct.Struct("3i")
 """struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)."""
-_CORS = "access-control-"
 
 
 @dataclass
@@ -74,7 +73,7 @@ async def gate_keeping(request: web.Request, handler: _Handler) -> web.StreamRes
     if resource is None:  # nothing is there, or not by this method: the handler says so
         return await handler(request)
     right = right_for(request.method, resource.canonical)
-    if not gate.shows(request, resource.canonical, right):
+    if gate.admin_port is not None and not gate.shows(request, resource.canonical, right):
         raise web.HTTPNotFound
     asked = Asked(right, _peer(request), request.headers, request.scheme)
     caller = gate.access.admit(asked, time.time())
@@ -106,7 +105,12 @@ async def ask_nothing_yet(_request: web.Request) -> None:
     """Stand where aiohttp would ask for the body of whoever expects that, before it is known who it is."""
 
 
-async def _handled(gate: Gate, request: web.Request, handler: _Handler) -> web.StreamResponse:
+def _handled(gate: Gate, request: web.Request, handler: _Handler) -> Awaitable[web.StreamResponse]:
+    at_once = request.content.is_eof() and "Expect" not in request.headers
+    return handler(request) if at_once else _once_it_comes(gate, request, handler)
+
+
+async def _once_it_comes(gate: Gate, request: web.Request, handler: _Handler) -> web.StreamResponse:
     expected = request.headers.get("Expect", "").lower()
     if expected and request.version >= HttpVersion11:
         if expected != "100-continue":
@@ -125,17 +129,15 @@ def _preflight(request: web.Request, access: Access) -> web.Response:
     return web.Response(status=HTTPStatus.NO_CONTENT, headers=allowed)
 
 
-async def mark_answer(request: web.Request, response: web.StreamResponse) -> None:
-    """Say which pages may read the answer, an engine having no say in that, and how the key stands."""
+def mark_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """Say which pages may read the answer, and how the key stands."""
     if is_preflight(request.method, request.headers):
         return
-    for name in [each for each in response.headers if each.lower().startswith(_CORS)]:
-        del response.headers[name]
     gate = request.app[GATE]
-    response.headers.extend(cors_headers(request.headers, gate.access.origins))
-    visit = request.get(_VISIT)
-    if visit and visit.caller.key:
-        response.headers.update(gate.limiter.headers(visit.caller.key, time.monotonic()))
+    if gate.access.origins:
+        response.headers.extend(cors_headers(request.headers, gate.access.origins))
+    if key := caller_of(request).key:
+        response.headers.update(gate.limiter.headers(key, time.monotonic()))
 
 
 def _peer(request: web.Request) -> Peer:
@@ -154,15 +156,22 @@ def _peer(request: web.Request) -> Peer:
 # ---- what handlers ask of it ----
 
 
+def _visit_of(request: web.Request) -> Visit | None:
+    try:
+        return request[_VISIT]
+    except KeyError:  # it has not been let in
+        return None
+
+
 def caller_of(request: web.Request) -> Caller:
     """Return who asks."""
-    visit = request.get(_VISIT)
+    visit = _visit_of(request)
     return visit.caller if visit else _NOBODY
 
 
 def may_still(request: web.Request, model: str | None = None) -> bool:
     """Say whether who asks would be let in now too, to this model: a key may have expired, or be gone since a reload."""
-    visit = request.get(_VISIT)
+    visit = _visit_of(request)
     if visit is None:
         return True
     try:
@@ -180,7 +189,7 @@ def standing_of(request: web.Request) -> Standing:
 
 def owner_of(request: web.Request) -> Owner:
     """Return who asks, for what engines keep of them."""
-    visit = request.get(_VISIT)
+    visit = _visit_of(request)
     return Owner(visit.caller.owner, visit.access.binds(visit.caller)) if visit else NOBODY
 
 
@@ -192,7 +201,7 @@ def answers_page(request: web.Request) -> bool:
 
 def engine_headers(request: web.Request) -> Iterator[tuple[str, str]]:
     """Yield the headers that are an engine's business: not a key that was meant for llmux."""
-    visit, headers = request.get(_VISIT), request.headers.items()
+    visit, headers = _visit_of(request), request.headers.items()
     hides = visit is not None and visit.access.hides_credentials(visit.caller)
     return without_keys(headers) if hides else iter(headers)
 

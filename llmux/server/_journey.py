@@ -143,8 +143,8 @@ _JOURNEY = web.RequestKey("journey", Journey)
 
 def begin(request: web.Request) -> Journey:
     """Begin to tell of a request that an engine is to answer."""
-    request[_JOURNEY] = Journey(request.app[DRIVER].bus, request)
-    return request[_JOURNEY]
+    request[_JOURNEY] = journey = Journey(request.app[DRIVER].bus, request)
+    return journey
 
 
 def journey_of(request: web.Request) -> Journey:
@@ -154,7 +154,7 @@ def journey_of(request: web.Request) -> Journey:
 
 def tokens_of(request: web.Request) -> int:
     """Return how many tokens a request has taken of an engine so far."""
-    journey = request.get(_JOURNEY)
+    journey = _begun(request)
     return journey.usage.tokens(request.content.total_bytes) if journey else 0
 
 
@@ -165,8 +165,15 @@ async def observed(request: web.Request, handler: _Handler) -> web.StreamRespons
     try:
         response = await handler(request)
     finally:
-        if journey := request.get(_JOURNEY):
+        if journey := _begun(request):
             journey.finish(response, _request_log.head_of(request))
             if journey.is_client_gone:
                 _request_log.note_client_gone(request)
     return response
+
+
+def _begun(request: web.Request) -> Journey | None:
+    try:
+        return request[_JOURNEY]
+    except KeyError:
+        return None

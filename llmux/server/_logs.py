@@ -7,6 +7,7 @@ without the values of variables: those may be prompts.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -18,6 +19,7 @@ from functools import lru_cache
 from typing import TextIO
 
 import structlog
+from pydantic_core import to_json
 from structlog.typing import EventDict, WrappedLogger
 
 from llmux.server._printable import printable
@@ -33,7 +35,7 @@ class LogFormat(StrEnum):
 
 def log_to(stream: TextIO, form: LogFormat = LogFormat.AUTO, *, verbose: bool = False) -> None:
     """Write all that is logged in this process to `stream` from now on."""
-    handler = logging.StreamHandler(stream)
+    handler = _InTurns(stream)
     handler.setFormatter(formatter(form, terminal=stream.isatty()))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
 
@@ -44,7 +46,52 @@ def formatter(form: LogFormat, *, terminal: bool) -> logging.Formatter:
     return _JsonLines() if as_json else _text(colors=terminal)
 
 
-_BLANK = logging.makeLogRecord({}).__dict__
+class _InTurns(logging.StreamHandler[TextIO]):
+    """Writes what is logged in one turn of an event loop together, at its end: each request has a line, and each write takes its time.
+
+    A warning, and whatever is logged outside a loop, is written at once, after what waits.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waits: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one at the end of whose turn they are written."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line of a record, or have it written soon."""
+        try:
+            self._waits.append(self.format(record) + self.terminator)
+            loop = _running_loop() if record.levelno < logging.WARNING else None
+            if loop is None:
+                self.flush()
+            elif loop is not self._loop or len(self._waits) == 1:
+                self._loop = loop
+                loop.call_soon(self.flush)
+        except Exception:  # noqa: BLE001 - logging's own way: a record that cannot be written stops nobody
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.acquire()
+        try:
+            text = "".join(self._waits)
+            self._waits.clear()
+            if text:
+                self.stream.write(text)
+            super().flush()
+        finally:
+            self.release()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+_BLANK = logging.makeLogRecord({}).__dict__ | {"args": ()}
 _OF_EVERY_RECORD = frozenset(_BLANK) | {"message", "asctime", "taskName"}
 _LINE = "_llmux_line"
 _JSON = json.JSONEncoder(default=repr)
@@ -61,31 +108,53 @@ class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = record.__dict__.get(_LINE)
         if line is None:
-            line = record.__dict__[_LINE] = _JSON.encode(self._fields(record))
+            line = record.__dict__[_LINE] = _encoded(self._fields(record))
         return str(line)
 
     def _fields(self, record: logging.LogRecord) -> dict[str, object]:
         told: dict[str, object] = {
-            **structlog.contextvars.get_contextvars(),
             "level": record.levelname.lower(),
             "logger": record.name,
-            **{name: value for name, value in record.__dict__.items() if name not in _OF_EVERY_RECORD},
+            **(record.fields if isinstance(record, _Told) else _fields_of(record)),
             "timestamp": f"{_second(int(record.created))}.{int(record.created % 1 * 1_000_000):06}Z",
+            "message": record.getMessage(),
         }
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
-        return told | {"message": record.getMessage()}
+        return told
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, object]:
+    extra = {name: value for name, value in record.__dict__.items() if name not in _OF_EVERY_RECORD}
+    return structlog.contextvars.get_contextvars() | extra
+
+
+def _encoded(fields: Mapping[str, object]) -> str:
+    """Return the JSON of a line in ASCII, as no other character can do anything to whoever looks at it on a terminal."""
+    try:
+        line = to_json(fields, fallback=repr)  # a third of json's time
+    except ValueError:  # a path that is no UTF-8
+        return _JSON.encode(fields)
+    return line.decode() if line.isascii() else _JSON.encode(fields)
+
+
+class _Told(logging.LogRecord):
+    """What `tell` logs: `logging` looks for a record's caller, thread and process, which takes as long as all else."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, name: str, level: int, message: str, fields: Mapping[str, object]) -> None:
+        self.fields = fields
+        self.__dict__ = every = _BLANK.copy()
+        every.update(fields)
+        every["name"], every["levelno"], every["levelname"] = name, level, logging.getLevelName(level)
+        every["msg"], every["created"] = message, time.time()
 
 
 def tell(log: logging.Logger, level: int, message: str, fields: Mapping[str, object]) -> None:
-    """Log a message with `fields`, for what each request tells: `logging` looks for its caller, thread and process too, which takes as long as all else."""
-    if not log.isEnabledFor(level):
-        return
-    record = logging.LogRecord.__new__(logging.LogRecord)
-    now = time.time()
-    record.__dict__.update(_BLANK, name=log.name, levelno=level, levelname=logging.getLevelName(level))
-    record.__dict__.update(fields, msg=message, args=(), created=now, msecs=now % 1 * 1000)
-    log.handle(record)
+    """Log a message with `fields`, the quick way, for what each request tells; nothing that is bound to the context is added to them."""
+    if log.isEnabledFor(level):
+        log.handle(_Told(log.name, level, message, fields))
 
 
 def _text(*, colors: bool) -> logging.Formatter:

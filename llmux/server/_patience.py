@@ -29,8 +29,6 @@ class Patience:
 
 async def patiently(patience: Patience, request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Have a request handled whose body is still to come. Raises RequestTooSlow where it does not, and what `handler` does."""
-    if request.content.is_eof():
-        return await handler(request)
     watch = _Watch(patience, request)
     try:
         async with asyncio.timeout(None) as bound:

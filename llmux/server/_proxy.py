@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 
@@ -22,16 +23,21 @@ from llmux.server import (
 )
 from llmux.server._errands import Addressee, Call, Errand
 from llmux.server._gate import ask_nothing_yet, caller_of, owner_of
+from llmux.server._homes import Homes
 from llmux.server._journey import begin, journey_of
 from llmux.server._queue import Place
+from llmux.server._record import Model
 from llmux.server._relay import Relay, Unanswered
 from llmux.server._web import ADAPTERS, DRIVER, HOMES, PROBLEM, STARTED
+from llmux.server.access.policy import Caller
 from llmux.server.errors import ModelUnavailable, RequestInvalid, UnknownModel
 
 log = logging.getLogger(__name__)
 
 _PARSED_AT_ONCE = 1 << 20
 """Bytes; parsing a longer body would keep other answers waiting for milliseconds."""
+_MOST_ASKED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/messages", "/v1/responses")
+"""A path that is named as it is, is found at once."""
 _TRIES = 3
 """How many engines that fail, or are put to sleep before they have begun to answer, a request may meet."""
 
@@ -41,8 +47,10 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/v1/models", list_models, expect_handler=ask_nothing_yet),
         web.get("/v1/models/{name:.+}", show_model, expect_handler=ask_nothing_yet),
-        web.route("*", "/v1/{path:.*}", forward, expect_handler=ask_nothing_yet),
-        *(web.route("*", path, forward, expect_handler=ask_nothing_yet) for path in _apis.TOP_LEVEL),
+        *(
+            web.route("*", path, forward, expect_handler=ask_nothing_yet)
+            for path in (*_MOST_ASKED, "/v1/{path:.*}", *_apis.TOP_LEVEL)
+        ),
     ]
 
 
@@ -66,28 +74,30 @@ async def forward(request: web.Request) -> web.StreamResponse:
 
     A cancelled handler (the client has gone) closes the connection to the engine, which cancels the request there.
     """
-    begin(request)
+    app, path, journey = request.app, request.path, begin(request)
     _trace_context.begin(request)
-    _apis.check(request.path)
-    homes = request.app[HOMES]
+    _apis.check(path)
+    homes, caller = app[HOMES], caller_of(request)
     body = await request.read()
     content_type, model = request.headers.get("Content-Type", ""), _in_query(request)
     long = len(body) > _PARSED_AT_ONCE
-    read = partial(_errands.read, request.path, content_type, body, named_in_query=model is not None)
+    read = partial(_errands.read, path, content_type, body, named_in_query=model is not None)
     said = await asyncio.to_thread(read) if long else read()
     target = request.rel_url.raw_path_qs
-    call = Call(request.method, request.path, target, model, content_type, body, said, owner_of(request))
-    to = _addressee(request, call)
-    journey_of(request).asks(to.target.model.name)
+    call = Call(request.method, path, target, model, content_type, body, said, owner_of(request))
+    to = _addressee(app[DRIVER].served, homes, call, caller)
+    journey.asks(to.target.model.name)
     _request_log.note_model(request, to.target.asked)
     write = partial(_errands.errand, call, to, homes)
     errand = await asyncio.to_thread(write) if long else write()
     if _realtime.is_asked(request):
         return await _realtime.converse(request, errand, to)
-    return await _answer(request, errand, to)
+    return await _answer(request, errand, to, caller)
 
 
 def _in_query(request: web.Request) -> str | None:
+    if not request.query_string:
+        return None
     names = request.query.getall("model", [])
     if len(names) > 1:  # engines differ in which they take
         raise RequestInvalid('the query has more than one "model"', "model")
@@ -96,33 +106,33 @@ def _in_query(request: web.Request) -> str | None:
     return names[0] if names else None
 
 
-def _addressee(request: web.Request, call: Call) -> Addressee:
+def _addressee(models: Mapping[str, Model], homes: Homes, call: Call, caller: Caller) -> Addressee:
     """Return whom a call is for, if who asks may ask it: nobody learns which models there are that they may not use."""
     try:
-        to = _errands.addressee(request.app[DRIVER].served, request.app[HOMES], call)
+        to = _errands.addressee(models, homes, call)
     except UnknownModel as error:
-        caller_of(request).check_model(error.model)
+        caller.check_model(error.model)
         raise
-    caller_of(request).check_model(to.target.asked)
+    caller.check_model(to.target.asked)
     return to
 
 
-async def _answer(request: web.Request, errand: Errand, to: Addressee) -> web.StreamResponse:
+async def _answer(request: web.Request, errand: Errand, to: Addressee, caller: Caller) -> web.StreamResponse:
     """Ask until there is an answer: an engine that was put to sleep meanwhile, or failed, is asked again or replaced.
 
     Whose engine failed has its old place in the queue again; whom the end of a drain cut off goes behind those that it
     kept waiting. Raises ModelUnavailable where drains have ended too often before the answer began.
     """
-    driver, target, journey = request.app[DRIVER], to.target, journey_of(request)
-    name, priority = target.model.name, caller_of(request).priority
+    app, target, journey = request.app, to.target, journey_of(request)
+    driver, adapters, name = app[DRIVER], app[ADAPTERS], target.model.name
     place: Place | None = None
     tries_left = _TRIES
     while True:
-        admitting = driver.admit(name, place, journey.caller, replica=to.replica, priority=priority)
+        admitting = driver.admit(name, place, journey.caller, replica=to.replica, priority=caller.priority)
         async with admitting as admission:
             journey.admitted(admission)
             suspect = partial(driver.suspect, admission)
-            adapter = request.app[ADAPTERS].hold(target.model, target.served, admission)
+            adapter = adapters.hold(target.model, target.served, admission)
             relay = Relay(request, errand, target.model, admission, suspect)
             outcome = await relay.run(adapter)
         if not isinstance(outcome, Unanswered):

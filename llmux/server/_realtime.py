@@ -146,7 +146,7 @@ class _Conversation:
     async def _dial(self) -> aiohttp.ClientWebSocketResponse:
         life, seconds = self._admission.life, self._model.rules.request_timeout
         headers = CIMultiDict(_routing.request_headers(engine_headers(self._request)))
-        headers.update(_request_log.passed_on(self._request))
+        _request_log.pass_on(self._request, headers)
         _trace_context.pass_on(self._request, headers)
         offered = headers.get("Sec-WebSocket-Protocol", "")
         dialing = life.session.ws_connect(

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -67,10 +66,6 @@ class _Answer(web.StreamResponse):
     _send_headers_immediately = False
 
 
-class _ClientGoneError(Exception):
-    """The client takes no more."""
-
-
 class Relay:
     """A request on its way to the engine that it was given, and the answer on its way back."""
 
@@ -103,13 +98,14 @@ class Relay:
         if self._admission.life.session.closed:
             return await self._ended_by_engine("it has just ended")
         try:
-            async with self._time, adapter, self._asked() as answer:
-                return await self._pass_back(answer)
-        except _ClientGoneError:
-            log.info("%s %s: the client has gone", self._request.method, self._request.path)
-            self._journey.client_gone()
-            return self._response or web.Response()
+            with self._time:
+                async with adapter, self._asked() as answer:
+                    return await self._pass_back(answer)
         except aiohttp.ClientError as error:
+            if isinstance(error, aiohttp.ClientConnectionResetError) and self._has_client_gone():
+                log.info("%s %s: the client has gone", self._request.method, self._request.path)
+                self._journey.client_gone()
+                return self._response or web.Response()
             said = str(error) or type(error).__name__
             log.info("%s %s: %s: %s", self._request.method, self._request.path, self._admission.replica, said)
             return await self._ended_by_engine(in_words(error))
@@ -121,11 +117,15 @@ class Relay:
             log.exception("%s %s failed unforeseen", self._request.method, self._request.path)
             return self._break_off(self._response, UNFORESEEN)
 
+    def _has_client_gone(self) -> bool:
+        transport = self._request.transport
+        return transport is None or transport.is_closing()
+
     def _asked(self) -> Asking:
         # Left by an exception or a cancellation, this closes the connection: that is how the engine learns of it.
         request, errand, life = self._request, self._errand, self._admission.life
         headers = CIMultiDict(_routing.request_headers(engine_headers(request)))
-        headers.update(_request_log.passed_on(request))
+        _request_log.pass_on(request, headers)
         _trace_context.pass_on(request, headers)
         if errand.whole:
             headers.popall("Accept-Encoding", None)
@@ -145,21 +145,21 @@ class Relay:
         )
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._suspect(silent=False)
-        await _to_client(response.prepare(self._request))
+        await response.prepare(self._request)
         while chunk:
             self._journey.usage.read(chunk)
             await self._send(response, self._staged(chunk))
             chunk = await self._next(answer)
-            self._admission.heard()
-        await self._send(response, self._rest())
-        await _to_client(response.write_eof())
+        if self._stages:
+            await self._send(response, self._rest())
+        await response.write_eof()
         self._journey.answered(response)
         return response
 
     async def _send(self, response: web.StreamResponse, chunk: bytes) -> None:
         if chunk or not has_begun(self._request):  # the head waits for no more than one piece
             self._sent = chunk if len(chunk) >= _LONGEST_END else self._sent[-_LONGEST_END:] + chunk
-            await _to_client(response.write(chunk))
+            await response.write(chunk)
 
     def _staged(self, chunk: bytes) -> bytes:
         for stage in self._stages:
@@ -198,6 +198,7 @@ class Relay:
         self._time.listens()
         chunk = await answer.content.readany()
         self._time.heard()
+        self._admission.heard()
         return chunk
 
     # ---- ends ----
@@ -262,13 +263,6 @@ class Relay:
             transport.abort()
         else:
             transport.close()
-
-
-async def _to_client(sending: Awaitable[object]) -> None:
-    try:
-        await sending
-    except aiohttp.ClientConnectionResetError as error:
-        raise _ClientGoneError from error
 
 
 def _gone(message: str) -> Problem:

@@ -11,8 +11,9 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import Context, copy_context
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -25,19 +26,31 @@ HEADER = "X-Request-ID"
 CLIENT_GONE = 499
 """nginx's status for a request whose client went before it was sent anything."""
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
-_ID = web.RequestKey("request_id", str)
-_MODEL = web.RequestKey("model", str)
-_HEAD = web.RequestKey("head", web.StreamResponse)
-_GONE = web.RequestKey("client_gone", bool)
 _QUIET = ("/health", "/metrics", "/control/", "/ui/")
 """Looked at every few seconds by machines and pages: worth a line only where that fails, or with --verbose."""
+_LOOKS = frozenset({"GET", "HEAD"})
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(slots=True)
+class _Note:
+    """What a request's line is to say."""
+
+    id: str = ""
+    model: str | None = None
+    head: web.StreamResponse | None = None
+    """The answer that is being sent."""
+    client_gone: bool = False
+
+
+_NOTE = web.RequestKey("note", _Note)
 
 
 @web.middleware
 async def request_log(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Give the request its id, and log it when it is over; the outermost of all middlewares."""
-    request[_ID] = request_id = _given_or_new(request.headers.get(HEADER, ""))
+    request_id = _given_or_new(request.headers.get(HEADER, ""))
+    request[_NOTE] = _Note(request_id)
     began = time.monotonic()
     response: web.StreamResponse | None = None
     # Never unbound: the next request of its connection binds its own.
@@ -49,30 +62,38 @@ async def request_log(request: web.Request, handler: _Handler) -> web.StreamResp
     return response
 
 
-def listen(app: web.Application) -> None:
-    """Have every answer of `app` carry its request's id."""
-    app.on_response_prepare.append(_mark)
+def mark_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """Have an answer carry its request's id."""
+    note = _note_of(request)
+    note.head = response
+    if note.id:
+        response.headers[HEADER] = note.id
+
+
+def pass_on(request: web.Request, headers: MutableMapping[str, str]) -> None:
+    """Have its engine know a request by the same id."""
+    if known := id_of(request):
+        headers[HEADER] = known
 
 
 def note_model(request: web.Request, name: str) -> None:
     """Keep which of the configured models a request is for."""
-    request[_MODEL] = name
+    _note_of(request).model = name
 
 
 def note_client_gone(request: web.Request) -> None:
     """Keep that the client has left before its answer was whole; where that cancels the handler it need not be told."""
-    request[_GONE] = True
+    _note_of(request).client_gone = True
 
 
 def head_of(request: web.Request) -> web.StreamResponse | None:
     """Return the answer that the client has been sent the head of, if any."""
-    return request.get(_HEAD) if request.writer.output_size else None
+    return _note_of(request).head if request.writer.output_size else None
 
 
 def id_of(request: web.Request) -> str:
     """Return what the client, its engine and the log know a request by."""
-    known: str = request.get(_ID, "")
-    return known
+    return _note_of(request).id
 
 
 def handle_of(request: web.Request) -> str:
@@ -81,10 +102,12 @@ def handle_of(request: web.Request) -> str:
     return known if known and known != request.headers.get(HEADER) else secrets.token_hex(8)
 
 
-def passed_on(request: web.Request) -> dict[str, str]:
-    """Return the headers by which an engine knows the request."""
-    known = request.get(_ID)
-    return {HEADER: known} if known else {}
+def _note_of(request: web.Request) -> _Note:
+    try:
+        return request[_NOTE]
+    except KeyError:  # it has not come through `request_log`
+        request[_NOTE] = note = _Note()
+        return note
 
 
 def outside_requests() -> Context:
@@ -98,38 +121,29 @@ def _given_or_new(given: str) -> str:
     return given if _SANE.fullmatch(given) else secrets.token_hex(16)
 
 
-async def _mark(request: web.Request, response: web.StreamResponse) -> None:
-    request[_HEAD] = response
-    response.headers.update(passed_on(request))
-
-
 def _tell(request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
     """Log one line; without a response the client has gone, which cancels its handler."""
-    gone = response is None or request.get(_GONE, False)
+    note = _note_of(request)
+    gone = response is None or note.client_gone
     answer = response or head_of(request)
     status = answer.status if answer else CLIENT_GONE
-    path = request.rel_url.raw_path  # as it was sent, so that no character of it is more than one
-    looks = request.method in {"GET", "HEAD"} and path.startswith(_QUIET)
-    quiet = looks and status < web.HTTPBadRequest.status_code
-    fields = {
-        "method": request.method,
-        "path": path,
-        "model": request.get(_MODEL),
-        "status": status,
-        "seconds": round(seconds, 3),
-        "bytes": answer and (request.writer.output_size if answer.prepared else answer.content_length),
-        **_way(answer),
-        "client_gone": gone or None,
-        "client": request.remote,
-    }
-    told = {name: value for name, value in fields.items() if value is not None}
+    method, path = (
+        request.method,
+        request.rel_url.raw_path,
+    )  # as it was sent, so that no character of it is more than one
+    quiet = method in _LOOKS and path.startswith(_QUIET) and status < web.HTTPBadRequest.status_code
+    told: dict[str, object] = {"request_id": note.id, "method": method, "path": path}
+    if note.model is not None:
+        told["model"] = note.model
+    told["status"], told["seconds"] = status, round(seconds, 3)
+    if answer:
+        told["bytes"] = request.writer.output_size if answer.prepared else answer.content_length or 0
+        if queued := answer.headers.get("x-llmux-queue-ms"):  # what its client is told of its way
+            told["queue_ms"], told["wake"] = int(queued), answer.headers.get("x-llmux-wake")
+    if gone:
+        told["client_gone"] = True
+    if client := request.remote:
+        told["client"] = client
     end = ", the client has left" if gone and answer else ""
     level = logging.DEBUG if quiet else logging.INFO
-    tell(log, level, f"{request.method} {path}: {status}{end}", told)
-
-
-def _way(response: web.StreamResponse | None) -> dict[str, object]:
-    """Return how long it waited and for what, which the answer's headers tell its client too (`_routing.way_headers`)."""
-    headers = response.headers if response else {}
-    queued = headers.get("x-llmux-queue-ms", "")
-    return {"queue_ms": int(queued) if queued.isdecimal() else None, "wake": headers.get("x-llmux-wake")}
+    tell(log, level, f"{method} {path}: {status}{end}", told)

@@ -236,7 +236,7 @@ class _Asking:
 
 def _head(method: str, target: str, headers: CIMultiDict[str]) -> bytes:
     """Return the bytes before a body; what aiohttp could not decode goes as it came. Raises ValueError where a header holds another line."""
-    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers.items()]]
+    lines = [f"{method} {target} HTTP/1.1", *map(": ".join, headers.items())]
     head = "\r\n".join(lines)
     if not head.count("\r") == head.count("\n") == len(lines) - 1 or "\0" in head:
         raise ValueError(f"a line break or NUL in the head of {method} {target!r}")

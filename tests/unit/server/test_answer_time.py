@@ -28,7 +28,7 @@ def answer_time(seconds=60.0):
 
 async def lasts(bound, *steps):
     """Take these steps, and then wait for the end."""
-    async with bound:
+    with bound:
         for step in steps:
             step()
         await asyncio.sleep(5)
@@ -42,7 +42,7 @@ async def test_the_first_byte_has_to_come_in_time():
 
 async def test_what_has_begun_takes_as_long_as_it_wants():
     bound, _ = answer_time(0.02)
-    async with bound:
+    with bound:
         bound.begun(None)
         bound.listens()
         await asyncio.sleep(0.05)
@@ -69,7 +69,7 @@ async def test_what_is_cut_off_before_it_begins_does_not_begin():
 
 async def test_a_cut_that_comes_as_it_ends_is_too_late():
     bound, cut = answer_time()
-    async with bound:
+    with bound:
         cut.set_result(CUT)
     await asyncio.sleep(0.01)
 
@@ -84,7 +84,7 @@ async def test_a_silence_ends_it_but_not_before_a_second_look():
 
 async def test_neither_a_slow_client_nor_one_pause_after_another_is_a_silence():
     bound, _ = answer_time()
-    async with bound:
+    with bound:
         bound.begun(0.2)
         await asyncio.sleep(0.5)  # it is the client that takes nothing
         for _ in range(8):

@@ -124,7 +124,9 @@ async def test_every_route_against_every_role(open_door):
 SAID = {
     "open": "GET /health, GET /, GET /ui, GET /ui/{path}",
     "use": (
-        "GET /v1/models, GET /v1/models/{name}, * /v1/{path}, * /tokenize, * /detokenize, * /tokenizer_info, * /pooling, "
+        "GET /v1/models, GET /v1/models/{name}, * /v1/{path}, "
+        "* /v1/chat/completions, * /v1/completions, * /v1/embeddings, * /v1/messages, * /v1/responses, "
+        "* /tokenize, * /detokenize, * /tokenizer_info, * /pooling, "
         "* /classify, * /score, * /generative_scoring, * /rerank, * /v2/rerank, * /v2/embed, * /invocations"
     ),
     "known": "GET /control/whoami",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -127,3 +128,60 @@ def test_a_line_of_json_is_one_line():
         logging.makeLogRecord({"msg": "a\nb", "levelname": "INFO", "levelno": 20, "name": "n"})
     )
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("path", ["/v1/\u2028", "/v1/é", "/v1/\x9b2J", "/v1/\udcff"])
+def test_a_line_of_json_is_ascii(path):
+    stream = io.StringIO()
+    log_to(stream, LogFormat.JSON)
+    tell(log, logging.INFO, "GET", {"path": path})
+    assert stream.getvalue().isascii()
+    assert json.loads(stream.getvalue())["path"] == path
+
+
+async def test_the_lines_of_one_turn_of_the_loop_are_written_at_its_end():
+    stream = io.StringIO()
+    log_to(stream, LogFormat.JSON)
+    log.info("one")
+    tell(log, logging.INFO, "two", {})
+    assert stream.getvalue() == ""
+    await asyncio.sleep(0)
+    assert messages(stream) == ["one", "two"]
+
+
+def test_what_a_loop_had_no_turn_left_for_is_written_in_that_of_the_next():
+    stream = io.StringIO()
+    log_to(stream, LogFormat.JSON)
+
+    async def told(message):
+        log.info(message)
+
+    async def seen(message):
+        log.info(message)
+        await asyncio.sleep(0)
+        return messages(stream)
+
+    asyncio.run(told("one"))
+    assert asyncio.run(seen("two")) == ["one", "two"]
+
+
+async def test_a_warning_is_written_at_once_after_what_waits():
+    stream = io.StringIO()
+    log_to(stream, LogFormat.JSON)
+    log.info("one")
+    log.warning("two")
+    assert messages(stream) == ["one", "two"]
+    await asyncio.sleep(0)
+    assert messages(stream) == ["one", "two"]
+
+
+async def test_what_a_thread_logs_is_written_at_once():
+    stream = io.StringIO()
+    log_to(stream, LogFormat.JSON)
+    log.info("one")
+    await asyncio.to_thread(log.info, "two")
+    assert messages(stream) == ["one", "two"]
+
+
+def messages(stream):
+    return [json.loads(line)["message"] for line in stream.getvalue().splitlines()]

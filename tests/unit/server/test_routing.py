@@ -27,6 +27,13 @@ def test_a_json_body_names_its_model_whatever_its_type(content_type):
     assert (said.model, said.fields) == ("qwen3-0.6b", {"model": "qwen3-0.6b", "x": 1})
 
 
+@pytest.mark.parametrize("text", ['"\\ud83d"', "NaN", "1e999", "123456789012345678901234567890", '"\\u0000"'])
+def test_a_body_says_what_python_reads_in_it(text):
+    body = f'{{"model": "a", "x": [{text}]}}'
+    assert repr(_routing.read("", body.encode()).fields) == repr(json.loads(body))
+    assert repr(_routing.read("", body.encode("utf-16")).fields) == repr(json.loads(body))
+
+
 def test_a_form_names_its_model():
     assert _routing.read("multipart/form-data; boundary=x", FORM).model == "whisper"
 
