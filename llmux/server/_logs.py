@@ -55,8 +55,8 @@ class _InTurns(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._waits: list[str] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        """The one at the end of whose turn they are written."""
+        self._due: asyncio.AbstractEventLoop | None = None
+        """The loop at the end of whose turn they are written."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line of a record, or have it written soon."""
@@ -65,20 +65,26 @@ class _InTurns(logging.StreamHandler[TextIO]):
             loop = _running_loop() if record.levelno < logging.WARNING else None
             if loop is None:
                 self.flush()
-            elif loop is not self._loop or len(self._waits) == 1:
-                self._loop = loop
-                loop.call_soon(self.flush)
+            elif loop is not self._due:
+                self._due = loop
+                loop.call_soon(self._end_turn, record)
         except Exception:  # noqa: BLE001 - logging's own way: a record that cannot be written stops nobody
+            self.handleError(record)
+
+    def _end_turn(self, record: logging.LogRecord) -> None:
+        self._due = None
+        try:
+            self.flush()
+        except Exception:  # noqa: BLE001 - the same
             self.handleError(record)
 
     def flush(self) -> None:
         """Write what waits."""
         self.acquire()
         try:
-            text = "".join(self._waits)
-            self._waits.clear()
-            if text:
-                self.stream.write(text)
+            waits, self._waits = self._waits, []
+            if waits:
+                self.stream.write("".join(waits))
             super().flush()
         finally:
             self.release()
@@ -94,7 +100,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 _BLANK = logging.makeLogRecord({}).__dict__ | {"args": ()}
 _OF_EVERY_RECORD = frozenset(_BLANK) | {"message", "asctime", "taskName"}
 _LINE = "_llmux_line"
-_JSON = json.JSONEncoder(default=repr)
+_JSON = json.JSONEncoder(default=repr, separators=(",", ":"))
 
 
 @lru_cache(maxsize=2)
@@ -130,7 +136,7 @@ def _fields_of(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _encoded(fields: Mapping[str, object]) -> str:
-    """Return the JSON of a line in ASCII, as no other character can do anything to whoever looks at it on a terminal."""
+    """Return the JSON of a line, in ASCII, as other characters can move the cursor of whoever looks at it on a terminal."""
     try:
         line = to_json(fields, fallback=repr)  # a third of json's time
     except ValueError:  # a path that is no UTF-8

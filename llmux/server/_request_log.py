@@ -127,10 +127,8 @@ def _tell(request: web.Request, response: web.StreamResponse | None, seconds: fl
     gone = response is None or note.client_gone
     answer = response or head_of(request)
     status = answer.status if answer else CLIENT_GONE
-    method, path = (
-        request.method,
-        request.rel_url.raw_path,
-    )  # as it was sent, so that no character of it is more than one
+    method = request.method
+    path = request.rel_url.raw_path  # as it was sent, so that no character of it is more than one
     quiet = method in _LOOKS and path.startswith(_QUIET) and status < web.HTTPBadRequest.status_code
     told: dict[str, object] = {"request_id": note.id, "method": method, "path": path}
     if note.model is not None:

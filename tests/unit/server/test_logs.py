@@ -183,5 +183,19 @@ async def test_what_a_thread_logs_is_written_at_once():
     assert messages(stream) == ["one", "two"]
 
 
+async def test_a_stream_that_cannot_be_written_fails_nobody(capsys):
+    class Full(io.StringIO):
+        def write(self, _text):
+            raise OSError("No space left on device")
+
+    failed = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failed.append(context))
+    log_to(Full(), LogFormat.JSON)
+    log.info("one")
+    await asyncio.sleep(0)
+    assert "No space left on device" in capsys.readouterr().err
+    assert failed == []
+
+
 def messages(stream):
     return [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
