@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from llmux.server._control_errors import RequestCancelled, UnknownRequest
 from llmux.server._model import (
@@ -54,9 +55,6 @@ _TAKEN, _FINISHED = Taken(), Finished()
 _COUNTING = (Running, Draining)
 _WAKES = {WakeKind.RESTORED: "restored", WakeKind.COLD_START: "cold", WakeKind.WARM: "warm"}
 
-_Asked = tuple[Place | None, Caller, str | None, int]
-"""The rest of what `Admissions.admit` is given."""
-
 
 class Admissions:
     """Every model's queue, and who is let in and out of it."""
@@ -89,9 +87,9 @@ class Admissions:
         `replica` is whose it is to be, if that one serves; `priority` is added to the model's.
         Raises QueueFull, RequestTimedOut, ModelUnavailable, and UnknownModel where it ceases to be configured meanwhile.
         """
-        return _Admitting(self, model, (place, caller, replica, priority))
+        return _Admitting(self, model, partial(self._enter, model, place, caller, replica, priority))
 
-    def enter(
+    def _enter(
         self, model: Model, place: Place | None, caller: Caller, replica: str | None, priority: int
     ) -> Ticket:
         """Give a request an engine at once where one serves, and let it wait otherwise. Raises as `admit`."""
@@ -234,14 +232,14 @@ class Admissions:
 class _Admitting:
     """One request's time with an engine."""
 
-    def __init__(self, admissions: Admissions, model: Model, asked: _Asked) -> None:
+    def __init__(self, admissions: Admissions, model: Model, enter: Callable[[], Ticket]) -> None:
         self._admissions = admissions
         self._model = model
-        self._asked = asked
+        self._enter = enter
         self._ticket: Ticket
 
     async def __aenter__(self) -> Admission:
-        self._ticket = ticket = self._admissions.enter(self._model, *self._asked)
+        self._ticket = ticket = self._enter()
         admitted = ticket.admitted
         try:
             return admitted.result() if admitted.done() else await _admitted(self._model, ticket)

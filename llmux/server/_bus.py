@@ -54,10 +54,9 @@ class Bus:
         if len(ring) == ring.maxlen:
             self._forgotten = max(self._forgotten, ring[0].id)
         ring.append(entry)
-        if self._delivering:
-            self._pending.append(entry)
-        elif self._subscribers:
-            self._deliver(entry)
+        self._pending.append(entry)
+        if not self._delivering:
+            self._deliver()
 
     @contextmanager
     def subscribed(self, take: Subscriber) -> Iterator[None]:
@@ -77,10 +76,9 @@ class Bus:
         """Say whether all entries after the one with this id are still kept."""
         return self._forgotten <= last <= self._last
 
-    def _deliver(self, entry: Entry) -> None:
+    def _deliver(self) -> None:
         self._delivering = True
         try:
-            self._pending.append(entry)
             while self._pending:
                 entry = self._pending.popleft()
                 for take in self._subscribers:

@@ -73,7 +73,7 @@ async def gate_keeping(request: web.Request, handler: _Handler) -> web.StreamRes
     if resource is None:  # nothing is there, or not by this method: the handler says so
         return await handler(request)
     right = right_for(request.method, resource.canonical)
-    if gate.admin_port is not None and not gate.shows(request, resource.canonical, right):
+    if not gate.shows(request, resource.canonical, right):
         raise web.HTTPNotFound
     asked = Asked(right, _peer(request), request.headers, request.scheme)
     caller = gate.access.admit(asked, time.time())
@@ -156,22 +156,15 @@ def _peer(request: web.Request) -> Peer:
 # ---- what handlers ask of it ----
 
 
-def _visit_of(request: web.Request) -> Visit | None:
-    try:
-        return request[_VISIT]
-    except KeyError:  # it has not been let in
-        return None
-
-
 def caller_of(request: web.Request) -> Caller:
     """Return who asks."""
-    visit = _visit_of(request)
+    visit = request.get(_VISIT)
     return visit.caller if visit else _NOBODY
 
 
 def may_still(request: web.Request, model: str | None = None) -> bool:
     """Say whether who asks would be let in now too, to this model: a key may have expired, or be gone since a reload."""
-    visit = _visit_of(request)
+    visit = request.get(_VISIT)
     if visit is None:
         return True
     try:
@@ -189,7 +182,7 @@ def standing_of(request: web.Request) -> Standing:
 
 def owner_of(request: web.Request) -> Owner:
     """Return who asks, for what engines keep of them."""
-    visit = _visit_of(request)
+    visit = request.get(_VISIT)
     return Owner(visit.caller.owner, visit.access.binds(visit.caller)) if visit else NOBODY
 
 
@@ -201,7 +194,7 @@ def answers_page(request: web.Request) -> bool:
 
 def engine_headers(request: web.Request) -> Iterator[tuple[str, str]]:
     """Yield the headers that are an engine's business: not a key that was meant for llmux."""
-    visit, headers = _visit_of(request), request.headers.items()
+    visit, headers = request.get(_VISIT), request.headers.items()
     hides = visit is not None and visit.access.hides_credentials(visit.caller)
     return without_keys(headers) if hides else iter(headers)
 

@@ -154,7 +154,7 @@ def journey_of(request: web.Request) -> Journey:
 
 def tokens_of(request: web.Request) -> int:
     """Return how many tokens a request has taken of an engine so far."""
-    journey = _begun(request)
+    journey = request.get(_JOURNEY)
     return journey.usage.tokens(request.content.total_bytes) if journey else 0
 
 
@@ -165,15 +165,8 @@ async def observed(request: web.Request, handler: _Handler) -> web.StreamRespons
     try:
         response = await handler(request)
     finally:
-        if journey := _begun(request):
+        if journey := request.get(_JOURNEY):
             journey.finish(response, _request_log.head_of(request))
             if journey.is_client_gone:
                 _request_log.note_client_gone(request)
     return response
-
-
-def _begun(request: web.Request) -> Journey | None:
-    try:
-        return request[_JOURNEY]
-    except KeyError:
-        return None
