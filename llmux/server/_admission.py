@@ -15,13 +15,12 @@ from functools import partial
 from llmux.server._control_errors import RequestCancelled, UnknownRequest
 from llmux.server._model import (
     CutInFlight,
+    Drained,
     Draining,
     Event,
     Failed,
-    Finished,
     Running,
     Starting,
-    Taken,
     WakeKind,
     Waking,
     name_of,
@@ -51,8 +50,6 @@ DRAINED = Problem(
     "drained", "no new request is let in", "POST /control/undrain lets them in again; ask again later"
 )
 _SENT_AGAIN = "Send it again only where that is wanted"
-_TAKEN, _FINISHED = Taken(), Finished()
-_COUNTING = (Running, Draining)
 _WAKES = {WakeKind.RESTORED: "restored", WakeKind.COLD_START: "cold", WakeKind.WARM: "warm"}
 
 
@@ -66,11 +63,11 @@ class Admissions:
         feed: Callable[[Replica, Event], None],
         max_waiting: int,
     ) -> None:
-        """`feed` tells a replica's machine of a request; the scheduler is told that somebody waits or has gone."""
+        """`feed` tells a replica's machine of its last request; the scheduler is told that somebody waits, comes or has gone."""
         self._models = models
         self._orders = scheduler.orders
         self._feed = feed
-        self._poke = scheduler.poke
+        self._poke, self._note = scheduler.poke, scheduler.note
         self._max_waiting = max_waiting
         self._outlook = scheduler.outlook
 
@@ -215,7 +212,7 @@ class Admissions:
             replica.name, replica.life, now - ticket.place.arrived, wake, ticket.place, cut, replica.heard
         )
         ticket.admitted.set_result(admission)
-        self._feed(replica, _TAKEN)
+        self._note()
 
     def give_back(self, model: Model, ticket: Ticket) -> None:
         """Take note that a request is over, or waits no more."""
@@ -225,8 +222,9 @@ class Admissions:
         for replica in model.replicas:
             if replica.flights.pop(ticket, None):
                 replica.last_used = time.monotonic()
-                if isinstance(replica.state, _COUNTING):
-                    self._feed(replica, _FINISHED)
+                self._note()
+                if isinstance(replica.state, Draining) and not replica.flights:
+                    self._feed(replica, Drained())
 
 
 class _Admitting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from llmux.server._model import Draining, DrainTimedOut, Event
+from llmux.server._model import DrainTimedOut, Event
 from llmux.server._record import Model, Replica
 from llmux.server._rules import AfterDrain
 from llmux.server.errors import Problem
@@ -44,8 +44,7 @@ class Drains:
         """Tell the machine: the sleep is given up, or whoever is still being answered is cut off."""
         replica.drain_timer = None
         drain = self._models[replica.model].rules.drain
-        count = replica.state.in_flight if isinstance(replica.state, Draining) else 0
-        message = f"{count} requests were still being answered after {drain.seconds:g} s"
+        message = f"{len(replica.flights)} requests were still being answered after {drain.seconds:g} s"
         problem = Problem("drain_timeout", message, _HINT)
         # Where llmux ends, or another engine is to come, this one does not serve on.
         give_up = drain.then is AfterDrain.GIVE_UP and not self._stopping() and not replica.becomes

@@ -216,7 +216,7 @@ class Driver:
         if isinstance(replica.state, Asleep) and deeper_than(eviction, replica.state.eviction):
             self._feed(replica, DeepenAsked(eviction))
         else:
-            self._feed(replica, SleepAsked(eviction))
+            self._feed(replica, SleepAsked(eviction, busy=replica.is_busy))
         return None if isinstance(replica.state, Asleep) else await replica.until_asleep()
 
     async def wake(self, name: str, errand: Errand = Errand.WAKE) -> Model:
@@ -285,7 +285,7 @@ class Driver:
             case snapshot.Wake():
                 self._feed(replica, WakeAsked())
             case snapshot.Sleep():
-                self._feed(replica, SleepAsked(rules.eviction, rules.escalation))
+                self._feed(replica, SleepAsked(rules.eviction, rules.escalation, replica.is_busy))
             case snapshot.Deepen():
                 self._deepen(replica)
             case _:
@@ -307,9 +307,6 @@ class Driver:
         window = self.models[replica.model].rules.restart.window
         move = step(before, event, time.monotonic(), window)
         replica.state = move.state
-        if type(before) is type(move.state) is Running:  # a request was counted, and that is all
-            self._scheduler.note()
-            return
         if type(move.state) is not type(before):
             log.info("%s: %s -> %s", replica.name, name_of(before), _moves.in_words(move.state))
         self._mark_time(replica, before)

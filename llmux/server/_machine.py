@@ -23,6 +23,7 @@ from llmux.server._model import (
     Deepen,
     DeepenAsked,
     Deepening,
+    Drained,
     Draining,
     DrainTimedOut,
     Effect,
@@ -31,7 +32,6 @@ from llmux.server._model import (
     Event,
     Eviction,
     Failed,
-    Finished,
     GoingToSleep,
     Move,
     NotStarted,
@@ -51,7 +51,6 @@ from llmux.server._model import (
     Starting,
     State,
     StopDrainTimer,
-    Taken,
     WakeAsked,
     WakeEngine,
     WakeFailed,
@@ -69,12 +68,12 @@ STABLE_AFTER = 60.0
 def step(state: State, event: Event, now: float, stable_after: float = STABLE_AFTER) -> Move:
     """Return what `event` makes of a replica in `state` at `now`. Raises IllegalMove for a pair that cannot be."""
     match state:
-        case Running():  # first, as each request comes this way twice
-            move = _running(state, event, now, stable_after)
         case NotStarted():
             move = _not_started(state, event, now)
         case Starting():
             move = _starting(state, event, now)
+        case Running():
+            move = _running(state, event, now, stable_after)
         case Draining():
             move = _draining(state, event, now)
         case GoingToSleep():
@@ -127,14 +126,8 @@ def _starting(state: Starting, event: Event, now: float) -> Move:
 
 def _running(state: Running, event: Event, now: float, stable_after: float) -> Move:
     match event:
-        case Taken():
-            return Move(state.with_in_flight(state.in_flight + 1))
-        case Finished() if state.in_flight > 0:
-            return Move(state.with_in_flight(state.in_flight - 1))
-        case SleepAsked(eviction, escalation) if state.in_flight > 0:
-            draining = Draining(
-                since=now, in_flight=state.in_flight, eviction=eviction, escalation=escalation
-            )
+        case SleepAsked(eviction, escalation, busy=True):
+            draining = Draining(since=now, eviction=eviction, escalation=escalation)
             return Move(draining, (StartDrainTimer(),))
         case SleepAsked(eviction, escalation):
             return _go_to_sleep(eviction, escalation, now)
@@ -147,13 +140,11 @@ def _running(state: Running, event: Event, now: float, stable_after: float) -> M
 
 def _draining(state: Draining, event: Event, now: float) -> Move:
     match event:
-        case Finished() if state.in_flight > 1:
-            return Move(replace(state, in_flight=state.in_flight - 1))
-        case Finished():
+        case Drained():
             move = _go_to_sleep(state.eviction, state.escalation, now)
             return replace(move, effects=(StopDrainTimer(), *move.effects))
         case DrainTimedOut(problem, give_up=True):
-            return Move(Running(since=now, in_flight=state.in_flight, sleep_failed=problem))
+            return Move(Running(since=now, sleep_failed=problem))
         case DrainTimedOut(problem):
             return Move(state, (CutInFlight(problem),))
         case SleepAsked(eviction) if eviction == state.eviction:

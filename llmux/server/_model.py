@@ -1,7 +1,8 @@
 """One replica's life as types: the states it can be in, the events that move it, the effects that a move asks for.
 
 `StartEngine`, `PutToSleep`, `WakeEngine` and `Deepen` begin an operation; its end comes back as an event. Requests wait
-in their model's queue until a replica serves, so a state knows only those `in_flight`: the engine is answering them.
+in their model's queue until a replica serves, and how many an engine is answering is counted elsewhere: what a state
+has to know is that there are some when it is to sleep, and none any more.
 All times are seconds of the monotonic clock.
 """
 
@@ -92,22 +93,14 @@ class Starting(_State):
 class Running(_State):
     """It serves. `sleep_failed` tells of the last attempt to put it to sleep, if that failed."""
 
-    in_flight: int = 0
     sleep_failed: Problem | None = None
     failures: int = 0
-
-    def with_in_flight(self, count: int) -> Running:
-        """Return the same with so many requests in flight: each request comes this way twice, and `replace` takes its time."""
-        return Running(
-            since=self.since, in_flight=count, sleep_failed=self.sleep_failed, failures=self.failures
-        )
 
 
 @fleeting(kw_only=True)
 class Draining(_State):
     """A sleep was asked for; it begins when the requests in flight have been answered."""
 
-    in_flight: int
     eviction: Eviction
     escalation: tuple[Eviction, ...] = ()
 
@@ -204,21 +197,18 @@ class WakeAsked:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A request is given to the engine."""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A request in flight has been answered, or its client has gone."""
-
-
-@dataclass(frozen=True)
 class SleepAsked:
     """Somebody, or the scheduler, wants the replica asleep; where that fails, as `escalation` says, one after the other."""
 
     eviction: Eviction
     escalation: tuple[Eviction, ...] = ()
+    busy: bool = False
+    """Requests are in flight."""
+
+
+@dataclass(frozen=True)
+class Drained:
+    """The last request in flight has been answered, or its client has gone."""
 
 
 @dataclass(frozen=True)
@@ -291,9 +281,8 @@ Event = (
     | CheckpointUnusable
     | Adopted
     | WakeAsked
-    | Taken
-    | Finished
     | SleepAsked
+    | Drained
     | DeepenAsked
     | DrainTimedOut
     | Slept

@@ -125,6 +125,11 @@ class Replica:
             if not cut.done():
                 cut.set_result(why)
 
+    @property
+    def is_busy(self) -> bool:
+        """Say whether its engine is answering a request."""
+        return bool(self.flights)
+
     def heard(self) -> None:
         """Note that its engine has sent something."""
         self.heard_at, self.silences = time.monotonic(), 0

@@ -81,7 +81,7 @@ class Renewals:
             operation = replica.operation
             match replica.state:
                 case Running():
-                    self._feed(replica, SleepAsked(STOPPED))
+                    self._feed(replica, SleepAsked(STOPPED, busy=replica.is_busy))
                 case Asleep(eviction=eviction) if eviction.process in KEPT:
                     self._feed(replica, DeepenAsked(STOPPED))
                 case Draining() | GoingToSleep() | Deepening():

@@ -89,7 +89,7 @@ def _replica(replica: Replica, rules: Rules, now: float) -> Seen:
         phase=Phase.SINKING if replica.becomes else _phase(state, rules.restart, now),
         since=state.since,
         last_used=replica.last_used,
-        in_flight=state.in_flight if isinstance(state, Running | Draining) else 0,
+        in_flight=len(replica.flights),
         costs=_costs(replica, rules, eviction),
         holds=_with_images(_holds(replica, eviction), replica),
         needs=_with_images(replica.sizes.awake, replica),

@@ -43,7 +43,7 @@ def test_a_stopped_engine_keeps_no_weights():
 @pytest.mark.parametrize(
     "state",
     [
-        Draining(since=0.0, in_flight=1, eviction=WARM_ON_DISK),
+        Draining(since=0.0, eviction=WARM_ON_DISK),
         GoingToSleep(since=0.0, eviction=WARM_ON_DISK),
         Asleep(since=0.0, eviction=WARM_ON_DISK),
         Deepening(since=0.0, eviction=WARM, to=WARM_ON_DISK),

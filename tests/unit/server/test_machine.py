@@ -21,6 +21,7 @@ from llmux.server._model import (
     Deepen,
     DeepenAsked,
     Deepening,
+    Drained,
     Draining,
     DrainTimedOut,
     Effect,
@@ -29,7 +30,6 @@ from llmux.server._model import (
     Event,
     Eviction,
     Failed,
-    Finished,
     GoingToSleep,
     NotStarted,
     Pardoned,
@@ -48,7 +48,6 @@ from llmux.server._model import (
     Starting,
     State,
     StopDrainTimer,
-    Taken,
     Wake,
     WakeAsked,
     WakeEngine,
@@ -71,8 +70,8 @@ LOSE = (CutInFlight(WHY, engine_lost=True), EndEngine())
 STATES: tuple[State, ...] = (
     NotStarted(since=THEN),
     Starting(since=THEN, why="x", failures=1),
-    Running(since=THEN, in_flight=2, failures=1),
-    Draining(since=THEN, in_flight=2, eviction=DISK, escalation=(STOP,)),
+    Running(since=THEN, failures=1),
+    Draining(since=THEN, eviction=DISK, escalation=(STOP,)),
     GoingToSleep(since=THEN, eviction=DISK),
     Asleep(since=THEN, eviction=WARM),
     Deepening(since=THEN, eviction=WARM, to=DISK),
@@ -84,9 +83,8 @@ EVENTS: tuple[Event, ...] = (
     CheckpointUnusable(WHY),
     Adopted(),
     WakeAsked(),
-    Taken(),
-    Finished(),
-    SleepAsked(DISK, (STOP,)),
+    SleepAsked(DISK, (STOP,), busy=True),
+    Drained(),
     DeepenAsked(DISK),
     DrainTimedOut(WHY),
     Slept(),
@@ -113,16 +111,17 @@ LEGAL: dict[tuple[type, type], tuple[State, tuple[Effect, ...]]] = {
     (NotStarted, Renewed): (RENEWED, ()),
     (Starting, Awake): (Running(since=NOW, failures=1), (RememberWake(RESTORED),)),
     (Starting, StartFailed): (Failed(since=NOW, why=WHY, failures=2), (RefuseWaiting(WHY),)),
-    (Running, Taken): (replace(_running, in_flight=3), ()),
-    (Running, Finished): (replace(_running, in_flight=1), ()),
     (Running, SleepAsked): (
-        Draining(since=NOW, in_flight=2, eviction=DISK, escalation=(STOP,)),
+        Draining(since=NOW, eviction=DISK, escalation=(STOP,)),
         (StartDrainTimer(),),
     ),
     (Running, EngineLost): (Failed(since=NOW, why=WHY, failures=2), LOSE),
-    (Draining, Finished): (replace(_draining, in_flight=1), ()),
     (Draining, SleepAsked): (_draining, ()),
-    (Draining, DrainTimedOut): (Running(since=NOW, in_flight=2, sleep_failed=WHY), ()),
+    (Draining, Drained): (
+        GoingToSleep(since=NOW, eviction=DISK, escalation=(STOP,)),
+        (StopDrainTimer(), PutToSleep(DISK)),
+    ),
+    (Draining, DrainTimedOut): (Running(since=NOW, sleep_failed=WHY), ()),
     (Draining, EngineLost): (Failed(since=NOW, why=WHY), (StopDrainTimer(), *LOSE)),
     (GoingToSleep, SleepAsked): (_to_sleep, ()),
     (GoingToSleep, Slept): (Asleep(since=NOW, eviction=DISK), ()),
@@ -158,13 +157,6 @@ def test_every_pair_moves_as_the_table_says_or_is_illegal(state, event):
     else:
         move = step(state, event, NOW)
         assert (move.state, move.effects) == expected
-
-
-def test_the_last_answer_of_a_drain_begins_the_sleep():
-    draining = Draining(since=THEN, in_flight=1, eviction=DISK, escalation=(STOP,))
-    move = step(draining, Finished(), NOW)
-    assert move.state == GoingToSleep(since=NOW, eviction=DISK, escalation=(STOP,))
-    assert move.effects == (StopDrainTimer(), PutToSleep(DISK))
 
 
 def test_an_idle_replica_goes_to_sleep_at_once():
@@ -233,11 +225,6 @@ def test_failures_count_in_a_row_and_are_forgotten_after_a_while_of_serving():
     assert step(Running(since=THEN, failures=3), EngineLost(WHY), THEN + 8, 7.0).state.failures == 1
 
 
-def test_nothing_can_finish_that_is_not_in_flight():
-    with pytest.raises(IllegalMove):
-        step(Running(since=THEN, in_flight=0), Finished(), NOW)
-
-
 class AnyLife(RuleBasedStateMachine):
     """Requests come and go, sleeps and wakes are asked for, operations succeed and fail, in any order.
 
@@ -289,20 +276,20 @@ class AnyLife(RuleBasedStateMachine):
     @rule()
     def request(self) -> None:
         self.in_flight += 1
-        self.feed(Taken())
 
     @precondition(lambda self: self.in_flight > 0)
     @rule()
     def finish(self) -> None:
         self.in_flight -= 1
-        self.feed(Finished())
+        if isinstance(self.state, Draining) and not self.in_flight:
+            self.feed(Drained())
 
     @precondition(lambda self: isinstance(self.state, Running))
     @rule(
         eviction=st.sampled_from((DISK, WARM, STOP)), escalation=st.sampled_from(((), (STOP,), (DISK, STOP)))
     )
     def sleep(self, eviction: Eviction, escalation: tuple[Eviction, ...]) -> None:
-        self.feed(SleepAsked(eviction, escalation))
+        self.feed(SleepAsked(eviction, escalation, busy=self.in_flight > 0))
 
     @precondition(lambda self: isinstance(self.state, Asleep) and self.state.eviction != STOP)
     @rule()
@@ -350,8 +337,9 @@ class AnyLife(RuleBasedStateMachine):
         self.feed(possible[choice % len(possible)])
 
     @invariant()
-    def counts_agree(self) -> None:
-        assert getattr(self.state, "in_flight", 0) == self.in_flight
+    def requests_are_in_flight_only_where_an_engine_serves_and_always_while_it_drains(self) -> None:
+        assert not self.in_flight or isinstance(self.state, Running | Draining)
+        assert self.in_flight or not isinstance(self.state, Draining)
 
     @invariant()
     def an_operation_is_under_way_exactly_in_the_states_between(self) -> None:

@@ -63,7 +63,7 @@ def seen(state, **fields):
         (NotStarted(since=0), Phase.RESTING),
         (Starting(since=0, why="x"), Phase.RISING),
         (Running(since=0), Phase.AWAKE),
-        (Draining(since=0, in_flight=1, eviction=WARM), Phase.SINKING),
+        (Draining(since=0, eviction=WARM), Phase.SINKING),
         (GoingToSleep(since=0, eviction=WARM), Phase.SINKING),
         (Asleep(since=0, eviction=WARM), Phase.RESTING),
         (Deepening(since=0, eviction=WARM, to=DISK), Phase.SINKING),
