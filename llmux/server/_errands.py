@@ -11,9 +11,10 @@ from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 
+from msgspec import Struct
+
 from llmux.server import _apis, _edits, _homes, _names, _ownership, _routing
 from llmux.server._answers import ObjectSeen, OnlySome, RenamedEvents, RenamedJson, Stage, WholeEvents
-from llmux.server._fleeting import fleeting
 from llmux.server._homes import Home, Homes, Item
 from llmux.server._names import Target
 from llmux.server._ownership import Owner
@@ -25,8 +26,7 @@ _EVENTS = "text/event-stream"
 _JSON = "application/json"
 
 
-@fleeting()
-class Call:
+class Call(Struct, frozen=True):
     """What a client asks."""
 
     method: str
@@ -43,8 +43,7 @@ class Call:
     """Who asks, as far as what engines keep is concerned."""
 
 
-@fleeting()
-class Addressee:
+class Addressee(Struct, frozen=True):
     """Whom a request is for."""
 
     target: Target
@@ -54,8 +53,7 @@ class Addressee:
     """The request itself says so."""
 
 
-@fleeting()
-class Errand:
+class Errand(Struct, frozen=True):
     """What an engine is asked for a client."""
 
     target: str

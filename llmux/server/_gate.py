@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from aiohttp import HttpVersion11, web
+from msgspec import Struct
 
 from llmux.server._journey import journey_of, tokens_of
 from llmux.server._ownership import NOBODY, Owner
@@ -49,8 +50,7 @@ class Gate:
         return not isinstance(address, tuple) or address[1] == self.admin_port
 
 
-@dataclass
-class Visit:
+class Visit(Struct, frozen=True):
     """One request that has been let in."""
 
     asked: Asked

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from llmux.server._fleeting import fleeting
+from msgspec import Struct
+
 from llmux.server._model import Eviction, WakeKind
 from llmux.server.errors import Problem
 
@@ -147,16 +148,14 @@ class Outcome(StrEnum):
     CLIENT_GONE = "client_gone"
 
 
-@fleeting()
-class Tokens:
+class Tokens(Struct, frozen=True):
     """What an answer says of its own size."""
 
     prompt: int
     completion: int
 
 
-@fleeting(kw_only=True)
-class _OfRequest:
+class _OfRequest(Struct, frozen=True, kw_only=True):
     request: str
     """Its handle, as /control/requests has it: no other request's."""
     request_id: str = ""
@@ -166,16 +165,14 @@ class _OfRequest:
     path: str
 
 
-@fleeting(kw_only=True)
-class RequestQueued(_OfRequest):
+class RequestQueued(_OfRequest, frozen=True, kw_only=True):
     """A request asks for an engine of a model. It is admitted at once where one serves, and waits otherwise."""
 
     why: str = ""
     """Why it asks again: the code of the problem with which the former engine has not answered it."""
 
 
-@fleeting(kw_only=True)
-class RequestAdmitted(_OfRequest):
+class RequestAdmitted(_OfRequest, frozen=True, kw_only=True):
     """A request was given to an engine; again, where an engine failed before it had begun to answer."""
 
     replica: str
@@ -184,8 +181,7 @@ class RequestAdmitted(_OfRequest):
     """`restored` or `cold` where it had to wait for that, otherwise `warm`."""
 
 
-@fleeting(kw_only=True)
-class RequestFinished(_OfRequest):
+class RequestFinished(_OfRequest, frozen=True, kw_only=True):
     """A request is over. Of one that was never admitted, `replica` and `wake` are empty."""
 
     method: str
@@ -249,8 +245,7 @@ Happening = (
 OF_REQUESTS = (RequestQueued, RequestAdmitted, RequestFinished)
 
 
-@fleeting()
-class Entry:
+class Entry(Struct, frozen=True):
     """A happening with its number and time."""
 
     id: int
@@ -263,5 +258,10 @@ class Entry:
 
     @property
     def kind(self) -> str:
-        """Return its kind as events and hooks name it: state_changed for StateChanged."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self.happening).__name__).lower()
+        """Return its kind as events and hooks name it."""
+        return kind_of(type(self.happening))
+
+
+def kind_of(happening: type[Happening]) -> str:
+    """Return the name of a kind: state_changed for StateChanged."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", happening.__name__).lower()

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 
 from llmux.server import _secret_file
 from llmux.server._bus import Bus
@@ -228,4 +229,4 @@ def signed(body: bytes, secret: bytes, at: int) -> dict[str, str]:
 def told(entry: Entry) -> dict[str, object]:
     """Return what a hook is told of an entry."""
     at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds")
-    return {"id": entry.id, "at": at, "event": entry.kind, "data": dataclasses.asdict(entry.happening)}
+    return {"id": entry.id, "at": at, "event": entry.kind, "data": msgspec.to_builtins(entry.happening)}

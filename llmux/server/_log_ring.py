@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
-from threading import Lock
 
 KEPT = 5000
 """Lines."""
@@ -28,29 +27,33 @@ class LogRing(logging.Handler):
         super().__init__()
         self.setFormatter(like or logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         self._lines: deque[str] = deque(maxlen=KEPT)
-        self._guard = Lock()
         self.count = 0
         """How many lines there have been."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one line more."""
+        """Keep one line more; `handle` has taken the lock."""
         try:
             line = self.format(record)
             line = (_COLOUR.sub("", line) if "\x1b" in line else line)[:_LONGEST]
         except Exception:  # noqa: BLE001 - logging's own way: a record that cannot be written stops nobody
             self.handleError(record)
             return
-        with self._guard:
-            self._lines.append(line)
-            self.count += 1
+        self._lines.append(line)
+        self.count += 1
 
     def last(self, lines: int) -> tuple[str, ...]:
         """Return so many lines from the end."""
-        with self._guard:
-            return tuple(self._lines)[len(self._lines) - min(lines, len(self._lines)) :]
+        kept, _ = self._now()
+        return kept[len(kept) - min(lines, len(kept)) :]
 
     def since(self, count: int) -> tuple[tuple[str, ...], int]:
         """Return the lines after so many, as far as they are kept, and how many there have been now."""
-        with self._guard:
-            new = min(self.count - count, len(self._lines))
-            return tuple(self._lines)[len(self._lines) - new :], self.count
+        kept, now = self._now()
+        return kept[len(kept) - min(now - count, len(kept)) :], now
+
+    def _now(self) -> tuple[tuple[str, ...], int]:
+        self.acquire()
+        try:
+            return tuple(self._lines), self.count
+        finally:
+            self.release()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from llmux.server._fleeting import fleeting
 from llmux.server.errors import Problem
 
 
@@ -65,20 +64,20 @@ class Wake:
 # ---- states ----
 
 
-@fleeting(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _State:
     since: float
     """When the replica came into this state."""
 
 
-@fleeting(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NotStarted(_State):
     """Nothing of it runs, and no checkpoint of it can be used. `why` is what makes its next start a cold one."""
 
     why: str = "it had not been started before"
 
 
-@fleeting(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Starting(_State):
     """A cold start is under way; `why` says why it is a cold one."""
 
@@ -89,7 +88,7 @@ class Starting(_State):
     """How often in a row it has failed before this start."""
 
 
-@fleeting(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Running(_State):
     """It serves. `sleep_failed` tells of the last attempt to put it to sleep, if that failed."""
 
@@ -97,7 +96,7 @@ class Running(_State):
     failures: int = 0
 
 
-@fleeting(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Draining(_State):
     """A sleep was asked for; it begins when the requests in flight have been answered."""
 
@@ -105,7 +104,7 @@ class Draining(_State):
     escalation: tuple[Eviction, ...] = ()
 
 
-@fleeting(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GoingToSleep(_State):
     """The sleep is under way. If it fails, the first of `escalation` is tried; `failed` tells why others have failed."""
 
@@ -114,7 +113,7 @@ class GoingToSleep(_State):
     failed: Problem | None = None
 
 
-@fleeting(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Asleep(_State):
     """It sleeps, so deep. `problem` tells of what failed last: an attempt to wake it, to deepen its sleep, or a lighter sleep."""
 
@@ -122,7 +121,7 @@ class Asleep(_State):
     problem: Problem | None = None
 
 
-@fleeting(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Deepening(_State):
     """It sleeps, and goes one rung deeper without being woken."""
 
@@ -130,14 +129,14 @@ class Deepening(_State):
     to: Eviction
 
 
-@fleeting(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Waking(_State):
     """It is being woken out of a sleep so deep."""
 
     eviction: Eviction
 
 
-@fleeting(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Failed(_State):
     """Its engine could not start, or is gone. It is started again when it is wanted, after a pause that grows with `failures`."""
 
@@ -381,7 +380,7 @@ Effect = (
 )
 
 
-@fleeting()
+@dataclass(frozen=True)
 class Move:
     """What one event leads to."""
 

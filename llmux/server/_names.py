@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from llmux.server._fleeting import fleeting
+from msgspec import Struct
+
 from llmux.server._model import Draining, Running, Starting, Waking, name_of
 from llmux.server._record import Model, Replica
 from llmux.server._routing import Card
@@ -13,8 +14,7 @@ from llmux.server.errors import UnknownModel
 _FOREMOST = (Running, Draining, Waking, Starting)
 
 
-@fleeting(eq=False)
-class Target:
+class Target(Struct, frozen=True, eq=False):
     """Whom a request is for."""
 
     asked: str

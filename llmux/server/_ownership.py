@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from llmux.server import _homes
-from llmux.server._fleeting import fleeting
 from llmux.server._homes import Home, Homes, Item
 from llmux.server.errors import UnknownItem
 
 _HINT = "A key reaches what was made with it and is still known. Make it anew, or ask with an admin's key"
 
 
-@fleeting()
-class Owner:
+class Owner(Struct, frozen=True):
     """Who asks for objects, or makes them."""
 
     name: str = ""

@@ -6,18 +6,17 @@ import asyncio
 import itertools
 from bisect import insort
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from llmux.server._fleeting import fleeting
+from msgspec import Struct, field
+
 from llmux.server._hands import Life
 from llmux.server._model import CutInFlight
 
 _numbers = itertools.count()
 
 
-@fleeting()
-class Place:
+class Place(Struct, frozen=True):
     """A request's place in the queue, which it has again when it comes back. By the monotonic clock."""
 
     arrived: float
@@ -38,8 +37,7 @@ class Errand(Enum):
     SWITCH = auto()  # the same at once: whoever is in the way sleeps
 
 
-@fleeting()
-class Caller:
+class Caller(Struct, frozen=True):
     """Who waits for an engine; without anything said a request that cannot be told from others."""
 
     errand: Errand = Errand.REQUEST
@@ -51,8 +49,7 @@ class Caller:
     path: str = ""
 
 
-@fleeting()
-class Admission:
+class Admission(Struct, frozen=True):
     """The engine that answers a request."""
 
     replica: str
@@ -69,8 +66,7 @@ class Admission:
     """To be called when the engine has sent something of the answer."""
 
 
-@dataclass(eq=False, slots=True)
-class Ticket:
+class Ticket(Struct, eq=False):
     """One request's way to an engine: `admitted` tells of the engine, or why there never will be one."""
 
     place: Place
@@ -79,7 +75,7 @@ class Ticket:
     caller: Caller = field(default_factory=Caller)
     replica: str | None = None
     """The one that it is for, if that serves."""
-    number: int = field(default_factory=lambda: next(_numbers))
+    number: int = field(default_factory=_numbers.__next__)
 
     @property
     def order(self) -> tuple[int, float, int]:

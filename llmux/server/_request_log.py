@@ -13,10 +13,10 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
+from msgspec import Struct
 
 from llmux.server._logs import tell
 
@@ -32,8 +32,7 @@ _LOOKS = frozenset({"GET", "HEAD"})
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(slots=True)
-class _Note:
+class _Note(Struct):
     """What a request's line is to say."""
 
     id: str = ""

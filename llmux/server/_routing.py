@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from msgspec import Struct
 from pydantic_core import from_json
 
 from llmux.server import _multipart
-from llmux.server._fleeting import fleeting
 from llmux.server.errors import Problem, RequestInvalid
 
 _HOP_BY_HOP = frozenset(
@@ -64,8 +64,7 @@ _LISTED = "GET /v1/models lists the names"
 Headers = list[tuple[str, str]]
 
 
-@fleeting()
-class Said:
+class Said(Struct, frozen=True):
     """What a request's body says, as far as llmux reads it."""
 
     model: str | None = None

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from llmux.server._fleeting import fleeting
+from msgspec import Struct
 
 ANY = "*"
 _FORWARDED = (
@@ -31,8 +31,7 @@ EXPOSED = (
 """The headers of an answer that a page of another origin may read."""
 
 
-@fleeting()
-class Peer:
+class Peer(Struct, frozen=True):
     """Who is at the other end of the connection."""
 
     address: str | None = None

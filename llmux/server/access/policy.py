@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from llmux.server._fleeting import fleeting
+from msgspec import Struct
+
 from llmux.server.access.errors import ModelNotAllowed, NotAllowed, NotAuthenticated
 from llmux.server.access.keys import Key, KeyRing
 from llmux.server.access.origin import Peer, foreign, of_other_page, proxied
@@ -31,8 +32,7 @@ _CONTROL_HINT = "Ask from the machine that llmux runs on, by its loopback addres
 _PAGE_HINT = "Configure the page's origin in access.cors_origins"
 
 
-@fleeting()
-class Asked:
+class Asked(Struct, frozen=True):
     """What is known of a request before it is read."""
 
     right: Right
@@ -54,8 +54,7 @@ class Asked:
                 yield protocol.removeprefix(_KEY_SUBPROTOCOL)
 
 
-@fleeting()
-class Caller:
+class Caller(Struct, frozen=True):
     """Who asks, once that is known."""
 
     name: str

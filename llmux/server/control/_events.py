@@ -5,13 +5,13 @@ Source: the HTML Standard's section on server-sent events.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 
+import msgspec
 from aiohttp import web
 
 from llmux.server._happenings import Entry
@@ -82,8 +82,8 @@ def _last_words(feed: Feed) -> bytes:
 
 def event_told(entry: Entry) -> dict[str, object]:
     """Return an entry as JSON can hold it."""
-    told = {"id": entry.id, "at": iso(entry.at), "kind": entry.kind}
-    return told | dataclasses.asdict(entry.happening)
+    happening: dict[str, object] = msgspec.to_builtins(entry.happening)
+    return {"id": entry.id, "at": iso(entry.at), "kind": entry.kind, **happening}
 
 
 def _filter(asked: WhichEvents) -> Callable[[Entry], bool]:

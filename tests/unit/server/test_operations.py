@@ -109,7 +109,7 @@ async def test_a_step_that_fails_leaves_a_state_at_rest_and_is_told(driving, mak
             assert not model.sleepers
         hands.broken.clear()
         await serves(driver)
-        assert model.state.in_flight == 0
+        assert not model.is_busy
         assert not hands.lives[-1].closed
         assert all(life.closed for life in hands.lives[:-1])
 
