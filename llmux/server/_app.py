@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
@@ -50,7 +51,7 @@ def build(
     if reloader:
         app[RELOADER] = reloader
     metrics.attach(app)
-    app.on_response_prepare.append(_mark)
+    app.on_response_prepare.append(partial(_mark, driver))
     app.cleanup_ctx.append(_open_and_close)
     # Before the server waits for its open requests: those that are held or in flight end with their engines.
     app.on_shutdown.append(_close)
@@ -65,10 +66,10 @@ async def _health(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
-async def _mark(request: web.Request, response: web.StreamResponse) -> None:
+async def _mark(driver: Driver, request: web.Request, response: web.StreamResponse) -> None:
     """Write into every answer's head what all have, and tell a client that is answered while llmux ends to come back over another connection."""
     _request_log.mark_answer(request, response)
-    if request.app[DRIVER].stopping:
+    if driver.stopping:
         response.force_close()
         response.headers["Connection"] = "close"
         if response.status == HTTPStatus.SERVICE_UNAVAILABLE:

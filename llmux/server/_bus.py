@@ -82,13 +82,10 @@ class Bus:
             while self._pending:
                 entry = self._pending.popleft()
                 for take in self._subscribers:
-                    _give(take, entry)
+                    try:
+                        take(entry)
+                    except Exception:  # the boundary of whoever looks on: what he looks at goes on
+                        kind = type(entry.happening).__name__
+                        log.exception("somebody who looks on failed at %s", kind)
         finally:
             self._delivering = False
-
-
-def _give(take: Subscriber, entry: Entry) -> None:
-    try:
-        take(entry)
-    except Exception:  # the boundary of whoever looks on: what he looks at goes on
-        log.exception("somebody who looks on failed at %s", type(entry.happening).__name__)

@@ -53,9 +53,11 @@ class Gate:
 class Visit(Struct, frozen=True):
     """One request that has been let in."""
 
+    gate: Gate
     asked: Asked
     caller: Caller
     access: Access
+    """As it was when the request came."""
 
 
 GATE = web.AppKey("gate", Gate)
@@ -77,7 +79,7 @@ async def gate_keeping(request: web.Request, handler: _Handler) -> web.StreamRes
         raise web.HTTPNotFound
     asked = Asked(right, _peer(request), request.headers, request.scheme)
     caller = gate.access.admit(asked, time.time())
-    request[_VISIT] = Visit(asked, caller, gate.access)
+    request[_VISIT] = Visit(gate, asked, caller, gate.access)
     if right is not Right.USE or caller.key is None:
         return await _handled(gate, request, handler)
     gate.limiter.enter(caller.key, time.monotonic())
@@ -133,11 +135,12 @@ def mark_answer(request: web.Request, response: web.StreamResponse) -> None:
     """Say which pages may read the answer, and how the key stands."""
     if is_preflight(request.method, request.headers):
         return
-    gate = request.app[GATE]
+    visit = request.get(_VISIT)
+    gate = visit.gate if visit else request.app[GATE]
     if gate.access.origins:
         response.headers.extend(cors_headers(request.headers, gate.access.origins))
-    if key := caller_of(request).key:
-        response.headers.update(gate.limiter.headers(key, time.monotonic()))
+    if visit and visit.caller.key:
+        response.headers.update(gate.limiter.headers(visit.caller.key, time.monotonic()))
 
 
 def _peer(request: web.Request) -> Peer:
@@ -168,7 +171,7 @@ def may_still(request: web.Request, model: str | None = None) -> bool:
     if visit is None:
         return True
     try:
-        caller = request.app[GATE].access.admit(visit.asked, time.time())
+        caller = visit.gate.access.admit(visit.asked, time.time())
     except (NotAuthenticated, NotAllowed):
         return False
     return model is None or caller.may_use(model)

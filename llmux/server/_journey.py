@@ -17,7 +17,7 @@ from llmux.server._bus import Bus
 from llmux.server._happenings import Outcome, RequestAdmitted, RequestFinished, RequestQueued, Tokens
 from llmux.server._queue import Admission, Caller
 from llmux.server._request_log import CLIENT_GONE
-from llmux.server._web import DRIVER, PROBLEM
+from llmux.server._web import PROBLEM
 from llmux.server.access.usage import UsageCount
 from llmux.server.errors import Problem
 
@@ -74,9 +74,9 @@ class Journey:
         """Note that the first bytes of the answer's body are there."""
         self._first_byte = time.monotonic() - self._began
 
-    def answered(self, response: web.StreamResponse) -> None:
+    def answered(self, status: int, content_type: str) -> None:
         """Note the end of an answer that was sent whole."""
-        if response.status < HTTPStatus.BAD_REQUEST and response.content_type in _TELLING:
+        if status < HTTPStatus.BAD_REQUEST and content_type in _TELLING:
             told = self.usage.told()
             self._tokens = Tokens(*told) if told else None
 
@@ -141,9 +141,9 @@ class Journey:
 _JOURNEY = web.RequestKey("journey", Journey)
 
 
-def begin(request: web.Request) -> Journey:
+def begin(request: web.Request, bus: Bus) -> Journey:
     """Begin to tell of a request that an engine is to answer."""
-    request[_JOURNEY] = journey = Journey(request.app[DRIVER].bus, request)
+    request[_JOURNEY] = journey = Journey(bus, request)
     return journey
 
 

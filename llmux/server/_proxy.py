@@ -74,18 +74,20 @@ async def forward(request: web.Request) -> web.StreamResponse:
 
     A cancelled handler (the client has gone) closes the connection to the engine, which cancels the request there.
     """
-    app, path, journey = request.app, request.path, begin(request)
+    app, path = request.app, request.path
+    driver = app[DRIVER]
+    journey = begin(request, driver.bus)
     _trace_context.begin(request)
     _apis.check(path)
     homes, caller = app[HOMES], caller_of(request)
-    body = await request.read()
+    body = await _body_of(request)
     content_type, model = request.headers.get("Content-Type", ""), _in_query(request)
     long = len(body) > _PARSED_AT_ONCE
     read = partial(_errands.read, path, content_type, body, named_in_query=model is not None)
     said = await asyncio.to_thread(read) if long else read()
     target = request.rel_url.raw_path_qs
     call = Call(request.method, path, target, model, content_type, body, said, owner_of(request))
-    to = _addressee(app[DRIVER].served, homes, call, caller)
+    to = _addressee(driver.served, homes, call, caller)
     journey.asks(to.target.model.name)
     _request_log.note_model(request, to.target.asked)
     write = partial(_errands.errand, call, to, homes)
@@ -93,6 +95,16 @@ async def forward(request: web.Request) -> web.StreamResponse:
     if _realtime.is_asked(request):
         return await _realtime.converse(request, errand, to)
     return await _answer(request, errand, to, caller)
+
+
+async def _body_of(request: web.Request) -> bytes:
+    """Return a request's body; at once where all of it is there, which most are."""
+    if not request.content.is_eof():
+        return await request.read()
+    body = request.content.read_nowait()
+    if len(body) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+    return body
 
 
 def _in_query(request: web.Request) -> str | None:

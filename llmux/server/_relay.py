@@ -153,7 +153,7 @@ class Relay:
         if self._stages:
             await self._send(response, self._rest())
         await response.write_eof()
-        self._journey.answered(response)
+        self._journey.answered(answer.status, answer.content_type)
         return response
 
     async def _send(self, response: web.StreamResponse, chunk: bytes) -> None:
@@ -184,11 +184,11 @@ class Relay:
         return chunk
 
     def _headers(self, answer: Answer) -> CIMultiDict[str]:
-        headers = CIMultiDict(_routing.response_headers(answer.headers.items()))
+        replica = self._admission.replica if len(self._model.replicas) > 1 else None
+        way = _routing.way_headers(self._admission.queued, self._admission.wake, replica)
+        headers = CIMultiDict((*_routing.response_headers(answer.headers.items()), *way))
         if self._stages:
             headers.popall("Content-Length", None)
-        replica = self._admission.replica if len(self._model.replicas) > 1 else None
-        headers.update(_routing.way_headers(self._admission.queued, self._admission.wake, replica))
         return headers
 
     async def _next(self, answer: Answer) -> bytes:

@@ -8,8 +8,8 @@ no body is logged.
 from __future__ import annotations
 
 import logging
+import os
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import Context, copy_context
@@ -49,7 +49,7 @@ _NOTE = web.RequestKey("note", _Note)
 async def request_log(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Give the request its id, and log it when it is over; the outermost of all middlewares."""
     request_id = _given_or_new(request.headers.get(HEADER, ""))
-    request[_NOTE] = _Note(request_id)
+    request[_NOTE] = note = _Note(request_id)
     began = time.monotonic()
     response: web.StreamResponse | None = None
     # Never unbound: the next request of its connection binds its own.
@@ -57,7 +57,7 @@ async def request_log(request: web.Request, handler: _Handler) -> web.StreamResp
     try:
         response = await handler(request)
     finally:
-        _tell(request, response, time.monotonic() - began)
+        _tell(request, note, response, time.monotonic() - began)
     return response
 
 
@@ -98,7 +98,7 @@ def id_of(request: web.Request) -> str:
 def handle_of(request: web.Request) -> str:
     """Return what no other request has: its id, unless its client has chosen that."""
     known = id_of(request)
-    return known if known and known != request.headers.get(HEADER) else secrets.token_hex(8)
+    return known if known and known != request.headers.get(HEADER) else os.urandom(8).hex()
 
 
 def _note_of(request: web.Request) -> _Note:
@@ -117,12 +117,11 @@ def outside_requests() -> Context:
 
 
 def _given_or_new(given: str) -> str:
-    return given if _SANE.fullmatch(given) else secrets.token_hex(16)
+    return given if _SANE.fullmatch(given) else os.urandom(16).hex()
 
 
-def _tell(request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
+def _tell(request: web.Request, note: _Note, response: web.StreamResponse | None, seconds: float) -> None:
     """Log one line; without a response the client has gone, which cancels its handler."""
-    note = _note_of(request)
     gone = response is None or note.client_gone
     answer = response or head_of(request)
     status = answer.status if answer else CLIENT_GONE

@@ -35,7 +35,8 @@ _NOT_ASKED_ON = _HOP_BY_HOP | {"host", "content-length", "content-encoding", "ex
 _INERT = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
 """An answer that a browser is led to is at the address of llmux's page, and no script in it may speak for that."""
 
-# What an engine says of its own address and account, and of the pages that may read its answers: clients are at llmux's.
+# What an engine says of its own address and account, of the pages that may read its answers, and of what llmux says itself: clients
+# are at llmux's.
 _NOT_TOLD_ON = _HOP_BY_HOP.union(
     {
         "access-control-allow-credentials",
@@ -51,6 +52,9 @@ _NOT_TOLD_ON = _HOP_BY_HOP.union(
         "openai-project",
         "set-cookie",
         "strict-transport-security",
+        "x-llmux-queue-ms",
+        "x-llmux-replica",
+        "x-llmux-wake",
     },
     _INERT,
 )

@@ -85,7 +85,8 @@ def of_other_page(headers: Mapping[str, str], origins: tuple[str, ...]) -> str:
 
     Such a page cannot read the answer, but have a model woken and kept busy: what a form can send, no preflight precedes.
     """
-    return "" if "Access-Control-Allow-Origin" in cors_headers(headers, origins) else _of_other_site(headers)
+    why = _of_other_site(headers)
+    return "" if why and "Access-Control-Allow-Origin" in cors_headers(headers, origins) else why
 
 
 def _of_other_site(headers: Mapping[str, str]) -> str:

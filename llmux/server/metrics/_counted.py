@@ -103,7 +103,7 @@ class Counted:
     def _finished(self, request: RequestFinished) -> None:
         model, wake = request.model, request.wake or "none"
         self._count(of.REQUESTS, model, group_of(request.path), str(request.status), wake)
-        self._count(of.OUTCOMES, model, request.outcome.value)
+        self._count(of.OUTCOMES, model, str(request.outcome))
         self._observe(of.WAIT, request.queued, model, wake)
         self._observe(of.DURATION, request.seconds, model)
         if request.first_byte is not None:
