@@ -153,6 +153,7 @@ class Wire:
             ) from error
         except OSError as error:
             raise aiohttp.ClientOSError(error.errno, f"{self._authority}: {error.strerror}") from error
+        _expect(connection)
         return connection
 
     def _close_idle(self) -> None:
@@ -214,9 +215,8 @@ class _Asking:
             connection.abort()
 
     def _send(self, connection: ResponseHandler) -> None:
-        connection.set_response_params(
-            skip_payload=self._method == "HEAD", read_until_eof=True, auto_decompress=False
-        )
+        if self._method == hdrs.METH_HEAD:
+            _expect(connection, body=False)
         transport = connection.transport
         if transport is None or transport.is_closing():
             raise aiohttp.ServerDisconnectedError
@@ -232,6 +232,11 @@ class _Asking:
         if message.code == HTTPStatus.SWITCHING_PROTOCOLS:
             raise aiohttp.ClientPayloadError("the answer is of another protocol, which nobody asked for")
         self.status, self.reason, self.headers = message.code, message.reason, message.headers
+
+
+def _expect(connection: ResponseHandler, *, body: bool = True) -> None:
+    """Have a connection take what comes for answers from now on, each with a body or without."""
+    connection.set_response_params(skip_payload=not body, read_until_eof=True, auto_decompress=False)
 
 
 def _head(method: str, target: str, headers: CIMultiDict[str]) -> bytes:
