@@ -1,6 +1,8 @@
 """What holds for every test."""
 
+import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from demands.table import proofs, table
+from llmux.server._loop import Loop
 
 # Machines are shared and noisy: no example fails for the time that it takes.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +28,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     proved = proofs(items)
     if (path := config.getoption("--coverage-table")) is not None:
         path.write_text(table(proved))
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run coroutines on the loop that llmux serves on."""
+    return {"llmux": Loop}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 
 from llmux.server._control_errors import RequestCancelled, UnknownRequest
 from llmux.server._model import (
@@ -84,30 +83,26 @@ class Admissions:
         `replica` is whose it is to be, if that one serves; `priority` is added to the model's.
         Raises QueueFull, RequestTimedOut, ModelUnavailable, and UnknownModel where it ceases to be configured meanwhile.
         """
-        return _Admitting(self, model, partial(self._enter, model, place, caller, replica, priority))
-
-    def _enter(
-        self, model: Model, place: Place | None, caller: Caller, replica: str | None, priority: int
-    ) -> Ticket:
-        """Give a request an engine at once where one serves, and let it wait otherwise. Raises as `admit`."""
-        if caller.errand is Errand.REQUEST:
-            self._check_orders(model, new=place is None)
         now = time.monotonic()
         admitted: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         ticket = Ticket(place or Place(now, now), model.rules.priority + priority, admitted, caller, replica)
-        if not model.queue and (free := _least_busy(model, replica)):
-            model.at_rest_by_hand = False
+        return _Admitting(self, model, ticket, new=place is None)
+
+    def enter(self, model: Model, ticket: Ticket, *, new: bool) -> None:
+        """Give a request an engine at once where one serves, and let it wait otherwise. Raises as `admit`."""
+        if ticket.caller.errand is Errand.REQUEST:
+            self._check_orders(model, new=new)
+        if not model.queue and (free := _least_busy(model, ticket.replica)):
             self._take(free, ticket)
-            return ticket
-        if place is None:
-            self._check_room(model)
-        self._check_hope(model)
+        else:
+            if new:
+                self._check_room(model)
+            self._check_hope(model)
+            model.queue.add(ticket)
+            self.dispatch(model)
+            if not ticket.admitted.done():
+                self._poke()
         model.at_rest_by_hand = False
-        model.queue.add(ticket)
-        self.dispatch(model)
-        if not admitted.done():
-            self._poke()
-        return ticket
 
     def dispatch(self, model: Model) -> None:
         """Give those who wait to the replicas that serve."""
@@ -201,7 +196,7 @@ class Admissions:
         if ticket.admitted.done() or replica.life is None:  # its client has gone in this very moment
             return
         now = time.monotonic()
-        cut: asyncio.Future[CutInFlight] = asyncio.get_running_loop().create_future()
+        cut: asyncio.Future[CutInFlight] = ticket.admitted.get_loop().create_future()
         waited_for = replica.last_wake if ticket.place.arrived < replica.served_since else None
         wake = _WAKES[waited_for.kind] if waited_for else "warm"
         if not replica.flights:
@@ -230,19 +225,19 @@ class Admissions:
 class _Admitting:
     """One request's time with an engine."""
 
-    def __init__(self, admissions: Admissions, model: Model, enter: Callable[[], Ticket]) -> None:
+    def __init__(self, admissions: Admissions, model: Model, ticket: Ticket, *, new: bool) -> None:
         self._admissions = admissions
         self._model = model
-        self._enter = enter
-        self._ticket: Ticket
+        self._ticket = ticket
+        self._new = new
 
     async def __aenter__(self) -> Admission:
-        self._ticket = ticket = self._enter()
-        admitted = ticket.admitted
+        model, ticket = self._model, self._ticket
+        self._admissions.enter(model, ticket, new=self._new)
         try:
-            return admitted.result() if admitted.done() else await _admitted(self._model, ticket)
+            return ticket.admitted.result() if ticket.admitted.done() else await _admitted(model, ticket)
         except BaseException:
-            self._admissions.give_back(self._model, ticket)
+            self._admissions.give_back(model, ticket)
             raise
 
     async def __aexit__(self, *_error: object) -> None:

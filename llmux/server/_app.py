@@ -38,7 +38,7 @@ def build(
     without any keys.
     """
     app = web.Application(
-        middlewares=[_request_log.request_log, observed, errors_as_json, gate_keeping],
+        middlewares=[observed, errors_as_json, gate_keeping],
         client_max_size=largest_body or LARGEST_BODY,
     )
     app[DRIVER] = driver

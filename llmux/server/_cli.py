@@ -56,6 +56,7 @@ from llmux.server._gate import Gate
 from llmux.server._hooks import Hooks
 from llmux.server._leaving import CLOSING, leave
 from llmux.server._logs import LogFormat, log_to_stderr
+from llmux.server._loop import Loop
 from llmux.server._patience import Patience
 from llmux.server._reload import ConfigFile, Prepare, Reloader
 from llmux.server._secrets import Secrets
@@ -136,7 +137,8 @@ def serve(path: Path | None, log_format: LogFormat, verbose: bool) -> None:  # n
     try:
         file = ConfigFile(path or config.find())
         log.info("llmux %s starts with %s", version("llmux"), file.path)
-        asyncio.run(_serve(file, file.load()))
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(_serve(file, file.load()))
     except (ConfigInvalid, ConfigUnreadable) as error:
         _exit(_WRONG_USE, error)
     except ServerError as error:

@@ -160,13 +160,14 @@ def tokens_of(request: web.Request) -> int:
 
 @web.middleware
 async def observed(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Tell of the end of each request that has begun a journey."""
+    """Log each request, and tell of the end of each that has begun a journey; the outermost of all middlewares."""
+    note = _request_log.begin(request)
     response: web.StreamResponse | None = None
     try:
         response = await handler(request)
     finally:
         if journey := request.get(_JOURNEY):
             journey.finish(response, _request_log.head_of(request))
-            if journey.is_client_gone:
-                _request_log.note_client_gone(request)
+            note.client_gone = journey.is_client_gone
+        _request_log.end(request, note, response)
     return response

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -256,9 +257,9 @@ class _Connection(web.RequestHandler):
         self._silent, self._left = 0.0, 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
-            # Writing pauses as soon as anything waits for the client, and only so is it known that something does.
-            transport.set_write_buffer_limits(high=1, low=0)
+        # Writing pauses as soon as anything waits for the client, and only so is it known that something does. A cast, as uvloop's
+        # transports do all of that and are none of asyncio's.
+        cast("asyncio.Transport", transport).set_write_buffer_limits(high=1, low=0)
         super().connection_made(transport)
         if len(self._server.connections) > self._most and transport.get_extra_info("peername"):
             self.force_close()  # those who come over the Unix socket can still look what is going on
@@ -278,7 +279,7 @@ class _Connection(web.RequestHandler):
 
     def _look_later(self) -> None:
         pause, transport = self._send_timeout / _SEND_LOOKS, self.transport
-        if isinstance(transport, asyncio.Transport):
+        if transport is not None:
             self._send_timer = self._loop.call_later(pause, self._look, pause, transport)
 
     def _look_no_more(self) -> None:

@@ -5,7 +5,7 @@ Interface:
     Conversation.start(argv, on_line=...)            a long one, spoken to in lines
     term_then_kill(send_signal, ended, grace)        the rule, for whatever can be signalled and waited for
 
-Nothing here makes a task: asyncio's subprocess protocol calls back.
+Nothing here makes a task: asyncio's protocols call back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -25,7 +25,7 @@ KILL_GRACE = 5.0
 """Seconds between TERM and KILL where the caller has no wish of its own."""
 
 _OUTPUT_LIMIT = 1 << 20
-_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_STDOUT, _STDERR = 1, 2
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ async def run(
         if lines and fd == _STDERR:
             lines.feed(data)
 
-    child = await _start(argv, keep, env=env, stdin=asyncio.subprocess.DEVNULL)
+    child = await _start(argv, keep, env=env)
     try:
         code = await asyncio.wait_for(asyncio.shield(child.ended), timeout)
     except TimeoutError:
@@ -121,8 +121,8 @@ class Conversation:
                 argv,
                 lambda _fd, data: lines.feed(data),
                 env=env,
-                stdin=asyncio.subprocess.PIPE,
-                stderr=None,
+                hears=True,
+                keeps_stderr=True,
                 pass_fds=pass_fds,
             )
         )
@@ -134,13 +134,12 @@ class Conversation:
 
     def tell(self, line: bytes) -> None:
         """Send one line. A program that has ended, or is being ended, does not hear it."""
-        pipe = self._child.pipe_to_stdin()
-        if not pipe.is_closing():
-            pipe.write(line + b"\n")
+        if not self._child.stdin.is_closing():
+            self._child.stdin.write(line + b"\n")
 
     async def end(self, grace: float) -> int:
         """Close its stdin, which is its order to exit, then TERM and KILL, each after `grace` seconds."""
-        self._child.pipe_to_stdin().close()
+        self._child.stdin.close()
         with suppress(TimeoutError):
             return await asyncio.wait_for(asyncio.shield(self.ended), grace)
         return await term_then_kill(self._child.signal_group, self.ended, grace)
@@ -151,25 +150,49 @@ class _Child(asyncio.SubprocessProtocol):
 
     def __init__(self, on_data: Callable[[int, bytes], None]) -> None:
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._on_data = on_data
+        self.on_data = on_data
         self._transport: asyncio.SubprocessTransport
+        self.stdin: asyncio.WriteTransport
+        self._lasting = 1
+        """What has not come to its end: the process, and the pipes of its output."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)
         _open_files.give_back(self._transport.get_pid())
 
-    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
-        self._on_data(fd, cast("bytes", data))
-
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the base class names it
-        """Come after the exit and after the end of both outputs."""
-        code = self._transport.get_returncode()
-        if not self.ended.done():
-            self.ended.set_result(-signal.SIGKILL if code is None else code)
+        """Come after the exit."""
         self._transport.close()
+        self.lasts_no_more()
 
-    def pipe_to_stdin(self) -> asyncio.WriteTransport:
-        return cast("asyncio.WriteTransport", self._transport.get_pipe_transport(_STDIN))
+    async def pipe_from(self, fd: int, starting: ExitStack) -> int:
+        """Return the end of a pipe for the process to write its output `fd` to, which is closed here after `starting` it."""
+        ours, its = os.pipe()
+        starting.callback(os.close, its)
+        pipe = os.fdopen(ours, "rb", buffering=0)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: _Output(self, fd), pipe)
+        self._lasting += 1
+        return its
+
+    async def pipe_to_stdin(self, starting: ExitStack) -> int:
+        """Return the end of a pipe for the process to read its input from, which is closed here after `starting` it."""
+        its, ours = os.pipe()
+        starting.callback(os.close, its)
+        pipe = os.fdopen(ours, "wb", buffering=0)
+        self.stdin, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.Protocol, pipe)
+        starting.push(self._not_started)
+        return its
+
+    def _not_started(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind:
+            self.stdin.close()
+
+    def lasts_no_more(self) -> None:
+        """Take note of an end: of the process, or of one of its outputs."""
+        self._lasting -= 1
+        if not self._lasting and not self.ended.done():
+            code = self._transport.get_returncode()
+            self.ended.set_result(-signal.SIGKILL if code is None else code)
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the child and what it has started, unless it has been reaped (its id may be another's then)."""
@@ -178,26 +201,47 @@ class _Child(asyncio.SubprocessProtocol):
                 os.killpg(self._transport.get_pid(), number)
 
 
+class _Output(asyncio.Protocol):
+    """One output of a child."""
+
+    def __init__(self, child: _Child, fd: int) -> None:
+        self._child = child
+        self._fd = fd
+
+    def data_received(self, data: bytes) -> None:
+        self._child.on_data(self._fd, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the base class names it
+        self._child.lasts_no_more()
+
+
 async def _start(  # noqa: PLR0913 - what a program is given
     argv: Sequence[str],
     on_data: Callable[[int, bytes], None],
     *,
     env: Mapping[str, str] | None,
-    stdin: int,
-    stderr: int | None = asyncio.subprocess.PIPE,
+    hears: bool = False,
+    keeps_stderr: bool = False,
     pass_fds: Sequence[int] = (),
 ) -> _Child:
-    try:
-        _, child = await asyncio.get_running_loop().subprocess_exec(
-            lambda: _Child(on_data),
-            *argv,
-            stdin=stdin,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=stderr,
-            env=env,
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
-    except OSError as error:
-        raise ProgramMissing(argv[0], error.strerror or str(error)) from error
+    """Start a program with an empty stdin unless it `hears`, and llmux's own stderr where it `keeps` that. Raises ProgramMissing.
+
+    Its pipes are made here: a loop may give it one end of a pair of sockets instead, and CRIU dumps no engine that has
+    that without the other.
+    """
+    child = _Child(on_data)
+    with ExitStack() as starting:
+        try:
+            await asyncio.get_running_loop().subprocess_exec(
+                lambda: child,
+                *argv,
+                stdin=await child.pipe_to_stdin(starting) if hears else asyncio.subprocess.DEVNULL,
+                stdout=await child.pipe_from(_STDOUT, starting),
+                stderr=None if keeps_stderr else await child.pipe_from(_STDERR, starting),
+                env=None if env is None else dict(env),
+                start_new_session=True,
+                pass_fds=pass_fds,
+            )
+        except OSError as error:
+            raise ProgramMissing(argv[0], error.strerror or str(error)) from error
     return child

@@ -11,12 +11,12 @@ import logging
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from contextvars import Context, copy_context
 
 import structlog
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, field
 
 from llmux.server._logs import tell
 
@@ -29,36 +29,30 @@ _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 _QUIET = ("/health", "/metrics", "/control/", "/ui/")
 """Looked at every few seconds by machines and pages: worth a line only where that fails, or with --verbose."""
 _LOOKS = frozenset({"GET", "HEAD"})
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class _Note(Struct):
+class Note(Struct):
     """What a request's line is to say."""
 
     id: str = ""
+    began: float = field(default_factory=time.monotonic)
     model: str | None = None
     head: web.StreamResponse | None = None
     """The answer that is being sent."""
     client_gone: bool = False
+    """The client has left before its answer was whole; where that cancels the handler it need not be told."""
 
 
-_NOTE = web.RequestKey("note", _Note)
+_NOTE = web.RequestKey("note", Note)
 
 
-@web.middleware
-async def request_log(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Give the request its id, and log it when it is over; the outermost of all middlewares."""
+def begin(request: web.Request) -> Note:
+    """Give the request its id."""
     request_id = _given_or_new(request.headers.get(HEADER, ""))
-    request[_NOTE] = note = _Note(request_id)
-    began = time.monotonic()
-    response: web.StreamResponse | None = None
+    request[_NOTE] = note = Note(id=request_id)
     # Never unbound: the next request of its connection binds its own.
     structlog.contextvars.bind_contextvars(request_id=request_id)
-    try:
-        response = await handler(request)
-    finally:
-        _tell(request, note, response, time.monotonic() - began)
-    return response
+    return note
 
 
 def mark_answer(request: web.Request, response: web.StreamResponse) -> None:
@@ -80,11 +74,6 @@ def note_model(request: web.Request, name: str) -> None:
     _note_of(request).model = name
 
 
-def note_client_gone(request: web.Request) -> None:
-    """Keep that the client has left before its answer was whole; where that cancels the handler it need not be told."""
-    _note_of(request).client_gone = True
-
-
 def head_of(request: web.Request) -> web.StreamResponse | None:
     """Return the answer that the client has been sent the head of, if any."""
     return _note_of(request).head if request.writer.output_size else None
@@ -101,11 +90,11 @@ def handle_of(request: web.Request) -> str:
     return known if known and known != request.headers.get(HEADER) else os.urandom(8).hex()
 
 
-def _note_of(request: web.Request) -> _Note:
+def _note_of(request: web.Request) -> Note:
     try:
         return request[_NOTE]
     except KeyError:  # it has not come through `request_log`
-        request[_NOTE] = note = _Note()
+        request[_NOTE] = note = Note()
         return note
 
 
@@ -120,7 +109,7 @@ def _given_or_new(given: str) -> str:
     return given if _SANE.fullmatch(given) else os.urandom(16).hex()
 
 
-def _tell(request: web.Request, note: _Note, response: web.StreamResponse | None, seconds: float) -> None:
+def end(request: web.Request, note: Note, response: web.StreamResponse | None) -> None:
     """Log one line; without a response the client has gone, which cancels its handler."""
     gone = response is None or note.client_gone
     answer = response or head_of(request)
@@ -131,7 +120,7 @@ def _tell(request: web.Request, note: _Note, response: web.StreamResponse | None
     told: dict[str, object] = {"request_id": note.id, "method": method, "path": path}
     if note.model is not None:
         told["model"] = note.model
-    told["status"], told["seconds"] = status, round(seconds, 3)
+    told["status"], told["seconds"] = status, round(time.monotonic() - note.began, 3)
     if answer:
         told["bytes"] = request.writer.output_size if answer.prepared else answer.content_length or 0
         if queued := answer.headers.get("x-llmux-queue-ms"):  # what its client is told of its way

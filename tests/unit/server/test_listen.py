@@ -128,7 +128,7 @@ LENGTH = b"Content-Length: %d" % len(CHAT)
 
 @pytest.mark.parametrize(("path", "kind"), [(b"/v1/messages", "api_error"), (b"/v1/x", "server_error")])
 async def test_a_fault_outside_of_all_handlers_is_a_500_in_its_paths_form(opened, monkeypatch, path, kind):
-    monkeypatch.setattr(_request_log, "_tell", None)
+    monkeypatch.setattr(_request_log, "end", None)
     answer = await talk(await opened(), post(b"{}", b"Content-Length: 2", path=path))
     assert statuses(answer) == [500]
     error = error_in(answer)

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,33 @@ async def test_a_conversation_goes_by_whole_lines():
     assert [await heard.get(), await heard.get()] == [b"ONE", b"TWO"]
     assert await conversation.end(10) == 0
     assert await conversation.end(10) == 0
+
+
+IS_PIPES = "import os, stat; print(*(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in {fds}), flush=True)"
+
+
+async def test_programs_are_given_pipes_which_criu_dumps_and_no_sockets():
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    argv = [sys.executable, "-c", IS_PIPES.format(fds=(0, 1))]
+    conversation = await Conversation.start(argv, on_line=heard.put_nowait)
+    assert await heard.get() == b"True True"
+    assert await conversation.end(10) == 0
+    done = await run([sys.executable, "-c", IS_PIPES.format(fds=(0, 1, 2))], timeout=60)
+    assert done.stdout == b"False True True\n"
+
+
+async def test_nothing_stays_open_of_a_conversation_that_cannot_begin():
+    opened = []
+    for _ in range(2):  # what the loop opens for the first process of all stays
+        with pytest.raises(ProgramMissing):
+            await Conversation.start(["/no/such/program"], on_line=print)
+        await asyncio.sleep(0.1)
+        opened.append(_open_files())
+    assert opened[0] == opened[1]
+
+
+def _open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_a_conversation_with_the_deaf_is_ended():
