@@ -30,10 +30,10 @@ class AnswerTime:
         """The silence that has lasted too long already."""
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        self._loop = loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("an answer's time is a task's")
-        self._loop = loop = asyncio.get_running_loop()
         self._task, self._cancelling = task, task.cancelling()
         self._cut.add_done_callback(self._end)
         self._timer: asyncio.TimerHandle | None = loop.call_at(self._deadline, self._end)

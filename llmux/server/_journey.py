@@ -41,9 +41,12 @@ class Journey:
         self._model = ""
         self._admission: Admission | None = None
         self._first_byte: float | None = None
+        self._whole = False
         self._tokens: Tokens | None = None
         self._broken_off: Problem | None = None
         self._client_gone = False
+        self.traced = False
+        """It has a trace of OpenTelemetry's."""
         self._over: web.StreamResponse | None = None
         self.caller = Caller(id=self.id, request_id=self._request_id, method=self._method, path=self._path)
         """It, as those know it who let it in to an engine."""
@@ -76,6 +79,7 @@ class Journey:
 
     def answered(self, status: int, content_type: str) -> None:
         """Note the end of an answer that was sent whole."""
+        self._whole = True
         if status < HTTPStatus.BAD_REQUEST and content_type in _TELLING:
             told = self.usage.told()
             self._tokens = Tokens(*told) if told else None
@@ -133,7 +137,7 @@ class Journey:
             return Outcome.CLIENT_GONE, head.status if head else CLIENT_GONE, ""
         if self._broken_off:
             return Outcome.BROKEN_OFF, response.status, self._broken_off.code
-        if problem := response.get(PROBLEM):
+        if not self._whole and (problem := response.get(PROBLEM)):
             return Outcome.REFUSED, response.status, problem.code
         return Outcome.ANSWERED, response.status, ""
 
@@ -145,6 +149,11 @@ def begin(request: web.Request, bus: Bus) -> Journey:
     """Begin to tell of a request that an engine is to answer."""
     request[_JOURNEY] = journey = Journey(bus, request)
     return journey
+
+
+def has_begun(request: web.Request) -> bool:
+    """Say whether a request has begun a journey."""
+    return _JOURNEY in request
 
 
 def journey_of(request: web.Request) -> Journey:

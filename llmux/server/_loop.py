@@ -17,6 +17,7 @@ _EARLY = 0.0015
 """Seconds."""
 
 _Args = TypeVarTuple("_Args")
+_call_later = uvloop.Loop.call_later
 
 
 class Loop(uvloop.Loop):
@@ -31,4 +32,4 @@ class Loop(uvloop.Loop):
     ) -> asyncio.TimerHandle:
         """Call back after so many seconds; `call_at` comes this way too."""
         late = delay + _EARLY if delay > 0 else delay
-        return super().call_later(late, callback, *args, context=context)
+        return _call_later(self, late, callback, *args, context=context)

@@ -77,7 +77,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
     app, path = request.app, request.path
     driver = app[DRIVER]
     journey = begin(request, driver.bus)
-    _trace_context.begin(request)
+    _trace_context.begin(request, journey)
     _apis.check(path)
     homes, caller = app[HOMES], caller_of(request)
     body = await _body_of(request)

@@ -147,7 +147,7 @@ class _Conversation:
         life, seconds = self._admission.life, self._model.rules.request_timeout
         headers = CIMultiDict(_routing.request_headers(engine_headers(self._request)))
         _request_log.pass_on(self._request, headers)
-        _trace_context.pass_on(self._request, headers)
+        _trace_context.pass_on(self._request, self._journey, headers)
         offered = headers.get("Sec-WebSocket-Protocol", "")
         dialing = life.session.ws_connect(
             URL(f"{life.url.origin()}{self._errand.target}", encoded=True),

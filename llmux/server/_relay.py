@@ -126,7 +126,7 @@ class Relay:
         request, errand, life = self._request, self._errand, self._admission.life
         headers = CIMultiDict(_routing.request_headers(engine_headers(request)))
         _request_log.pass_on(request, headers)
-        _trace_context.pass_on(request, headers)
+        _trace_context.pass_on(request, self._journey, headers)
         if errand.whole:
             headers.popall("Accept-Encoding", None)
         return life.ask(request.method, errand.target, headers, errand.body)

@@ -12,7 +12,7 @@ from typing import Protocol
 from aiohttp import web
 from multidict import CIMultiDict
 
-from llmux.server._journey import journey_of
+from llmux.server._journey import Journey
 from llmux.server._request_log import id_of
 
 HEADERS = ("traceparent", "tracestate")
@@ -43,19 +43,13 @@ class Tracer(Protocol):
 
 
 TRACER = web.AppKey("tracer", Tracer)
-_BEGUN = web.RequestKey("trace_begun", bool)
 
 
-def begin(request: web.Request) -> None:
-    """Begin to trace a request that has begun its journey."""
+def begin(request: web.Request, journey: Journey) -> None:
+    """Begin to trace a request that begins its journey."""
     if tracer := request.app.get(TRACER):
-        tracer.begin(arrival_of(request, journey_of(request).id))
-        request[_BEGUN] = True
-
-
-def has_begun(request: web.Request) -> bool:
-    """Say whether a request is traced already."""
-    return _BEGUN in request
+        tracer.begin(arrival_of(request, journey.id))
+        journey.traced = True
 
 
 def arrival_of(request: web.Request, handle: str) -> Arrival:
@@ -65,9 +59,9 @@ def arrival_of(request: web.Request, handle: str) -> Arrival:
     return Arrival(handle, id_of(request), request.method, request.path, request.scheme, told)
 
 
-def pass_on(request: web.Request, headers: CIMultiDict[str]) -> None:
+def pass_on(request: web.Request, journey: Journey, headers: CIMultiDict[str]) -> None:
     """Have an engine's part of the trace be one of llmux's, not beside it."""
-    if tracer := request.app.get(TRACER):
+    if journey.traced:
         for name in HEADERS:
             headers.popall(name, None)
-        headers.update(tracer.passed_on(journey_of(request).id))
+        headers.update(request.app[TRACER].passed_on(journey.id))

@@ -121,15 +121,15 @@ class Wire:
             connection.abort()
         await asyncio.gather(*closing, return_exceptions=True)
 
-    async def take(self) -> ResponseHandler:
-        """Return a connection that nobody uses. Raises aiohttp.ClientError."""
+    def take(self) -> ResponseHandler | None:
+        """Return a connection that is kept and can be used, if there is one."""
         oldest = time.monotonic() - self._keep
         while self._idle:
             connection, since = self._idle.pop()
             if since > oldest and connection.is_connected() and not connection.should_close:
                 return connection
             connection.abort()
-        return await self._open()
+        return None
 
     def put_back(self, connection: ResponseHandler) -> None:
         """Keep a connection for the next request, if it can be."""
@@ -140,7 +140,8 @@ class Wire:
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(self._keep, self._close_idle)
 
-    async def _open(self) -> ResponseHandler:
+    async def open(self) -> ResponseHandler:
+        """Return a new connection. Raises aiohttp.ClientError."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_CONNECT):
@@ -188,7 +189,10 @@ class _Asking:
         )
 
     async def __aenter__(self) -> Answer:
-        self._connection = connection = await self._wire.take()
+        connection = self._wire.take()
+        if connection is None:
+            connection = await self._wire.open()
+        self._connection = connection
         try:
             self._send(connection)
             await self._hear(connection)

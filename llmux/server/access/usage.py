@@ -39,6 +39,8 @@ class UsageCount:
             self._look()
 
     def _look(self) -> None:
+        if not self._pieces:
+            return
         block = b"".join(self._pieces)
         self._pieces.clear()
         self._held = 0

@@ -10,9 +10,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from opentelemetry.sdk.trace import TracerProvider
 
+from llmux.server._journey import has_begun
 from llmux.server._proxy import forward
 from llmux.server._request_log import handle_of
-from llmux.server._trace_context import arrival_of, has_begun
+from llmux.server._trace_context import arrival_of
 from llmux.server._web import DRIVER, PROBLEM
 from llmux.server.tracing._export import close, provider
 from llmux.server.tracing._spans import Spans

@@ -69,11 +69,21 @@ async def test_one_trace_holds_the_wait_the_wakes_phases_and_the_way_through_the
     assert not any(each.failed for each in collector.spans)
 
 
+async def waiting(session):
+    async with session.get("/control/requests") as response:
+        return len((await response.json())["requests"])
+
+
 async def test_requests_that_wait_for_one_wake_have_a_copy_each_linked_to_the_first(
     traced, collector, engine, make_hands
 ):
-    session = await traced({"m": make_hands(engine.url)})
-    await asyncio.gather(ask(session), ask(session), ask(session))
+    started = asyncio.Event()
+    session = await traced({"m": make_hands(engine.url, gates={"cold_start": started})})
+    asking = asyncio.gather(ask(session), ask(session), ask(session))
+    while await waiting(session) < 3:  # noqa: ASYNC110 - it is another's
+        await asyncio.sleep(0.01)
+    started.set()
+    await asking
     await collector.until("POST chat/completions", 3)
     (first,) = [each for each in collector.named("wake") if not each.parent]
     copies = [each for each in collector.named("wake") if each.parent]
