@@ -54,9 +54,16 @@ class Bus:
         if len(ring) == ring.maxlen:
             self._forgotten = max(self._forgotten, ring[0].id)
         ring.append(entry)
-        self._pending.append(entry)
-        if not self._delivering:
-            self._deliver()
+        if self._delivering:
+            self._pending.append(entry)
+            return
+        self._delivering = True
+        try:
+            self._deliver(entry)
+            while self._pending:
+                self._deliver(self._pending.popleft())
+        finally:
+            self._delivering = False
 
     @contextmanager
     def subscribed(self, take: Subscriber) -> Iterator[None]:
@@ -76,16 +83,9 @@ class Bus:
         """Say whether all entries after the one with this id are still kept."""
         return self._forgotten <= last <= self._last
 
-    def _deliver(self) -> None:
-        self._delivering = True
-        try:
-            while self._pending:
-                entry = self._pending.popleft()
-                for take in self._subscribers:
-                    try:
-                        take(entry)
-                    except Exception:  # the boundary of whoever looks on: what he looks at goes on
-                        kind = type(entry.happening).__name__
-                        log.exception("somebody who looks on failed at %s", kind)
-        finally:
-            self._delivering = False
+    def _deliver(self, entry: Entry) -> None:
+        for take in self._subscribers:
+            try:
+                take(entry)
+            except Exception:  # the boundary of whoever looks on: what he looks at goes on
+                log.exception("somebody who looks on failed at %s", type(entry.happening).__name__)

@@ -75,7 +75,7 @@ def read(path: str, content_type: str, body: bytes, *, named_in_query: bool) -> 
     if not body:
         return Said()
     if _apis.generates(path):
-        return _routing.read(_JSON, body)
+        return _routing.read_json(body)
     try:
         return _routing.read(content_type, body)
     except RequestInvalid as error:
@@ -181,7 +181,7 @@ def _unnamed(models: Mapping[str, Model], call: Call, item: Item | None) -> str:
 
 def _kept_by(models: Mapping[str, Model], homes: Homes, call: Call, target: Target) -> Home | None:
     """Return who keeps what the request refers to. Raises RequestInvalid where that is another model."""
-    for field, item in _homes.references(call.said.fields or {}):
+    for field, item in _homes.references(call.said.fields or {}) if homes else ():
         home = homes.find(item)
         if home is None:
             continue

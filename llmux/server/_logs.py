@@ -1,7 +1,7 @@
 """Where llmux's own log goes: to stderr, as lines for people on a terminal and as one JSON object a line elsewhere.
 
-Modules log by `logging`, which everybody knows. structlog keeps what is bound to a request (`_request_log`), which each of its
-lines has, and writes the lines for people; each request has one, so that those of JSON are made the short way. Tracebacks come
+Modules log by `logging`, which everybody knows. What is logged while a request is handled has its id. structlog writes the lines for
+people; each request has one, so that those of JSON are made the short way. Tracebacks come
 without the values of variables: those may be prompts.
 """
 
@@ -13,6 +13,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -23,6 +24,9 @@ from msgspec.json import Encoder
 from structlog.typing import EventDict, WrappedLogger
 
 from llmux.server._printable import printable
+
+REQUEST: ContextVar[str] = ContextVar("request", default="")
+"""The id of the request that is being handled."""
 
 
 class LogFormat(StrEnum):
@@ -134,7 +138,8 @@ class _JsonLines(logging.Formatter):
 
 def _fields_of(record: logging.LogRecord) -> dict[str, object]:
     extra = {name: value for name, value in record.__dict__.items() if name not in _OF_EVERY_RECORD}
-    return structlog.contextvars.get_contextvars() | extra
+    known = REQUEST.get()
+    return {"request_id": known, **extra} if known else extra
 
 
 def _encoded(fields: Mapping[str, object]) -> str:
@@ -160,7 +165,7 @@ class _Told(logging.LogRecord):
 
 
 def tell(log: logging.Logger, level: int, message: str, fields: Mapping[str, object]) -> None:
-    """Log a message with `fields`, the quick way, for what each request tells; nothing that is bound to the context is added to them."""
+    """Log a message with `fields`, the quick way, for what each request tells; the id of a request that is being handled is not added to them."""
     if log.isEnabledFor(level):
         log.handle(_Told(log.name, level, message, fields))
 
@@ -174,7 +179,7 @@ def _text(*, colors: bool) -> logging.Formatter:
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
-            structlog.contextvars.merge_contextvars,
+            _with_request,
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(),
@@ -187,6 +192,12 @@ def _text(*, colors: bool) -> logging.Formatter:
             renderer,
         ],
     )
+
+
+def _with_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if known := REQUEST.get():
+        event["request_id"] = known
+    return event
 
 
 def _shorter(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -138,8 +138,9 @@ class Relay:
         if _lacking.may_lack(answer.status, self._request.method, self._request.path):
             chunk = await self._all_of_refusal(answer, chunk)
         self._time.begun(self._model.rules.stall)
+        content_type = answer.content_type
         if "Content-Encoding" not in answer.headers:
-            self._stages = self._errand.stages(self._admission.replica, answer.status, answer.content_type)
+            self._stages = self._errand.stages(self._admission.replica, answer.status, content_type)
         self._response = response = _Answer(
             status=answer.status, reason=answer.reason, headers=self._headers(answer)
         )
@@ -153,7 +154,7 @@ class Relay:
         if self._stages:
             await self._send(response, self._rest())
         await response.write_eof()
-        self._journey.answered(answer.status, answer.content_type)
+        self._journey.answered(answer.status, content_type)
         return response
 
     async def _send(self, response: web.StreamResponse, chunk: bytes) -> None:

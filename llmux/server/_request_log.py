@@ -14,11 +14,10 @@ import time
 from collections.abc import MutableMapping
 from contextvars import Context, copy_context
 
-import structlog
 from aiohttp import web
 from msgspec import Struct, field
 
-from llmux.server._logs import tell
+from llmux.server._logs import REQUEST, tell
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +49,7 @@ def begin(request: web.Request) -> Note:
     """Give the request its id."""
     request_id = _given_or_new(request.headers.get(HEADER, ""))
     request[_NOTE] = note = Note(id=request_id)
-    # Never unbound: the next request of its connection binds its own.
-    structlog.contextvars.bind_contextvars(request_id=request_id)
+    REQUEST.set(request_id)  # for good: the next request of its connection sets its own
     return note
 
 
@@ -101,7 +99,7 @@ def _note_of(request: web.Request) -> Note:
 def outside_requests() -> Context:
     """Return the context for a task that outlives the request that it is started in: its lines in the log are not that one's."""
     context = copy_context()
-    context.run(structlog.contextvars.unbind_contextvars, "request_id")
+    context.run(REQUEST.set, "")
     return context
 
 

@@ -80,7 +80,7 @@ def read(content_type: str, body: bytes) -> Said:
     """Return what a JSON or multipart body says. Raises RequestInvalid."""
     if is_form(content_type):
         return Said(_model_in_form(content_type, body))
-    return _in_json(body)
+    return read_json(body)
 
 
 def is_form(content_type: str) -> bool:
@@ -88,7 +88,8 @@ def is_form(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
 
 
-def _in_json(body: bytes) -> Said:
+def read_json(body: bytes) -> Said:
+    """Return what a JSON body says. Raises RequestInvalid."""
     try:
         value = _json_in(body)
     except (ValueError, RecursionError) as error:

@@ -54,9 +54,8 @@ class UsageCount:
     def told(self) -> tuple[int, int] | None:
         """Return the tokens read and written, as far as the answer says them; None where it says neither."""
         self._look()
-        if self._read() is None and self._written() is None:
-            return None
-        return self._read() or 0, self._written() or 0
+        read, written = self._read(), self._written()
+        return None if read is None and written is None else (read or 0, written or 0)
 
     def tokens(self, asked: int) -> int:
         """Return how many were read and written, estimated where the answer does not say; `asked` is the request's size in bytes.
@@ -81,10 +80,12 @@ class UsageCount:
         return self._found.get(b"total", (self._read() or 0) + (self._written() or 0))
 
     def _read(self) -> int | None:
-        return self._found.get(b"prompt", self._found.get(b"input"))
+        found = self._found
+        return found.get(b"prompt", found.get(b"input")) if found else None
 
     def _written(self) -> int | None:
-        return self._found.get(b"completion", self._found.get(b"output"))
+        found = self._found
+        return found.get(b"completion", found.get(b"output")) if found else None
 
 
 def _estimate(size: int) -> int:

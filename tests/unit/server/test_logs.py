@@ -6,11 +6,11 @@ import asyncio
 import io
 import json
 import logging
+from contextvars import copy_context
 
 import pytest
-import structlog
 
-from llmux.server._logs import LogFormat, formatter, log_to, tell
+from llmux.server._logs import REQUEST, LogFormat, formatter, log_to, tell
 
 log = logging.getLogger("llmux.test")
 
@@ -70,16 +70,20 @@ def test_text_that_is_asked_for_has_no_colours_where_there_is_no_terminal():
     assert stream.getvalue().rstrip().endswith("[debug    ] x wake=cold")
 
 
+def within():
+    REQUEST.set("r-1")
+    log.info("within")
+
+
 @pytest.mark.parametrize("form", [LogFormat.TEXT, LogFormat.JSON])
-def test_what_is_bound_to_a_request_is_on_its_lines(form):
+def test_a_requests_id_is_on_its_lines(form):
     stream = io.StringIO()
     log_to(stream, form)
-    with structlog.contextvars.bound_contextvars(request_id="r-1"):
-        log.info("within")
+    copy_context().run(within)
     log.info("without")
-    within, without = stream.getvalue().splitlines()
-    assert "r-1" in within
-    assert "r-1" not in without
+    of_it, of_none = stream.getvalue().splitlines()
+    assert "r-1" in of_it
+    assert "r-1" not in of_none
 
 
 @pytest.mark.parametrize("form", [LogFormat.TEXT, LogFormat.JSON])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextvars import copy_context
 from io import StringIO
 
 import aiohttp
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from llmux.server import _app, _request_log, _web
 from llmux.server._gate import GATE
-from llmux.server._logs import LogFormat, formatter
+from llmux.server._logs import REQUEST, LogFormat, formatter
 from llmux.server.access.keys import Key, digest
 from llmux.server.access.policy import Access
 from llmux.server.simulate import access_log
@@ -235,5 +236,6 @@ async def test_no_key_is_logged_whichever_way_it_comes_and_whether_it_holds(clie
 
 
 def test_an_id_of_another_request_is_left_behind():
-    context = _request_log.outside_requests()
-    assert context.run(_request_log.structlog.contextvars.get_contextvars) == {}
+    within = copy_context()
+    within.run(REQUEST.set, "r-1")
+    assert within.run(_request_log.outside_requests).run(REQUEST.get) == ""
