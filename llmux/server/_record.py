@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from llmux.server._answer_time import Deadlines
 from llmux.server._hands import Hands, Life, Stored
 from llmux.server._model import (
     Asleep,
@@ -152,6 +153,8 @@ class Model:
     rules: Rules
     replicas: tuple[Replica, ...]
     queue: Queue = field(default_factory=Queue)
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    """Of its answers that have not begun."""
     schedules: tuple[ScheduleConfig, ...] = ()
     scheduled: bool = False
     """Its schedules want it awake now."""

@@ -83,7 +83,8 @@ class Relay:
         self._model = model
         self._admission = admission
         self._suspect = suspect
-        self._time = AnswerTime(admission.cut, admission.place.arrived + model.rules.request_timeout)
+        deadline = admission.place.arrived + model.rules.request_timeout
+        self._time = AnswerTime(admission.cut, deadline, model.deadlines)
         self._response: web.StreamResponse | None = None
         self._broken_off: Problem | None = None
         self._sent = b""

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from llmux.server import _answer_time
-from llmux.server._answer_time import AnswerTime
+from llmux.server._answer_time import AnswerTime, Deadlines
 from llmux.server._model import CutInFlight
 from llmux.server.errors import Problem
 
@@ -23,7 +23,7 @@ def second_look(monkeypatch):
 def answer_time(seconds=60.0):
     """Give the time of an answer whose first byte has to come in `seconds`, and what cuts it off."""
     cut = asyncio.get_running_loop().create_future()
-    return AnswerTime(cut, time.monotonic() + seconds), cut
+    return AnswerTime(cut, time.monotonic() + seconds, Deadlines()), cut
 
 
 async def lasts(bound, *steps):
@@ -38,6 +38,28 @@ async def test_the_first_byte_has_to_come_in_time():
     bound, _ = answer_time(0.02)
     with pytest.raises(TimeoutError):
         await lasts(bound)
+
+
+async def test_each_has_to_begin_by_its_own_deadline():
+    deadlines, over = Deadlines(), []
+
+    async def ask(seconds, answered=None):
+        began = time.monotonic()
+        try:
+            cut = asyncio.get_running_loop().create_future()
+            with AnswerTime(cut, began + seconds, deadlines) as bound:
+                await asyncio.sleep(60 if answered is None else answered)
+                bound.begun(None)
+                await asyncio.sleep(1.2)
+        except TimeoutError:
+            over.append(seconds)
+            assert time.monotonic() - began >= seconds
+
+    slow, quick = (ask(0.2), ask(0.1), ask(0.02), ask(0.05)), (ask(1.0, 0.0), ask(60, 0.1))
+    await asyncio.gather(*slow, *quick)
+    assert sorted(over) == [0.02, 0.05, 0.1, 0.2]
+    await ask(0.03)  # the timer runs again when there is somebody to wait for
+    assert over[4:] == [0.03]
 
 
 async def test_what_has_begun_takes_as_long_as_it_wants():
