@@ -30,9 +30,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         path.write_text(table(proved))
 
 
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run coroutines on the loop that llmux serves on."""
-    return {"llmux": Loop}
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run coroutines on the loop that serves what they test."""
+    return {"loop": asyncio.new_event_loop if "tiny_engine" in item.path.parts else Loop}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -151,7 +151,7 @@ def begin(request: web.Request, bus: Bus) -> Journey:
     return journey
 
 
-def has_begun(request: web.Request) -> bool:
+def has_journey(request: web.Request) -> bool:
     """Say whether a request has begun a journey."""
     return _JOURNEY in request
 

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
+from pathlib import PurePath
 from typing import TextIO
 
 import structlog
@@ -104,8 +105,14 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 _BLANK = logging.makeLogRecord({}).__dict__ | {"args": ()}
 _OF_EVERY_RECORD = frozenset(_BLANK) | {"message", "asctime", "taskName"}
 _LINE = "_llmux_line"
-_QUICK = Encoder(enc_hook=repr)
-_JSON = json.JSONEncoder(default=repr, separators=(",", ":"))
+
+
+def _plain(value: object) -> str:
+    return str(value) if isinstance(value, str | PurePath) else repr(value)
+
+
+_QUICK = Encoder(enc_hook=_plain)
+_JSON = json.JSONEncoder(default=_plain, separators=(",", ":"))
 """For what the quick one does not write: a path that is no UTF-8, and what is no ASCII."""
 
 
@@ -165,7 +172,7 @@ class _Told(logging.LogRecord):
 
 
 def tell(log: logging.Logger, level: int, message: str, fields: Mapping[str, object]) -> None:
-    """Log a message with `fields`, the quick way, for what each request tells; the id of a request that is being handled is not added to them."""
+    """Log a message with `fields`, which name the request, if it is of one: the quick way, for what each request tells."""
     if log.isEnabledFor(level):
         log.handle(_Told(log.name, level, message, fields))
 

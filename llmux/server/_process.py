@@ -5,21 +5,25 @@ Interface:
     Conversation.start(argv, on_line=...)            a long one, spoken to in lines
     term_then_kill(send_signal, ended, grace)        the rule, for whatever can be signalled and waited for
 
-Nothing here makes a task: asyncio's protocols call back.
+Nothing here makes a task that lasts: a process's end and its output call back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+import subprocess  # noqa: TID251 - this is the one place
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
 
 from llmux.server import _open_files
 from llmux.server._effect_errors import ProgramMissing, TookTooLong
+
+log = logging.getLogger(__name__)
 
 KILL_GRACE = 5.0
 """Seconds between TERM and KILL where the caller has no wish of its own."""
@@ -93,7 +97,10 @@ class Lines:
         """Take what has come."""
         *lines, self._pending = (self._pending + data).split(b"\n")
         for line in lines:
-            self._on_line(line)
+            try:
+                self._on_line(line)
+            except Exception:  # the boundary of whoever wrote it: what comes after is heard
+                log.exception("a line cannot be taken: %r", line)
 
 
 class Conversation:
@@ -145,60 +152,44 @@ class Conversation:
         return await term_then_kill(self._child.signal_group, self.ended, grace)
 
 
-class _Child(asyncio.SubprocessProtocol):
+class _Child:
     """One child process: hands its output on and knows its end."""
 
-    def __init__(self, on_data: Callable[[int, bytes], None]) -> None:
-        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.on_data = on_data
-        self._transport: asyncio.SubprocessTransport
+    def __init__(self, process: subprocess.Popen[bytes], on_data: Callable[[int, bytes], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[int] = self._loop.create_future()
         self.stdin: asyncio.WriteTransport
+        self.on_data = on_data
+        self._process = process
+        self._pidfd = os.pidfd_open(process.pid)
         self._lasting = 1
         """What has not come to its end: the process, and the pipes of its output."""
+        self._loop.add_reader(self._pidfd, self._exited)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.SubprocessTransport", transport)
-        _open_files.give_back(self._transport.get_pid())
+    async def connect(self) -> None:
+        """Begin to hear its output, and to speak to it where it hears. Not to be cancelled: uvloop would lose count of who closes a pipe."""
+        for fd, pipe in ((_STDOUT, self._process.stdout), (_STDERR, self._process.stderr)):
+            if pipe:
+                self._lasting += 1
+                await self._loop.connect_read_pipe(partial(_Output, self, fd), pipe)
+        if self._process.stdin:
+            self.stdin, _ = await self._loop.connect_write_pipe(asyncio.Protocol, self._process.stdin)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the base class names it
-        """Come after the exit."""
-        self._transport.close()
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signal the child and what it has started."""
+        _signal_group(self._process, number)
+
+    def _exited(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._process.wait()
         self.lasts_no_more()
-
-    async def pipe_from(self, fd: int, starting: ExitStack) -> int:
-        """Return the end of a pipe for the process to write its output `fd` to, which is closed here after `starting` it."""
-        ours, its = os.pipe()
-        starting.callback(os.close, its)
-        pipe = os.fdopen(ours, "rb", buffering=0)
-        await asyncio.get_running_loop().connect_read_pipe(lambda: _Output(self, fd), pipe)
-        self._lasting += 1
-        return its
-
-    async def pipe_to_stdin(self, starting: ExitStack) -> int:
-        """Return the end of a pipe for the process to read its input from, which is closed here after `starting` it."""
-        its, ours = os.pipe()
-        starting.callback(os.close, its)
-        pipe = os.fdopen(ours, "wb", buffering=0)
-        self.stdin, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.Protocol, pipe)
-        starting.push(self._not_started)
-        return its
-
-    def _not_started(self, kind: type[BaseException] | None, *_error: object) -> None:
-        if kind:
-            self.stdin.close()
 
     def lasts_no_more(self) -> None:
         """Take note of an end: of the process, or of one of its outputs."""
         self._lasting -= 1
         if not self._lasting and not self.ended.done():
-            code = self._transport.get_returncode()
-            self.ended.set_result(-signal.SIGKILL if code is None else code)
-
-    def signal_group(self, number: signal.Signals) -> None:
-        """Signal the child and what it has started, unless it has been reaped (its id may be another's then)."""
-        if self._transport.get_returncode() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._transport.get_pid(), number)
+            self.ended.set_result(self._process.wait())
 
 
 class _Output(asyncio.Protocol):
@@ -226,22 +217,35 @@ async def _start(  # noqa: PLR0913 - what a program is given
 ) -> _Child:
     """Start a program with an empty stdin unless it `hears`, and llmux's own stderr where it `keeps` that. Raises ProgramMissing.
 
-    Its pipes are made here: a loop may give it one end of a pair of sockets instead, and CRIU dumps no engine that has
-    that without the other.
+    By `subprocess`, as asyncio's own loop does it: uvloop gives a program one end of a pair of sockets instead of a pipe, which
+    CRIU does not dump without the other, and copies of its descriptors and of llmux's besides.
     """
-    child = _Child(on_data)
-    with ExitStack() as starting:
-        try:
-            await asyncio.get_running_loop().subprocess_exec(
-                lambda: child,
-                *argv,
-                stdin=await child.pipe_to_stdin(starting) if hears else asyncio.subprocess.DEVNULL,
-                stdout=await child.pipe_from(_STDOUT, starting),
-                stderr=None if keeps_stderr else await child.pipe_from(_STDERR, starting),
-                env=None if env is None else dict(env),
-                start_new_session=True,
-                pass_fds=pass_fds,
-            )
-        except OSError as error:
-            raise ProgramMissing(argv[0], error.strerror or str(error)) from error
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(  # noqa: ASYNC220 - so does asyncio: it takes milliseconds
+            argv,
+            bufsize=0,
+            stdin=pipe if hears else null,
+            stdout=pipe,
+            stderr=None if keeps_stderr else pipe,
+            env=env,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+    except OSError as error:
+        raise ProgramMissing(argv[0], error.strerror or str(error)) from error
+    _open_files.give_back(process.pid)
+    try:
+        child = _Child(process, on_data)
+        await asyncio.shield(child.connect())
+    except BaseException:
+        _signal_group(process, signal.SIGKILL)
+        raise
     return child
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal a process and what it has started, unless it has been reaped (its id may be another's then)."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)

@@ -91,7 +91,7 @@ def handle_of(request: web.Request) -> str:
 def _note_of(request: web.Request) -> Note:
     try:
         return request[_NOTE]
-    except KeyError:  # it has not come through `request_log`
+    except KeyError:  # it has not come through `observed`
         request[_NOTE] = note = Note()
         return note
 

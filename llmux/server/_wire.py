@@ -81,6 +81,24 @@ def by_session(
     return session.request(method, url, headers=headers, data=data, allow_redirects=False)
 
 
+class _Connection(ResponseHandler):
+    """A connection to an engine, for one answer after another."""
+
+    idle = False
+    """It is kept for the next request."""
+
+    def expect(self, *, body: bool = True) -> None:
+        """Take what comes for answers from now on, each with a body or without."""
+        self.set_response_params(skip_payload=not body, read_until_eof=True, auto_decompress=False)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes; what nobody has asked for is the end of the connection, lest it becomes part of the next one's answer."""
+        if self.idle:
+            self.force_close()
+        else:
+            super().data_received(data)
+
+
 class Wire:
     """Connections to one engine that speaks HTTP/1.1 at a TCP port of its own."""
 
@@ -91,7 +109,7 @@ class Wire:
         self._authority = url.authority
         self._session = session
         self._keep = keep
-        self._idle: list[tuple[ResponseHandler, float]] = []
+        self._idle: list[tuple[_Connection, float]] = []
         """Each with when its last answer ended; the latest comes last."""
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -121,32 +139,34 @@ class Wire:
             connection.abort()
         await asyncio.gather(*closing, return_exceptions=True)
 
-    def take(self) -> ResponseHandler | None:
+    def take(self) -> _Connection | None:
         """Return a connection that is kept and can be used, if there is one."""
         oldest = time.monotonic() - self._keep
         while self._idle:
             connection, since = self._idle.pop()
             if since > oldest and connection.is_connected() and not connection.should_close:
+                connection.idle = False
                 return connection
             connection.abort()
         return None
 
-    def put_back(self, connection: ResponseHandler) -> None:
+    def put_back(self, connection: _Connection) -> None:
         """Keep a connection for the next request, if it can be."""
         if self._closed or not self._keep or connection.should_close or not connection.is_connected():
             connection.abort()
             return
+        connection.idle = True
         self._idle.append((connection, time.monotonic()))
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(self._keep, self._close_idle)
 
-    async def open(self) -> ResponseHandler:
+    async def open(self) -> _Connection:
         """Return a new connection. Raises aiohttp.ClientError."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_CONNECT):
                 _, connection = await loop.create_connection(
-                    lambda: ResponseHandler(loop), self._host, self._port
+                    lambda: _Connection(loop), self._host, self._port
                 )
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError(
@@ -154,7 +174,7 @@ class Wire:
             ) from error
         except OSError as error:
             raise aiohttp.ClientOSError(error.errno, f"{self._authority}: {error.strerror}") from error
-        _expect(connection)
+        connection.expect()
         return connection
 
     def _close_idle(self) -> None:
@@ -176,7 +196,7 @@ class _Asking:
         self._target = target
         self._sent = headers
         self._body = body
-        self._connection: ResponseHandler | None = None
+        self._connection: _Connection | None = None
         self.status = 0
         self.reason: str | None = None
         self.headers: CIMultiDictProxy[str]
@@ -218,15 +238,15 @@ class _Asking:
         else:  # not `close`, which first waits for an engine to take what it was sent
             connection.abort()
 
-    def _send(self, connection: ResponseHandler) -> None:
+    def _send(self, connection: _Connection) -> None:
         if self._method == hdrs.METH_HEAD:
-            _expect(connection, body=False)
+            connection.expect(body=False)
         transport = connection.transport
         if transport is None or transport.is_closing():
             raise aiohttp.ServerDisconnectedError
         transport.write(_head(self._method, self._target, self._sent) + self._body)
 
-    async def _hear(self, connection: ResponseHandler) -> None:
+    async def _hear(self, connection: _Connection) -> None:
         try:
             message, self.content = await connection.read()
             while message.code in _INTERIM:
@@ -236,11 +256,6 @@ class _Asking:
         if message.code == HTTPStatus.SWITCHING_PROTOCOLS:
             raise aiohttp.ClientPayloadError("the answer is of another protocol, which nobody asked for")
         self.status, self.reason, self.headers = message.code, message.reason, message.headers
-
-
-def _expect(connection: ResponseHandler, *, body: bool = True) -> None:
-    """Have a connection take what comes for answers from now on, each with a body or without."""
-    connection.set_response_params(skip_payload=not body, read_until_eof=True, auto_decompress=False)
 
 
 def _head(method: str, target: str, headers: CIMultiDict[str]) -> bytes:

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from opentelemetry.sdk.trace import TracerProvider
 
-from llmux.server._journey import has_begun
+from llmux.server._journey import has_journey
 from llmux.server._proxy import forward
 from llmux.server._request_log import handle_of
 from llmux.server._trace_context import arrival_of
@@ -44,7 +44,7 @@ class Running:
             began = time.monotonic()
             response = await handler(request)
             problem = response.get(PROBLEM)
-            if problem and request.match_info.handler is forward and not has_begun(request):
+            if problem and request.match_info.handler is forward and not has_journey(request):
                 arrival = arrival_of(request, handle_of(request))
                 self.spans.refused(arrival, began, response.status, problem.code)
             return response

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import signal
@@ -92,17 +93,58 @@ async def test_a_conversation_goes_by_whole_lines():
     assert await conversation.end(10) == 0
 
 
-IS_PIPES = "import os, stat; print(*(stat.S_ISFIFO(os.fstat(fd).st_mode) for fd in {fds}), flush=True)"
+HAS = "import os; print({fd: os.readlink(f'/proc/self/fd/{fd}').split(':')[0] for fd in range(256) if os.path.islink(f'/proc/self/fd/{fd}')}, flush=True)"
+"""What a program has open, but for the directory that it looks in."""
 
 
-async def test_programs_are_given_pipes_which_criu_dumps_and_no_sockets():
+async def test_programs_have_pipes_which_criu_dumps_and_nothing_else_of_llmuxs():
     heard: asyncio.Queue[bytes] = asyncio.Queue()
-    argv = [sys.executable, "-c", IS_PIPES.format(fds=(0, 1))]
-    conversation = await Conversation.start(argv, on_line=heard.put_nowait)
-    assert await heard.get() == b"True True"
+    given, kept = os.pipe()
+    os.set_inheritable(kept, True)
+    argv = [
+        sys.executable,
+        "-c",
+        f"import os; os.execv({sys.executable!r}, [{sys.executable!r}, '-c', {HAS!r}])",
+    ]
+    conversation = await Conversation.start(argv, on_line=heard.put_nowait, pass_fds=[given])
+    has = ast.literal_eval((await heard.get()).decode())
+    assert has.pop(2)
+    assert has == {0: "pipe", 1: "pipe", given: "pipe"}
     assert await conversation.end(10) == 0
-    done = await run([sys.executable, "-c", IS_PIPES.format(fds=(0, 1, 2))], timeout=60)
-    assert done.stdout == b"False True True\n"
+    done = await run(argv, timeout=60)
+    assert ast.literal_eval(done.stdout.decode()) == {0: "/dev/null", 1: "pipe", 2: "pipe"}
+    for fd in (given, kept):
+        os.close(fd)
+
+
+async def test_a_program_has_ended_though_what_it_has_left_goes_on_without_its_output():
+    began = time.monotonic()
+    await run(["sh", "-c", "sleep 3 >/dev/null 2>&1 </dev/null & exit 0"], timeout=60)
+    assert time.monotonic() - began < 3
+
+
+async def test_a_line_that_cannot_be_taken_stops_nobody(caplog):
+    heard = []
+
+    def take(line):
+        heard.append(line)
+        raise ValueError("not this")
+
+    done = await run(
+        ["sh", "-c", "printf 'a\\nb\\n' >&2; sleep 0.1; echo c >&2; exit 7"], timeout=60, on_error_line=take
+    )
+    assert (done.code, heard) == (7, [b"a", b"b", b"c"])
+    assert "a line cannot be taken: b'a'" in caplog.text
+
+
+async def test_who_is_cancelled_at_the_start_leaves_nothing_running():
+    starting = asyncio.ensure_future(run(["sleep", "60"], timeout=60))  # noqa: TID251 - a test's
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await asyncio.sleep(0.2)
+    assert "sleep\n" not in _names_of_children()
 
 
 async def test_nothing_stays_open_of_a_conversation_that_cannot_begin():
@@ -113,6 +155,11 @@ async def test_nothing_stays_open_of_a_conversation_that_cannot_begin():
         await asyncio.sleep(0.1)
         opened.append(_open_files())
     assert opened[0] == opened[1]
+
+
+def _names_of_children():
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return {Path(f"/proc/{pid}/comm").read_text() for pid in children}
 
 
 def _open_files():

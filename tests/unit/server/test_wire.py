@@ -24,10 +24,12 @@ class Engine:
         self.answers = [OK]
         self.connections = 0
         self.heads = []
+        self.writers = []
         self.ended = asyncio.Event()
 
     async def serve(self, reader, writer):
         self.connections += 1
+        self.writers.append(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.heads.append(head)
@@ -90,6 +92,17 @@ async def test_a_connection_serves_one_request_after_another(engine, wire):
     for _ in range(3):
         await asked(wire)
     assert engine.connections == 1
+
+
+@pytest.mark.parametrize("stray", [b"HTTP/1.1 200 OK\r\nX-Stray: ", OK, b"\r\n", b"what?"])
+async def test_what_comes_unasked_is_no_part_of_the_next_answer(engine, wire, stray):
+    await asked(wire)
+    engine.writers[0].write(stray)
+    engine.answers = [OK.replace(b"200 OK", b"400 Bad")]
+    await asyncio.sleep(0.1)
+    answer, _ = await asked(wire)
+    assert (answer.status, "X-Stray" in answer.headers) == (400, False)
+    assert engine.connections == 2
 
 
 async def test_requests_at_a_time_have_a_connection_each(engine, wire):
