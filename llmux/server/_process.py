@@ -161,17 +161,18 @@ class _Child:
         self.stdin: asyncio.WriteTransport
         self.on_data = on_data
         self._process = process
+        self._outputs = {
+            fd: pipe for fd, pipe in ((_STDOUT, process.stdout), (_STDERR, process.stderr)) if pipe
+        }
+        self._lasting = 1 + len(self._outputs)
+        """How much has not come to its end: the process, and its outputs."""
         self._pidfd = os.pidfd_open(process.pid)
-        self._lasting = 1
-        """What has not come to its end: the process, and the pipes of its output."""
         self._loop.add_reader(self._pidfd, self._exited)
 
     async def connect(self) -> None:
         """Begin to hear its output, and to speak to it where it hears. Not to be cancelled: uvloop would lose count of who closes a pipe."""
-        for fd, pipe in ((_STDOUT, self._process.stdout), (_STDERR, self._process.stderr)):
-            if pipe:
-                self._lasting += 1
-                await self._loop.connect_read_pipe(partial(_Output, self, fd), pipe)
+        for fd, pipe in self._outputs.items():
+            await self._loop.connect_read_pipe(partial(_Output, self, fd), pipe)
         if self._process.stdin:
             self.stdin, _ = await self._loop.connect_write_pipe(asyncio.Protocol, self._process.stdin)
 
@@ -179,17 +180,17 @@ class _Child:
         """Signal the child and what it has started."""
         _signal_group(self._process, number)
 
+    def lasts_no_more(self) -> None:
+        """Take note of an end: of the process, or of one of its outputs."""
+        self._lasting -= 1
+        if not self._lasting and not self.ended.done():
+            self.ended.set_result(self._process.returncode)
+
     def _exited(self) -> None:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._process.wait()
         self.lasts_no_more()
-
-    def lasts_no_more(self) -> None:
-        """Take note of an end: of the process, or of one of its outputs."""
-        self._lasting -= 1
-        if not self._lasting and not self.ended.done():
-            self.ended.set_result(self._process.wait())
 
 
 class _Output(asyncio.Protocol):
