@@ -8,8 +8,10 @@ import json
 import random
 import re
 import socket
+import ssl
 import stat
 import struct
+import subprocess  # noqa: TID251 - openssl makes a certificate
 
 import aiohttp
 import pytest
@@ -354,6 +356,34 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_its_engine_freed(opene
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sendall(b"GET /v1/flood?model=m HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(30):
+            await upstream.ended.wait()
+
+
+@pytest.fixture
+def tls(tmp_path):
+    """Give what a server speaks TLS with, and a client who trusts it."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]
+    files = ["-subj", "/CN=localhost", "-keyout", key, "-out", certificate]
+    subprocess.run([*new, *files], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context, ssl.create_default_context(cafile=certificate)
+
+
+async def test_a_client_that_reads_nothing_over_tls_is_cut_off_too(opened, upstream, tls):
+    context, trusting = tls
+    port = await opened(context=context, send_timeout=0.5)
+
+    def ask():
+        client = socket.create_connection(("127.0.0.1", port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        secure = trusting.wrap_socket(client, server_hostname="localhost")
+        secure.sendall(b"GET /v1/flood?model=m HTTP/1.1\r\nHost: x\r\n\r\n")
+        return secure
+
+    with contextlib.closing(await asyncio.to_thread(ask)):
         async with asyncio.timeout(30):
             await upstream.ended.wait()
 
