@@ -177,19 +177,21 @@ class _Child:
             self.stdin, _ = await self._loop.connect_write_pipe(asyncio.Protocol, self._process.stdin)
 
     def signal_group(self, number: signal.Signals) -> None:
-        """Signal the child and what it has started."""
+        """Signal the child and what it has started, unless all of it has ended."""
         _signal_group(self._process, number)
 
     def lasts_no_more(self) -> None:
-        """Take note of an end: of the process, or of one of its outputs."""
+        """Take note of an end: of the process, or of one of its outputs.
+
+        It is reaped last: until then its id is no other's, and what it has started and has its output can be signalled.
+        """
         self._lasting -= 1
-        if not self._lasting and not self.ended.done():
-            self.ended.set_result(self._process.returncode)
+        if not self._lasting:
+            self.ended.set_result(self._process.wait())
 
     def _exited(self) -> None:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self._process.wait()
         self.lasts_no_more()
 
 
@@ -238,9 +240,14 @@ async def _start(  # noqa: PLR0913 - what a program is given
     _open_files.give_back(process.pid)
     try:
         child = _Child(process, on_data)
+    except OSError as error:  # there is no descriptor left for it, or a filter refuses that
+        with process:
+            _signal_group(process, signal.SIGKILL)
+        raise ProgramMissing(argv[0], error.strerror or str(error)) from error
+    try:
         await asyncio.shield(child.connect())
     except BaseException:
-        _signal_group(process, signal.SIGKILL)
+        child.signal_group(signal.SIGKILL)
         raise
     return child
 

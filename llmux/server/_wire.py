@@ -87,14 +87,14 @@ class _Connection(ResponseHandler):
     idle = False
     """It is kept for the next request."""
 
-    def expect(self, *, body: bool = True) -> None:
-        """Take what comes for answers from now on, each with a body or without."""
+    def expect(self, *, body: bool) -> None:
+        """Take what comes for the next answer, with a body or without; what is left of the last one (trailers, for one) is no part of it."""
         self.set_response_params(skip_payload=not body, read_until_eof=True, auto_decompress=False)
 
     def data_received(self, data: bytes) -> None:
-        """Take what comes; what nobody has asked for is the end of the connection, lest it becomes part of the next one's answer."""
+        """Take what comes; what nobody has asked for is the end of the connection."""
         if self.idle:
-            self.force_close()
+            self.abort()
         else:
             super().data_received(data)
 
@@ -174,7 +174,6 @@ class Wire:
             ) from error
         except OSError as error:
             raise aiohttp.ClientOSError(error.errno, f"{self._authority}: {error.strerror}") from error
-        connection.expect()
         return connection
 
     def _close_idle(self) -> None:
@@ -239,8 +238,7 @@ class _Asking:
             connection.abort()
 
     def _send(self, connection: _Connection) -> None:
-        if self._method == hdrs.METH_HEAD:
-            connection.expect(body=False)
+        connection.expect(body=self._method != hdrs.METH_HEAD)
         transport = connection.transport
         if transport is None or transport.is_closing():
             raise aiohttp.ServerDisconnectedError

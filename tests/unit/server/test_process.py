@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -121,6 +122,23 @@ async def test_a_program_has_ended_though_what_it_has_left_goes_on_without_its_o
     began = time.monotonic()
     await run(["sh", "-c", "sleep 3 >/dev/null 2>&1 </dev/null & exit 0"], timeout=60)
     assert time.monotonic() - began < 3
+
+
+async def test_a_time_out_ends_what_a_program_has_left_with_its_output():
+    began = time.monotonic()
+    with pytest.raises(TookTooLong):
+        await run(["sh", "-c", "sleep 60 & exit 0"], timeout=0.3)
+    assert time.monotonic() - began < 4
+
+
+async def test_a_program_that_cannot_be_watched_does_not_run(monkeypatch):
+    def refused(pid):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    with pytest.raises(ProgramMissing, match="Too many open files"):
+        await run(["sleep", "60"], timeout=60)
+    assert "sleep\n" not in _names_of_children()
 
 
 async def test_a_line_that_cannot_be_taken_stops_nobody(caplog):

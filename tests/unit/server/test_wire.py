@@ -105,6 +105,20 @@ async def test_what_comes_unasked_is_no_part_of_the_next_answer(engine, wire, st
     assert engine.connections == 2
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Stray: y\r\n\r\n",
+        OK + b"HTTP/1.1 200 OK\r\nX-Stray: ",
+    ],
+)
+async def test_what_is_left_of_an_answer_is_no_part_of_the_next_one(engine, wire, first):
+    engine.answers = [first, OK.replace(b"200 OK", b"400 Bad")]
+    assert (await asked(wire))[1] == b"ok"
+    answer, _ = await asked(wire)
+    assert (answer.status, "X-Stray" in answer.headers) == (400, False)
+
+
 async def test_requests_at_a_time_have_a_connection_each(engine, wire):
     async with wire.ask("GET", "/", CIMultiDict(), b"") as answer:
         await asked(wire)
