@@ -218,7 +218,7 @@ class Admissions:
             if replica.flights.pop(ticket, None):
                 replica.last_used = time.monotonic()
                 self._note()
-                if isinstance(replica.state, Draining) and not replica.flights:
+                if isinstance(replica.state, Draining) and not replica.is_busy:
                     self._feed(replica, Drained())
 
 

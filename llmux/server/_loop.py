@@ -17,7 +17,6 @@ _EARLY = 0.0015
 """Seconds."""
 
 _Args = TypeVarTuple("_Args")
-_call_later = uvloop.Loop.call_later
 
 
 class Loop(uvloop.Loop):
@@ -32,4 +31,4 @@ class Loop(uvloop.Loop):
     ) -> asyncio.TimerHandle:
         """Call back after so many seconds; `call_at` comes this way too."""
         late = delay + _EARLY if delay > 0 else delay
-        return _call_later(self, late, callback, *args, context=context)
+        return super().call_later(late, callback, *args, context=context)

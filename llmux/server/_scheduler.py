@@ -85,11 +85,9 @@ class Scheduler:
 
     def note(self) -> None:
         """Decide before long: a request came or went. Where nobody waits, that is no haste, and there may be thousands a second."""
-        for model in self._models.values():
-            if model.queue:
-                self.poke()
-                return
-        if self._later is None and not self._closed:
+        if any(model.queue for model in self._models.values()):
+            self.poke()
+        elif self._later is None and not self._closed:
             self._later = asyncio.get_running_loop().call_later(_BEFORE_LONG, self.poke)
 
     @contextmanager

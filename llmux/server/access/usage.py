@@ -80,12 +80,10 @@ class UsageCount:
         return self._found.get(b"total", (self._read() or 0) + (self._written() or 0))
 
     def _read(self) -> int | None:
-        found = self._found
-        return found.get(b"prompt", found.get(b"input")) if found else None
+        return self._found.get(b"prompt", self._found.get(b"input"))
 
     def _written(self) -> int | None:
-        found = self._found
-        return found.get(b"completion", found.get(b"output")) if found else None
+        return self._found.get(b"completion", self._found.get(b"output"))
 
 
 def _estimate(size: int) -> int:
